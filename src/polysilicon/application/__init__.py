@@ -1,0 +1,1 @@
+"""Layer 4, application: traffic, promises and token prices."""

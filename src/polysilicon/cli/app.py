@@ -1,0 +1,83 @@
+"""The command line: one table of verbs; a verb's module is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import typer
+
+from polysilicon.errors import PolysiliconError
+
+
+class Verb(NamedTuple):
+    """Where a command lives and what it says of itself."""
+
+    module: str
+    function: str
+    help: str
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb("polysilicon.cli.study", "demo", "Plan the embedded frontier lab, prove it by replay, write a report."),
+    "init": Verb("polysilicon.cli.scenario", "init", "Write a commented starter scenario."),
+    "check": Verb("polysilicon.cli.scenario", "check", "Validate a scenario: every error at once, with its place."),
+    "schema": Verb("polysilicon.cli.scenario", "schema", "Print the JSON Schema of scenario files, for editors."),
+    "plan": Verb("polysilicon.cli.study", "plan", "Plan a scenario, prove the plan by replay, write a report."),
+    "chips": Verb("polysilicon.cli.catalogue", "chips", "Show chips and systems with sources; compare two."),
+    "models": Verb("polysilicon.cli.catalogue", "models", "Show models, architectures and KV bytes; read a config.json."),
+    "offers": Verb("polysilicon.cli.catalogue", "offers", "Show what clouds offer, at which price, quoted when."),
+    "ports": Verb("polysilicon.cli.catalogue", "ports", "Show which model families run on which chip families."),
+    "perf": Verb("polysilicon.cli.performance", "perf", "Say what a model on a chip delivers: latency, speed, $/Mtok, J/token."),
+    "trace": Verb("polysilicon.cli.trace", "trace", "Describe, convert or generate traffic."),
+}  # fmt: skip
+
+
+def build(verb: str | None) -> typer.Typer:
+    """Return the application with the real command for `verb` and a help line for every other."""
+    app = typer.Typer(
+        name="polysilicon", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
+        pretty_exceptions_enable=False, help="Where should the tokens of large language models be served, and on what?",
+    )  # fmt: skip
+
+    @app.callback(invoke_without_command=False)
+    def root() -> None:
+        """Where should the tokens of large language models be served, and on what?"""
+
+    for name, entry in VERBS.items():
+        command: Callable[..., Any] | typer.Typer = _help_only
+        if name == verb:
+            command = getattr(importlib.import_module(entry.module), entry.function)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, help=entry.help)
+        else:
+            app.command(name, help=None if name == verb else entry.help)(command)
+    return app
+
+
+def _help_only() -> None:
+    """Stand in for a command that was not called."""
+
+
+def main() -> None:
+    """Run the command line; print expected errors without a traceback and exit with their code."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--version"]:
+        from polysilicon import __version__
+
+        print(f"polysilicon {__version__}")
+        return
+    verb = next((a for a in arguments if not a.startswith("-")), None)
+    try:
+        build(verb if verb in VERBS else None)()
+    except PolysiliconError as error:
+        print(str(error), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; what was done is kept", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,1 @@
+"""Economics: deals, cash flows, break-even and the claim audit."""

@@ -1,0 +1,1 @@
+"""Gateway: routes live requests by the plan and live quotes."""

@@ -1,0 +1,65 @@
+"""Performance: the only bridge from physics (chips, architectures) to the rest of the house.
+
+The types are fixed here; the functions that fill them live beside them in this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polysilicon.facts import Basis
+from polysilicon.model.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """The duration of one engine step on one replica, affine in everything that grows.
+
+    step_s(p, n) = tokens_s[p + n]                      weights, GEMMs, collectives, launches, host; table over tokens in the step
+                 + sequence_s x n                       per decoding sequence
+                 + kv_s_per_token x sum(context)        KV read of full-attention layers
+                 + window_s_per_token x sum(min(context, window_tokens))
+                 + pair_s x sum(prefill token x tokens it attends to)
+    where p counts prefill tokens, n decoding sequences. Being affine in the contexts, k decode steps have a closed-form sum.
+    """
+
+    tokens_s: NDArray[np.float64]  # [max_step_tokens + 1]; nondecreasing; [0] is 0
+    sequence_s: float
+    kv_s_per_token: float
+    window_s_per_token: float
+    window_tokens: int
+    pair_s: float
+    kv_tokens: int  # KV capacity of the replica, in tokens
+    transfer_s_per_token: float = 0.0  # KV hand-over to a decode replica, per prompt token
+    transfer_latency_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPoint:
+    """What one replica of a model delivers on a chip, in one layout, at one batch, for one shape of request."""
+
+    workload: str
+    model: str
+    chip: str
+    layout: Layout
+    batch: int  # concurrent sequences of the replica
+    ttft_s: float  # at the SLO's quantile
+    tpot_s: float  # at the SLO's quantile
+    tok_per_s_per_chip: float  # output tokens
+    requests_per_s: float  # of the replica
+    w_per_chip: float
+    j_per_token: float  # per output token, all-in
+    mfu_frac: float
+    mbu_frac: float
+    kv_tokens: int
+    basis: Basis
+    error_frac: float  # half-width of the 80 % band on throughput and latency
+    note: str = ""
+
+    @property
+    def chips(self) -> int:
+        """Return the chips of the replica."""
+        return self.layout.chips

@@ -1,0 +1,1 @@
+"""Planner: decides what to hold and where to serve."""

@@ -1,0 +1,1 @@
+"""Layer 1, silicon: chips, links and the roofline. Knows seconds, watts and bytes; knows no LLM."""

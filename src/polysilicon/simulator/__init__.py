@@ -1,0 +1,1 @@
+"""Simulator: replays traffic on a fleet, event by event."""
