@@ -233,7 +233,7 @@ class StudyPart(Part):
     margin_quantile: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.5
     proof_requests: Annotated[int, Field(ge=100, le=50_000_000)] = 200_000
     max_rounds: Annotated[int, Field(ge=1, le=20)] = 6
-    solver_seconds: Positive = 60.0
+    solver_s: Positive = 60.0
     gap_frac: Share = 0.01
 
 
