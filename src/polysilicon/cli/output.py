@@ -26,7 +26,7 @@ def _encode(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Path):
         return str(value)
-    raise NotImplementedError(type(value))  # msgspec's own protocol for "cannot"
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:

@@ -1,0 +1,53 @@
+"""The house: what may import what, how large a room may grow, what a name may be called."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src" / "polysilicon"
+FILES = sorted(SOURCE.rglob("*.py"))
+HEAVY = {
+    "numpy", "scipy", "polars", "pandas", "numba", "linopy", "highspy", "altair", "vl_convert", "xarray", "pydantic",
+    "ruamel", "starlette", "uvicorn", "httptools", "uvloop", "xlsxwriter",
+}  # fmt: skip
+LONG_ON_PURPOSE = {"simulator/kernel.py"}  # the one compiled loop
+
+
+def test_import_ladder_holds():
+    done = subprocess.run([Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_command_line_starts_without_heavy_libraries():
+    code = "import sys, polysilicon, polysilicon.cli.app; print(' '.join(sorted({m.split('.')[0] for m in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stdout.split())
+
+
+def test_help_needs_no_heavy_library():
+    code = "import sys; sys.argv = ['polysilicon', '--help']\nfrom polysilicon.cli.app import main\ntry:\n    main()\nexcept SystemExit:\n    pass\nprint(' '.join(sorted({m.split('.')[0] for m in sys.modules})))"  # noqa: E501
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_rooms_stay_small(path):
+    text = path.read_text()
+    name = str(path.relative_to(SOURCE))
+    assert path.stem not in {"utils", "helpers", "common", "core", "base", "manager"}
+    assert text.count("\n") <= 600 or name in LONG_ON_PURPOSE, f"{name} wants to be a folder"
+    if name in LONG_ON_PURPOSE:
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            size = (node.end_lineno or 0) - node.lineno + 1
+            assert size <= 80, f"{name}:{node.lineno} {node.name} has {size} lines"
+            names = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            is_command = name.startswith("cli/")  # a command's options are its parameters: ten at most
+            assert len([a for a in names if a.arg not in ("self", "cls")]) <= (12 if is_command else 9), f"{name}:{node.lineno} {node.name}"
