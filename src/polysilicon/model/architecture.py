@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from polysilicon.errors import InputError
 from polysilicon.model.config import Keys, family_of, keys_of
 from polysilicon.silicon.chip import BITS
 
@@ -181,9 +180,7 @@ def from_config(model_id: str, config: Mapping[str, Any], *, where: str = "") ->
     keys = keys_of(config, where=where or model_id)
     kinds = [(keys.attention(i), keys.is_moe(i)) for i in range(keys.layers)]
     keys.raise_problems()
-    groups: list[Layers] = []
-    for kind in dict.fromkeys(kinds):
-        groups.append(_layers(keys, kinds.count(kind), kind[0], moe=kind[1]))
+    groups = [_layers(keys, kinds.count(kind), kind[0], moe=kind[1]) for kind in dict.fromkeys(kinds)]
     keys.raise_problems()
     norms = (2 * keys.layers + 1) * keys.hidden
     name = model_id.rsplit("/", 1)[-1]

@@ -18,6 +18,11 @@ _FAMILIES: tuple[tuple[str, str], ...] = (  # start of model_type or architectur
     ("qwen35", "qwen3-next"), ("qwen3next", "qwen3-next"), ("qwen3moe", "qwen3-moe"), ("qwen3vlmoe", "qwen3-moe"),
     ("qwen3", "qwen3"), ("qwen2moe", "qwen2-moe"), ("qwen2", "qwen2"), ("mimo", "mimo"), ("bloom", "bloom"), ("phi", "phi"),
 )  # fmt: skip
+_SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    "fp4": ("fp4", "int4", '"bits": 4', '"num_bits": 4'),
+    "fp8": ("fp8", "float8", "e4m3"),
+    "int8": ("int8", '"bits": 8', '"num_bits": 8'),
+}  # precision -> words of a quantization_config
 _EXPERTS_ONLY = ("gpt-oss", "kimi")  # released with quantised experts and 16-bit attention
 
 
@@ -29,7 +34,8 @@ def keys_of(config: Mapping[str, Any], *, where: str) -> Keys:
         inner = config.get(nest)
         if isinstance(inner, Mapping):
             outer = {k: v for k, v in config.items() if k in ("tie_word_embeddings", "quantization_config", "architectures")}
-            return Keys({**outer, **{k: v for k, v in inner.items() if v is not None}, "outer_type": config.get("model_type", "")}, where)
+            filled = {k: v for k, v in inner.items() if v is not None}
+            return Keys({**outer, **filled, "outer_type": config.get("model_type", "")}, where)
     return Keys(config, where)
 
 
@@ -100,7 +106,8 @@ class Keys:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not 0 <= number <= limit or number != int(number) or (number == 0 and default is None):
-            self.blame(name, f'key "{name}" is {str(value)[:40]!r}; a whole number from {1 if default is None else 0} to {limit:,} is expected')
+            allowed = f"a whole number from {1 if default is None else 0} to {limit:,} is expected"
+            self.blame(name, f'key "{name}" is {str(value)[:40]!r}; {allowed}')
             return default or 1
         return int(number)
 
@@ -201,8 +208,9 @@ class Keys:
         swa = "swa_" if kind == "window" and self.has("swa_num_key_value_heads") else ""
         far = "global_" if kind == "full" and self.has("global_head_dim", "num_global_key_value_heads") else ""
         heads = self.count(f"{swa}num_attention_heads", "num_attention_heads", "n_head")
-        kv_heads = self.count(f"{swa}num_key_value_heads", *(("num_global_key_value_heads",) if far else ()), "num_key_value_heads", default=heads)
-        dim = self.count(f"{swa}head_dim", *(("global_head_dim",) if far else ()), "head_dim", default=max(1, self.hidden // max(heads, 1)))
+        far_kv, far_dim = (("num_global_key_value_heads",), ("global_head_dim",)) if far else ((), ())
+        kv_heads = self.count(f"{swa}num_key_value_heads", *far_kv, "num_key_value_heads", default=heads)
+        dim = self.count(f"{swa}head_dim", *far_dim, "head_dim", default=max(1, self.hidden // max(heads, 1)))
         v_dim = self.count(f"{swa}v_head_dim", "v_head_dim", default=dim)
         if kv_heads > heads > 0:
             self.blame("num_key_value_heads", f'key "num_key_value_heads" is {kv_heads}, more than the {heads} query heads')
@@ -211,7 +219,9 @@ class Keys:
     def linear_heads(self) -> tuple[int, int, int, int]:
         """Return key heads, value heads, key width and value width of a linear attention."""
         nested = self.config.get("linear_attn_config")
-        inner = Keys({"hidden_size": 1, "num_hidden_layers": 1, "vocab_size": 1, **nested}, self.where) if isinstance(nested, Mapping) else self
+        inner = self
+        if isinstance(nested, Mapping):
+            inner = Keys({"hidden_size": 1, "num_hidden_layers": 1, "vocab_size": 1, **nested}, self.where)
         heads, _, dim, _ = self.grouped_heads("linear")
         key_heads = inner.count("linear_num_key_heads", "num_heads", default=heads)
         value_heads = inner.count("linear_num_value_heads", "num_heads", default=heads)
@@ -254,7 +264,8 @@ class Keys:
         """Return the hidden width of a dense feed-forward."""
         if self.plain_mlp() and not self.has("intermediate_size"):
             return 4 * self.hidden
-        return self.count("intermediate_size_mlp", "dense_intermediate_size", "intermediate_size", default=None if not self.experts() else 0)
+        default = 0 if self.experts() else None
+        return self.count("intermediate_size_mlp", "dense_intermediate_size", "intermediate_size", default=default)
 
     def precision(self) -> tuple[str, Literal["linear", "experts"]]:
         """Return the released precision and whether all linear weights or only the experts are in it."""
@@ -262,7 +273,7 @@ class Keys:
         text = json.dumps(quant, default=str).casefold() if isinstance(quant, Mapping) else str(quant or "").casefold()
         text += self.words("checkpoint_quant").casefold()
         scope: Literal["linear", "experts"] = "experts" if family_of(self, self.where) in _EXPERTS_ONLY and text else "linear"
-        for words, name in ((("fp4", "int4", '"bits": 4', '"num_bits": 4'), "fp4"), (("fp8", "float8", "e4m3"), "fp8"), (("int8", '"bits": 8', '"num_bits": 8'), "int8")):
+        for name, words in _SPELLINGS.items():
             if any(w in text for w in words):
                 return name, scope
         declared = self.words("torch_dtype") + self.words("dtype")

@@ -122,9 +122,9 @@ def pairs(new_tokens: Number, past_tokens: Number = 0.0, window_tokens: int = 0)
     new, past = np.asarray(new_tokens, dtype=float), np.asarray(past_tokens, dtype=float)
     everything = new * past + new * (new + 1.0) / 2.0
     if not window_tokens:
-        return everything
+        return np.asarray(everything)
     growing = np.clip(window_tokens - past, 0.0, new)  # queries that still see everything
-    return growing * past + growing * (growing + 1.0) / 2.0 + (new - growing) * window_tokens
+    return np.asarray(growing * past + growing * (growing + 1.0) / 2.0 + (new - growing) * window_tokens)
 
 
 def step_work(

@@ -12,6 +12,7 @@ from polysilicon.errors import MissingFact
 from polysilicon.silicon.chip import Chip
 from polysilicon.units import BYTES_PER_GB, FLOP_PER_TFLOP
 
+Number = float | NDArray[np.float64]
 Value = TypeVar("Value", float, NDArray[np.float64])
 WEIGHT_ONLY = "bf16"  # math of a precision the chip has no units for: weights are expanded on the way to the multiplier
 
@@ -26,7 +27,10 @@ class Work:
     messages: float = 0.0
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.flop + other.flop, self.hbm_bytes + other.hbm_bytes, self.wire_bytes + other.wire_bytes, self.messages + other.messages)
+        return Work(
+            self.flop + other.flop, self.hbm_bytes + other.hbm_bytes,
+            self.wire_bytes + other.wire_bytes, self.messages + other.messages,
+        )  # fmt: skip
 
     def shared_by(self, chips: float) -> Work:
         """Return one chip's share of arithmetic and memory traffic spread evenly over chips.
@@ -105,16 +109,14 @@ def upper_bound_s(
     )  # fmt: skip
 
 
-def smooth_max(a: Value, b: Value, sharpness: float) -> Value:
+def smooth_max(a: Number, b: Number, sharpness: float) -> NDArray[np.float64]:
     """Return a maximum with a rounded knee: (a^q + b^q)^(1/q), between max(a, b) and a + b.
 
     Near the ridge a kernel neither computes nor streams at its best; q -> infinity is the textbook roofline.
 
-    >>> round(smooth_max(3.0, 4.0, 2.0), 9)
+    >>> round(float(smooth_max(3.0, 4.0, 2.0)), 9)
     5.0
     """
     top = np.maximum(a, b)
-    low = np.minimum(a, b)
-    ratio = np.divide(low, top, out=np.zeros_like(np.asarray(top, dtype=float)), where=np.asarray(top) > 0)
-    value = top * (1.0 + ratio**sharpness) ** (1.0 / sharpness)
-    return float(value) if np.ndim(value) == 0 else value
+    ratio = np.minimum(a, b) / np.maximum(top, 1e-300)
+    return np.asarray(top * (1.0 + ratio**sharpness) ** (1.0 / sharpness))

@@ -1,7 +1,4 @@
-"""Performance: the only bridge from physics (chips, architectures) to the rest of the house.
-
-The types are fixed here; the functions that fill them live beside them in this module.
-"""
+"""The two types that carry performance to the rest of the house: step times for machines, serving points for decisions."""
 
 from __future__ import annotations
 
@@ -23,7 +20,9 @@ class StepTimes:
                  + kv_s_per_token x sum(context)        KV read of full-attention layers
                  + window_s_per_token x sum(min(context, window_tokens))
                  + pair_s x sum(prefill token x tokens it attends to)
+                 + prefill_step_s if p > 0              a step with prefill cannot replay a captured graph
     where p counts prefill tokens, n decoding sequences. Being affine in the contexts, k decode steps have a closed-form sum.
+    A first token reaches its client `first_token_s` after its step ends (front end, tokenizer, scheduler, stream).
     """
 
     tokens_s: NDArray[np.float64]  # [max_step_tokens + 1]; nondecreasing; [0] is 0
@@ -35,6 +34,18 @@ class StepTimes:
     kv_tokens: int  # KV capacity of the replica, in tokens
     transfer_s_per_token: float = 0.0  # KV hand-over to a decode replica, per prompt token
     transfer_latency_s: float = 0.0
+    prefill_step_s: float = 0.0
+    first_token_s: float = 0.0
+
+    def step_s(
+        self, prefill_tokens: int, sequences: int, *, context_tokens: float = 0.0, window_tokens: float | None = None,
+        pairs: float = 0.0,
+    ) -> float:  # fmt: skip
+        """Return the seconds of one step; `context_tokens` sums contexts, `pairs` sums (prefill token, attended token)."""
+        near = min(context_tokens, float(self.window_tokens) * sequences) if window_tokens is None else window_tokens
+        time = float(self.tokens_s[prefill_tokens + sequences]) + self.sequence_s * sequences
+        time += self.kv_s_per_token * context_tokens + self.window_s_per_token * near + self.pair_s * pairs
+        return time + (self.prefill_step_s if prefill_tokens else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class ServingPoint:
     basis: Basis
     error_frac: float  # half-width of the 80 % band on throughput and latency
     note: str = ""
+    prefill_frac: float = 0.0  # share of the busy time that prefill takes: prices prompt and output tokens apart
 
     @property
     def chips(self) -> int:

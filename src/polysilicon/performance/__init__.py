@@ -1,0 +1,14 @@
+"""Performance: the only bridge from physics (chips, architectures) to the rest of the house.
+
+`model/work.py` knows FLOPs and bytes, `silicon/roofline.py` knows seconds; here they are multiplied with calibrated
+efficiencies into step times (what machines replay) and serving points (what decisions compare).
+"""
+
+from __future__ import annotations
+
+from polysilicon.performance.efficiency import Efficiency, efficiency
+from polysilicon.performance.serving import best, layouts, meets, table
+from polysilicon.performance.steps import step_times
+from polysilicon.performance.types import ServingPoint, StepTimes
+
+__all__ = ["Efficiency", "ServingPoint", "StepTimes", "best", "efficiency", "layouts", "meets", "step_times", "table"]

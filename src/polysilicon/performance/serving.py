@@ -1,0 +1,274 @@
+"""Serving points: what a replica delivers for a shape of request, over every layout and batch, by array arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polysilicon.application.workload import Lengths, Slo
+from polysilicon.errors import DoesNotFit
+from polysilicon.facts import Basis
+from polysilicon.model.architecture import Model
+from polysilicon.model.layout import Layout
+from polysilicon.model.work import experts_hit
+from polysilicon.performance.steps import Degrees, Ground, Slopes, degrees, ground, no_fit_words, slopes, tokens_s
+from polysilicon.performance.types import ServingPoint
+from polysilicon.silicon.chip import Chip, System
+from polysilicon.units import BYTES_PER_GB, FLOP_PER_TFLOP
+
+Array = NDArray[np.float64]
+MAX_STEP_TOKENS = 8192
+BATCHES: Array = np.unique(np.round(2.0 ** np.arange(0.0, 12.01, 0.25)))  # 1 to 4096, a quarter octave apart
+_SPREAD_CHIPS = 32  # replicas may span domains this far: pipeline stages or experts over the scale-out network
+_TP = (1, 2, 4, 8, 16, 32, 64)
+_DP = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+def layouts(
+    model: Model, chip: Chip, system: System | None = None, *, max_chips: int | None = None, precisions: Sequence[str] = (),
+) -> list[Layout]:  # fmt: skip
+    """Return every layout of one replica worth trying: tp x pp x ep x dp x precision, inside a scale-up domain or system.
+
+    Precisions are the model's native one and lower ones the chip multiplies; KV is 8-bit below 16-bit weights.
+    """
+    domain = int(chip.scale_up_chips or 1)
+    room = system.chips if system else min(max(domain, _SPREAD_CHIPS), 144)
+    room = min(room, max_chips or room)
+    found: list[Layout] = []
+    for precision in precisions or _precisions(model, chip):
+        kv = "fp8" if precision in ("fp8", "fp4", "int8") and "fp8" in chip.dense_tflop_per_s else "bf16"
+        for tp in (n for n in _TP if n <= min(room, domain, 8 * max(1, model.kv_heads)) and model.heads % n == 0):
+            if model.experts:
+                wide = [(dp, 1) for dp in _DP if tp * dp <= room] + [(1, pp) for pp in (2, 4) if tp * pp <= room]
+            else:
+                wide = [(1, pp) for pp in (1, 2, 4) if tp * pp <= room and model.layers >= 4 * pp]
+            for dp, pp in wide:
+                ep = tp * dp if model.experts and (dp > 1) else 1
+                if ep <= max(1, model.experts):
+                    found.append(Layout(precision, kv, tp=tp, pp=pp, ep=ep, dp=dp))
+    return found
+
+
+def _precisions(model: Model, chip: Chip) -> list[str]:
+    """Return the precisions to try: native, and each lower one that the chip multiplies."""
+    order = ["fp32", "bf16", "int8", "fp8", "fp4"]
+    native = model.native_precision if model.native_precision in order else "bf16"
+    lower = [p for p in order[order.index(native) + 1 :] if p in chip.dense_tflop_per_s]
+    if "fp8" in lower and "int8" in lower:
+        lower.remove("int8")
+    return [native if native != "fp32" else "bf16", *[p for p in lower if p != native and p != "bf16"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Steady state of continuous batching for layouts x batches; every array is [layouts, batches]."""
+
+    batch: Array
+    tpot_s: Array  # mean
+    tpot_q_s: Array  # at the quantile
+    ttft_q_s: Array
+    rps: Array
+    prefill_frac: Array
+    mfu: Array
+    mbu: Array
+    fits: NDArray[np.bool_]
+
+
+def steady_state(
+    g: Ground, d: Degrees, s: Slopes, lengths: Lengths, quantile: float, *, batches: Array = BATCHES,
+    max_step_tokens: int = MAX_STEP_TOKENS, efficiency_frac: float = 1.0,
+) -> Grid:  # fmt: skip
+    """Return the steady state in which n sequences decode while new prompts are prefilled in chunks beside them.
+
+    A request brings u = ISL (1 - cached) tokens to prefill and OSL steps of decoding; with chunks of c tokens a share
+    f = n u / (OSL c) of the steps carries one, so step = (1 - f) decode + f mixed, and rate = n / (OSL step).
+    TTFT waits in a queue of prefills with utilisation f (M/G/1 tail); TPOT at the quantile is that of the concurrency at
+    the quantile (Poisson around n).
+
+    Ignores: preemption; correlation of long prompts with long outputs.
+    """
+    n = np.broadcast_to(batches[None, :], (d.tp.shape[0], batches.shape[0]))
+    uncached = max(1.0, lengths.isl_tokens * (1.0 - lengths.cached_frac))
+    osl = max(1.0, lengths.osl_tokens)
+    context = lengths.isl_tokens + osl / 2.0
+    chunk = np.minimum(uncached, np.maximum(max_step_tokens * d.dp - n, 256.0))
+    chunks = np.ceil(uncached / chunk)
+    share = n * uncached / (osl * chunk)
+    mixed_extra = _mixed_extra(g, d, s, n, chunk, lengths) / efficiency_frac
+    decode = _decode_s(g, d, s, n, context) / efficiency_frac
+    step = decode + np.minimum(share, 1.0) * mixed_extra
+    n_q = n + _z(quantile) * np.sqrt(n) if quantile > 0.5 else n
+    decode_q = _decode_s(g, d, s, n_q, context) / efficiency_frac
+    tpot_q = decode_q + np.minimum(share * n_q / n, 1.0) * mixed_extra
+    rps = n / (osl * step)
+    service = chunks * (decode + mixed_extra)
+    wait = _queue_wait_s(np.minimum(share, 0.999), service, quantile, lengths.isl_cv)
+    ttft = g.eff.first_token_s + service + wait + decode / 2.0
+    held = n * context * (1.0 + _z(0.95) * lengths.osl_cv * 0.5 / np.sqrt(n))
+    fits = (held <= s.kv_tokens) & (s.missing_gb_per_chip <= 0.0) & (share < 1.0) & (n <= 4096.0 * d.dp)
+    mfu, mbu = _utilisation(g, d, n, step, uncached / osl, context)
+    return Grid(n, step, tpot_q, ttft, rps, np.minimum(share, 1.0) * mixed_extra / step, mfu, mbu, fits)
+
+
+def _decode_s(g: Ground, d: Degrees, s: Slopes, n: Array, context: float) -> Array:
+    window = g.terms.window_tokens or g.terms.selected_tokens
+    slope = s.sequence_s + s.kv_s_per_token * context + s.window_s_per_token * min(context, float(window))
+    return np.asarray(tokens_s(g, d, n) + n * slope)
+
+
+def _mixed_extra(g: Ground, d: Degrees, s: Slopes, n: Array, chunk: Array, lengths: Lengths) -> Array:
+    """Return how much longer a step becomes by carrying a chunk of prefill."""
+    attended = chunk * (lengths.isl_tokens - np.minimum(chunk, lengths.isl_tokens) / 2.0)
+    more = tokens_s(g, d, n + chunk) - tokens_s(g, d, n)
+    return np.asarray(more + s.pair_s * attended + g.eff.prefill_step_s)
+
+
+def _queue_wait_s(busy: Array, service: Array, quantile: float, cv: float) -> Array:
+    """Return the wait at a quantile in front of a server: P(W > t) = busy exp(-t (1 - busy) / (service (1 + cv^2) / 2))."""
+    scale = service * (1.0 + min(cv, 2.0) ** 2) / 2.0 / (1.0 - busy)
+    return np.asarray(np.maximum(0.0, scale * np.log(np.maximum(busy, 1e-12) / (1.0 - min(quantile, 0.9999)))))
+
+
+def _z(quantile: float) -> float:
+    """Return the standard normal quantile."""
+    return NormalDist().inv_cdf(min(max(quantile, 1e-6), 1.0 - 1e-6))
+
+
+def _utilisation(g: Ground, d: Degrees, n: Array, step: Array, prefill_ratio: float, context: float) -> tuple[Array, Array]:
+    """Return the share of dense peak and of HBM peak that needed work takes."""
+    t = g.terms
+    chips = d.tp * d.pp * d.dp
+    routed = t.routed_params * t.experts_per_token / t.experts if t.experts else 0.0
+    flop = n * (1.0 + prefill_ratio) * 2.0 * (t.dense_params + routed) + n * t.decode_pair_flop * context
+    flop += n * prefill_ratio * t.prefill_pair_flop * context / 2.0
+    kv = t.kv_bytes_per_token + t.index_bytes_per_token
+    near = (t.window_bytes_per_token + t.selected_bytes_per_token) * min(context, float(t.window_tokens or t.selected_tokens))
+    weights = t.dense_bytes * d.dp + t.head_bytes
+    if t.experts:
+        weights = weights + t.routed_bytes * experts_hit(t.experts, t.experts_per_token, n) / t.experts
+    needed = weights + n * (kv * context + near)
+    mfu = flop / (step * chips * g.peak_tflop_per_s * FLOP_PER_TFLOP)
+    return np.asarray(mfu), np.asarray(needed / (step * chips * g.hbm_gb_per_s * BYTES_PER_GB))
+
+
+def table(
+    model: Model, chip: Chip, lengths: Lengths, slo: Slo, *, workload: str = "", layouts: Sequence[Layout] | None = None,
+    margin_quantile: float = 0.5, efficiency_frac: float = 1.0,
+) -> list[ServingPoint]:  # fmt: skip
+    """Return the serving points that no other beats on throughput per chip, TTFT and TPOT at once; all fit in memory.
+
+    `margin_quantile` above one half makes the points as slow as the error band says a careful buyer should expect.
+
+    Raises: DoesNotFit when no layout holds the weights; it names the layout that comes nearest and the gigabytes missing.
+    """
+    candidates = list(layouts) if layouts is not None else _default_layouts(model, chip)
+    points: list[ServingPoint] = []
+    nearest: tuple[float, str] = (math.inf, f"{model.name} has no layout on {chip.id}")
+    by_precision: dict[tuple[str, str], list[Layout]] = {}
+    for layout in candidates:
+        by_precision.setdefault((layout.precision, layout.kv_precision), []).append(layout)
+    for (precision, kv_precision), group in by_precision.items():
+        g = ground(model, chip, precision, kv_precision)
+        d = degrees(group)
+        s = slopes(g, d)
+        short = s.missing_gb_per_chip[:, 0] + np.where(s.kv_tokens[:, 0] < lengths.isl_tokens, 1e-3, 0.0)
+        row = int(np.argmin(short))
+        if short[row] < nearest[0]:
+            nearest = (float(short[row]), no_fit_words(model, chip, group[row], s, row))
+        slower = efficiency_frac / (1.0 + g.eff.error_frac * _z(margin_quantile) / _z(0.9))
+        grid = steady_state(g, d, s, lengths, slo.quantile, efficiency_frac=slower)
+        points.extend(_points(model, g, group, s, grid, workload, lengths))
+    if not points:
+        raise DoesNotFit(nearest[1])
+    return _non_dominated(points)
+
+
+def _default_layouts(model: Model, chip: Chip) -> list[Layout]:
+    return layouts(model, chip)
+
+
+def _points(
+    model: Model, g: Ground, group: Sequence[Layout], s: Slopes, grid: Grid, workload: str, lengths: Lengths,
+) -> list[ServingPoint]:  # fmt: skip
+    chips = np.array([x.chips for x in group], dtype=float)[:, None]
+    rate = grid.rps * lengths.osl_tokens / chips
+    keep = grid.fits & _best_of(rate, grid)
+    watts, watts_note = _power_w(g, grid)
+    note = "; ".join(x for x in (g.note, watts_note) if x)
+    found: list[ServingPoint] = []
+    for i, j in zip(*np.nonzero(keep), strict=True):
+        w = float(watts[i, j])
+        found.append(ServingPoint(
+            workload=workload, model=model.id, chip=g.chip.id, layout=group[i], batch=int(grid.batch[i, j]),
+            ttft_s=float(grid.ttft_q_s[i, j]), tpot_s=float(grid.tpot_q_s[i, j]), tok_per_s_per_chip=float(rate[i, j]),
+            requests_per_s=float(grid.rps[i, j]), w_per_chip=w, j_per_token=w / float(rate[i, j]),
+            mfu_frac=float(grid.mfu[i, j]), mbu_frac=float(grid.mbu[i, j]), kv_tokens=int(s.kv_tokens[i, 0]),
+            basis=_basis(g), error_frac=g.eff.error_frac, note=note, prefill_frac=float(grid.prefill_frac[i, j]),
+        ))  # fmt: skip
+    return found
+
+
+def _basis(g: Ground) -> Basis:
+    return "calibrated" if g.eff.basis in ("calibrated", "measured") else "datasheet"
+
+
+def _best_of(rate: Array, grid: Grid) -> NDArray[np.bool_]:
+    """Thin the grid: within a layout, a larger batch must bring at least half a percent of throughput."""
+    masked = np.where(grid.fits, rate, -np.inf)
+    before = np.maximum.accumulate(masked, axis=1)
+    first = np.concatenate([np.full((rate.shape[0], 1), -np.inf), before[:, :-1]], axis=1)
+    return np.asarray(masked > first * 1.005)
+
+
+def _power_w(g: Ground, grid: Grid) -> tuple[Array, str]:
+    """Return watts a chip: base x (idle + (1 - idle) x max(mfu / reachable, mbu / reachable)), base all-in or TDP.
+
+    A chip that streams or multiplies as fast as its kernels allow draws its rating; an idle one the idle share.
+    """
+    base = g.chip.all_in_w or g.chip.tdp_w
+    if base is None:
+        return np.full_like(grid.mfu, np.nan), f"power of {g.chip.id} is not public"
+    busy = np.maximum(grid.mfu / g.eff.gemm_math_frac, grid.mbu / g.eff.gemm_memory_frac)
+    note = "" if g.chip.all_in_w else "power is the chip's TDP share, without host and fabric"
+    return base * (g.eff.idle_power_frac + (1.0 - g.eff.idle_power_frac) * np.minimum(busy, 1.0)), note
+
+
+def _non_dominated(points: list[ServingPoint]) -> list[ServingPoint]:
+    """Keep points that no other beats on tokens/s/chip, TTFT and TPOT together."""
+    values = np.array([[-p.tok_per_s_per_chip, p.ttft_s, p.tpot_s] for p in points])
+    order = np.lexsort((values[:, 2], values[:, 1], values[:, 0]))
+    kept: list[int] = []
+    front = np.empty((0, 2))
+    for i in order:
+        if not bool(np.any((front[:, 0] <= values[i, 1]) & (front[:, 1] <= values[i, 2]))):
+            kept.append(int(i))
+            front = np.vstack([front, values[i, 1:]])
+    return [points[i] for i in kept]
+
+
+def meets(point: ServingPoint, slo: Slo) -> bool:
+    """Return whether a point keeps an SLO's latencies; deferrable work has none to keep."""
+    if slo.deferrable:
+        return True
+    return (slo.ttft_s is None or point.ttft_s <= slo.ttft_s) and (slo.tpot_s is None or point.tpot_s <= slo.tpot_s)
+
+
+def best(
+    model: Model, chip: Chip, lengths: Lengths, slo: Slo, *, workload: str = "", layouts: Sequence[Layout] | None = None,
+    margin_quantile: float = 0.5, efficiency_frac: float = 1.0,
+) -> ServingPoint | None:  # fmt: skip
+    """Return the point with most tokens per second per chip that keeps the SLO, or None where none does.
+
+    Raises: DoesNotFit when no layout holds the weights.
+    """
+    points = table(
+        model, chip, lengths, slo, workload=workload, layouts=layouts, margin_quantile=margin_quantile,
+        efficiency_frac=efficiency_frac,
+    )  # fmt: skip
+    kept = [p for p in points if meets(p, slo)]
+    return max(kept, key=lambda p: p.tok_per_s_per_chip, default=None)
