@@ -1,0 +1,216 @@
+"""From a scenario and a catalogue to what the machines take: periods, workloads, offers, contracts, ports, sites."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from polysilicon.application.profiles import FLAT_DAY, day_curve, profile
+from polysilicon.application.workload import Lengths, Slo, Workload
+from polysilicon.catalogue import Catalogue
+from polysilicon.cloud.contract import Contract, DiscountTier
+from polysilicon.cloud.offer import Offer
+from polysilicon.cloud.region import lies_in
+from polysilicon.cloud.site import Site
+from polysilicon.errors import InputError, InputErrors
+from polysilicon.model.architecture import Model
+from polysilicon.model.port import Port
+from polysilicon.portfolio import Period
+from polysilicon.scenario.calendar import F8, block_name, day_blocks, growth_factor, periods
+from polysilicon.scenario.check import Place, internal_problems
+from polysilicon.scenario.document import Loc
+from polysilicon.scenario.lengths import lengths_of
+from polysilicon.scenario.models import model_of
+from polysilicon.scenario.offers import Selection, chip_matches, select_offers
+from polysilicon.scenario.reference import reference_problems
+from polysilicon.scenario.schema import ContractPart, Horizon, LimitsPart, PortPart, Scenario, SitePart, StudyPart, WorkloadPart
+from polysilicon.silicon.chip import Chip, System
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A scenario with every name looked up and every default filled in."""
+
+    scenario: Scenario
+    periods: tuple[Period, ...]
+    workloads: tuple[Workload, ...]
+    offers: tuple[Offer, ...]
+    contracts: tuple[Contract, ...]
+    ports: tuple[Port, ...]
+    sites: tuple[Site, ...]
+    limits: LimitsPart
+    horizon: Horizon
+    study: StudyPart
+    digest: str
+    catalogue_digest: str = ""
+    models: Mapping[str, Model] = field(default_factory=dict)  # by Workload.model
+    chips: Mapping[str, Chip] = field(default_factory=dict)
+    systems: Mapping[str, System] = field(default_factory=dict)
+    demand_rps: Mapping[str, F8] = field(default_factory=dict)  # by workload: [period, block], mean over the block
+    peak_rps: Mapping[str, F8] = field(default_factory=dict)  # by workload: [period, block], busiest hour of the block
+    hours: tuple[tuple[int, ...], ...] = ()  # UTC hours of each block
+    notes: tuple[str, ...] = ()
+
+    def workload(self, name: str) -> Workload:
+        """Return the workload of an id."""
+        return next(w for w in self.workloads if w.id == name)
+
+
+def resolve(scenario: Scenario, catalogue: Catalogue) -> Resolved:
+    """Look every name of a scenario up and lay out its demand.
+
+    Raises: InputErrors holding every problem; MissingFact where a chip or model lacks what is needed.
+    """
+
+    def place(loc: Loc) -> str:
+        return scenario._file
+
+    problems = problems_of(scenario, catalogue, place)
+    if problems:
+        raise InputErrors(problems)
+    selection = select_offers(scenario, catalogue, place)
+    models = {w.model: model_of(w, scenario, catalogue) for w in scenario.workloads}
+    workloads = tuple(_workload(w, scenario, selection.offers, catalogue) for w in scenario.workloads)
+    hours, demand, peak = _demand(scenario, workloads)
+    return Resolved(
+        scenario=scenario,
+        periods=periods(scenario.horizon, _blocks(hours, demand, workloads)),
+        workloads=workloads,
+        offers=selection.offers,
+        contracts=tuple(_contract(c, selection, catalogue) for c in scenario.contracts),
+        ports=_ports(scenario.ports, catalogue),
+        sites=_sites(scenario.sites),
+        limits=scenario.limits,
+        horizon=scenario.horizon,
+        study=scenario.study,
+        digest=digest_of(scenario),
+        catalogue_digest=catalogue.digest,
+        models=models,
+        chips=catalogue.chips,
+        systems=catalogue.systems,
+        demand_rps=demand,
+        peak_rps=peak,
+        hours=hours,
+        notes=(*scenario.notes, *selection.notes),
+    )
+
+
+def problems_of(scenario: Scenario, catalogue: Catalogue, place: Place) -> list[InputError]:
+    """Return every problem of a well-formed scenario: with itself, then with the catalogue."""
+    out = internal_problems(scenario, place)
+    selection = select_offers(scenario, catalogue, place)
+    out += selection.problems
+    out += reference_problems(scenario, catalogue, selection, place)
+    return out
+
+
+def digest_of(scenario: Scenario) -> str:
+    """Return a digest of everything the scenario says, wherever it lies."""
+    text = json.dumps(scenario.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _workload(part: WorkloadPart, scenario: Scenario, offers: tuple[Offer, ...], catalogue: Catalogue) -> Workload:
+    regions = sorted({o.region for o in offers if any(lies_in(o.region, r) for r in part.regions)})
+    chips = sorted({o.chip for o in offers if o.chip and any(chip_matches(c, o.chip, catalogue) for c in part.chips)})
+    lengths, peak = lengths_of(part.traffic, scenario), float(np.max(local_day(part)))
+    traffic = {k: v for k, v in part.traffic.model_dump(mode="json").items() if v is not None}
+    if part.traffic.trace:
+        traffic["path"] = str(scenario.file_beside(part.traffic.trace))
+    return Workload(
+        id=part.id, model=part.model, slo=Slo(**part.slo.model_dump()), lengths=lengths, mean_rps=part.traffic.mean_rps,
+        peak_to_mean_ratio=peak, growth_per_year_frac=part.growth_per_year_frac, application=part.application,
+        regions=tuple(regions), clouds=part.clouds, tags=part.tags, chips=tuple(chips), priority=part.priority, traffic=traffic,
+        **part.price.model_dump(),
+    )  # fmt: skip
+
+
+def local_day(part: WorkloadPart) -> F8:
+    """Return the 24 local hours of a workload relative to their mean."""
+    traffic = part.traffic
+    if traffic.hourly is not None:
+        return day_curve(traffic.hourly, None)
+    base = profile(traffic.profile).day if traffic.profile else FLAT_DAY
+    return day_curve(base, traffic.peak_to_mean_ratio)
+
+
+def utc_day(part: WorkloadPart) -> F8:
+    """Return the 24 UTC hours of a workload relative to their mean; fractions of an hour interpolate."""
+    local, shift = local_day(part), part.traffic.timezone_h
+    at = (np.arange(24) + shift) % 24
+    low = np.floor(at).astype(int)
+    share = at - low
+    curve: F8 = local[low % 24] * (1 - share) + local[(low + 1) % 24] * share
+    return curve
+
+
+def _demand(scenario: Scenario, workloads: tuple[Workload, ...]) -> tuple[tuple[tuple[int, ...], ...], dict[str, F8], dict[str, F8]]:
+    curves = np.array([utc_day(part) for part in scenario.workloads])
+    weights = np.array([0.0 if w.slo.deferrable else w.mean_rps * w.lengths.osl_tokens for w in workloads])
+    if not weights.any():
+        weights = np.ones(len(workloads))
+    hours = tuple(tuple(run) for run in day_blocks(curves, weights / weights.sum(), scenario.horizon.blocks))
+    count = scenario.horizon.months // {"month": 1, "quarter": 3, "year": 12}[scenario.horizon.period]
+    demand, peak = {}, {}
+    for w, curve in zip(workloads, curves, strict=True):
+        growth = np.array([growth_factor(scenario.horizon, i, w.growth_per_year_frac) for i in range(count)])[:, None]
+        demand[w.id] = w.mean_rps * growth * np.array([curve[list(run)].mean() for run in hours])[None, :]
+        peak[w.id] = w.mean_rps * growth * np.array([curve[list(run)].max() for run in hours])[None, :]
+    return hours, demand, peak
+
+
+def _blocks(hours: tuple[tuple[int, ...], ...], demand: Mapping[str, F8], workloads: tuple[Workload, ...]) -> list[tuple[str, float, float]]:
+    """Return (name, hours, demand over the day's mean) of all workloads that cannot wait, weighed by output tokens."""
+    urgent = [w for w in workloads if not w.slo.deferrable] or list(workloads)
+    total = np.sum([demand[w.id][0] * w.lengths.osl_tokens for w in urgent], axis=0)
+    spans = np.array([float(len(run)) for run in hours])
+    mean = float(total @ spans) / 24.0
+    return [(block_name(run), float(len(run)), float(total[i] / mean)) for i, run in enumerate(hours)]
+
+
+def _contract(part: ContractPart, selection: Selection, catalogue: Catalogue) -> Contract:
+    values: dict[str, Any] = {
+        name: value for name in ("commit_usd", "it_mw", "usd_per_month", "chips", "usd_per_chip_hour", "exit_fee_usd", "equity_usd", "drawn_before_usd")
+        if (value := getattr(part, name)) is not None
+    }  # fmt: skip
+    eligible = part.eligible
+    if part.scope is not None and "*" not in part.scope.regions and not eligible:
+        covered = [o for o in selection.offers if o.cloud == part.cloud and any(lies_in(o.region, r) for r in part.scope.regions)]
+        eligible = tuple(o.id for o in covered)
+    return Contract(
+        id=part.id, cloud=part.cloud, kind=part.kind, start=part.start.isoformat(), end=part.end.isoformat(),
+        take_or_pay_frac=part.take_or_pay_frac, rollover=part.rollover, eligible=eligible, signed=part.signed, exclusive=part.exclusive,
+        draw_schedule=tuple((d.by.isoformat(), d.cumulative_usd) for d in part.draw_schedule),
+        discount_tiers=tuple(DiscountTier(t.from_usd, t.discount_frac) for t in part.discount_tiers),
+        ramp_mw=tuple((day.isoformat(), mw) for day, mw in part.ramp_mw),
+        chip=catalogue.chip(part.chip).id if part.chip else "", source=part.source, **values,
+    )  # fmt: skip
+
+
+def _ports(parts: tuple[PortPart, ...], catalogue: Catalogue) -> tuple[Port, ...]:
+    """Return the catalogue's ports with the scenario's changes over them."""
+    out = {(p.model_family, p.chip_family): p for p in catalogue.ports}
+    best = {key: catalogue.port(*key) for key in out}  # several engines: the catalogue says which counts
+    out = {key: port for key, port in best.items() if port is not None}
+    for part in parts:
+        changes = {k: v for k, v in part.model_dump().items() if v is not None and v != ""}
+        key = (part.model_family, part.chip_family)
+        if key in out:
+            out[key] = replace(out[key], **changes, basis="assumed") if changes else out[key]
+        else:
+            out[key] = Port(**{"engine": "own", "status": "none", **changes})
+    return tuple(out[key] for key in sorted(out))
+
+
+def _sites(parts: tuple[SitePart, ...]) -> tuple[Site, ...]:
+    out = []
+    for part in parts:
+        values = part.model_dump(exclude={"ramp_mw"})
+        out.append(Site(**values, ramp_mw=tuple((day.isoformat(), mw) for day, mw in part.ramp_mw)))
+    return tuple(out)
+

@@ -1,0 +1,362 @@
+"""The scenario file's types: what a user may write, in which unit, within which bounds.
+
+The words under each field become the JSON Schema's descriptions, which editors show while one types.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PrivateAttr
+
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+Months = Annotated[int, Field(ge=0, le=240)]
+Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+ -]*$")]
+Text = Annotated[str, Field(max_length=4000)]
+Names = tuple[Annotated[str, Field(min_length=1, max_length=200)], ...]
+
+
+class Part(BaseModel):
+    """A section of the file: unknown keys are errors, nothing is coerced silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Horizon(Part):
+    """From when, how long, in which periods."""
+
+    start: date
+    """First day planned for."""
+    months: Annotated[int, Field(ge=1, le=240)] = 12
+    """Length in months; a multiple of the period."""
+    period: Literal["month", "quarter", "year"] = "quarter"
+    """How often holdings may change."""
+    discount_per_year_frac: Share = 0.10
+    """Cost of capital: 0.10 is 10 % a year."""
+    blocks: Annotated[int, Field(ge=1, le=24)] = 4
+    """Load blocks a day, from valley to peak; more are finer and slower."""
+
+
+class SloPart(Part):
+    """Promises of a workload: latencies kept by a quantile of requests, or a deadline."""
+
+    ttft_s: Positive | None = None
+    """Time to first token in seconds, from arrival at your door, queueing included."""
+    tpot_s: Positive | None = None
+    """Time per output token after the first, in seconds."""
+    e2e_s: Positive | None = None
+    """Time to the last token in seconds."""
+    quantile: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.95
+    """Share of requests that keeps the promises."""
+    deadline_s: Positive | None = None
+    """Deferrable work: done within so many seconds after arrival (86400 is a day)."""
+
+
+class LengthsPart(Part):
+    """Lengths of requests, where you know them better than the profile or the trace does."""
+
+    isl_mean_tokens: Positive | None = None
+    """Mean prompt length, cached part included."""
+    osl_mean_tokens: Positive | None = None
+    """Mean output length."""
+    isl_p50_tokens: Positive | None = None
+    """Median prompt length."""
+    isl_p99_tokens: Positive | None = None
+    """99th percentile of prompt length; with the median it gives a lognormal."""
+    osl_p50_tokens: Positive | None = None
+    """Median output length."""
+    osl_p99_tokens: Positive | None = None
+    """99th percentile of output length."""
+    cached_frac: Share | None = None
+    """Share of prompt tokens found in the prefix cache."""
+
+
+class TrafficPart(Part):
+    """Where a workload's requests come from: a generator's profile, a trace file, or lengths alone."""
+
+    profile: Literal["chat", "coding-agent", "batch", "long-context", "enterprise"] | None = None
+    """Generator of realistic arrivals, lengths, sessions and prefixes."""
+    trace: str | None = None
+    """Trace file, relative to this file; it gives lengths and arrivals."""
+    format: str = "auto"
+    """Format of the trace file."""
+    mean_rps: Positive
+    """Requests a second, mean over the first period."""
+    peak_to_mean_ratio: Annotated[FiniteFloat, Field(ge=1, le=100)] | None = None
+    """Busiest hour over the mean; left out, the profile's own."""
+    hourly: Annotated[tuple[NonNegative, ...], Field(min_length=24, max_length=24)] | None = None
+    """Relative traffic of the 24 local hours; left out, the profile's own."""
+    timezone_h: Annotated[FiniteFloat, Field(ge=-12, le=14)] = 0.0
+    """The users' hours ahead of UTC."""
+    arrival_cv: Annotated[FiniteFloat, Field(gt=0, le=20)] | None = None
+    """Coefficient of variation of gaps between arrivals; 1 is Poisson."""
+    lengths: LengthsPart = LengthsPart()
+
+
+class TokenPricePart(Part):
+    """What the workload's user pays, $ a million tokens."""
+
+    usd_per_mtok_in: NonNegative | None = None
+    usd_per_mtok_cached: NonNegative | None = None
+    usd_per_mtok_out: NonNegative | None = None
+
+
+class WorkloadPart(Part):
+    """One stream of requests: one model, one promise, one price."""
+
+    id: Name
+    model: Annotated[str, Field(min_length=1, max_length=300)]
+    """Name in the catalogue, or path of a Hugging Face config.json (relative to this file)."""
+    application: Text = ""
+    """The product it serves, e.g. GitHub Copilot."""
+    traffic: TrafficPart
+    growth_per_year_frac: Annotated[FiniteFloat, Field(gt=-1, le=100)] = 0.0
+    """Growth a year, compounding: 1.0 doubles."""
+    slo: SloPart = SloPart()
+    price: TokenPricePart = TokenPricePart()
+    regions: Names = ()
+    """Residency: cloud regions, patterns (eastus*) or geographies (us, eu, europe, asia, ...); empty: anywhere."""
+    clouds: Names = ()
+    """Channel pin: the only clouds it may run in; empty: any."""
+    chips: Names = ()
+    """The only chips it may run on: names, families or patterns; empty: any."""
+    tags: Names = ()
+    """Compliance tags an offer must carry."""
+    priority: Annotated[int, Field(ge=0, le=9)] = 0
+    """Lower is served first."""
+    unserved_usd_per_mtok: Positive | None = None
+    """What a million tokens not served cost you; left out, serving is a must within reason."""
+
+
+class OfferPart(Part):
+    """An offer of your own, or changes to one of the catalogue (same id)."""
+
+    id: Name
+    cloud: Name | None = None
+    region: Name | None = None
+    chip: str | None = None
+    kind: Literal["on_demand", "reserved", "spot", "quote_only", "per_token"] | None = None
+    usd_per_chip_hour: NonNegative | None = None
+    block_chips: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Smallest purchasable unit: node, rack, pod slice."""
+    max_chips: NonNegative | None = None
+    """What you can have of it at once."""
+    min_term_months: Months | None = None
+    lead_time_months: NonNegative | None = None
+    available_from: date | None = None
+    availability_frac: Share | None = None
+    """Share of hours a spot offer is there."""
+    interruptions_per_hour: NonNegative | None = None
+    model: str | None = None
+    """per_token: the workload model it answers for."""
+    token_price: str | None = None
+    """per_token: provider/model in the token price book, instead of the three prices."""
+    usd_per_mtok_in: NonNegative | None = None
+    usd_per_mtok_cached: NonNegative | None = None
+    usd_per_mtok_out: NonNegative | None = None
+    tags: Names | None = None
+    source: Text | None = None
+    note: Text | None = None
+
+
+class OffersPart(Part):
+    """Which offers of the catalogue may be used, and your own. Empty lists filter nothing."""
+
+    clouds: Names = ()
+    regions: Names = ()
+    """Cloud regions, patterns or geographies."""
+    chips: Names = ()
+    """Chip names, families or patterns."""
+    kinds: tuple[Literal["on_demand", "reserved", "spot", "per_token"], ...] = ()
+    include: Names = ()
+    """Offer ids or patterns; empty: all that pass the filters above."""
+    exclude: Names = ()
+    """Offer ids or patterns to leave out."""
+    catalogue: bool = True
+    """false: only your own offers."""
+    own: tuple[OfferPart, ...] = ()
+
+
+class TierPart(Part):
+    """A discount that starts at a yearly spend."""
+
+    from_usd: NonNegative
+    discount_frac: Share
+
+
+class DrawPart(Part):
+    """Cumulative dollars due by a date."""
+
+    by: date
+    cumulative_usd: NonNegative
+
+
+class ScopePart(Part):
+    """What a deal covers: it must be said, because a headline never does."""
+
+    models: Names
+    """Models it may serve; ["*"] for all."""
+    regions: Names
+    """Regions or geographies it covers; ["*"] for all."""
+    share_max_frac: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+    """Largest share of those models' requests it may carry."""
+
+
+class ContractPart(Part):
+    """Signed or offered terms."""
+
+    id: Name
+    cloud: Name
+    kind: Literal["committed_spend", "reserved", "capacity_mw", "lease", "equity_linked"]
+    start: date
+    end: date
+    commit_usd: NonNegative | None = None
+    take_or_pay_frac: Share = 1.0
+    rollover: bool = True
+    """Whether spend above a milestone counts for the next."""
+    draw_schedule: tuple[DrawPart, ...] = ()
+    discount_tiers: tuple[TierPart, ...] = ()
+    eligible: Names = ()
+    """Offer ids or patterns; empty: all offers of the cloud."""
+    it_mw: NonNegative | None = None
+    ramp_mw: tuple[tuple[date, NonNegative], ...] = ()
+    """[date, IT MW from then on], in order."""
+    usd_per_month: NonNegative | None = None
+    chip: str | None = None
+    chips: NonNegative | None = None
+    usd_per_chip_hour: NonNegative | None = None
+    exit_fee_usd: NonNegative | None = None
+    equity_usd: NonNegative | None = None
+    drawn_before_usd: NonNegative | None = None
+    """Spent against it before the horizon; left out, exactly what was due."""
+    scope: ScopePart | None = None
+    """capacity_mw and equity_linked deals must say what they cover."""
+    exclusive: bool = False
+    """While it runs you serve from no other cloud."""
+    signed: bool = True
+    """false: the plan may take it or leave it."""
+    source: Text = ""
+
+
+class PortPart(Part):
+    """What it takes to bring a model family to a chip family, where you know better than the catalogue."""
+
+    model_family: str
+    chip_family: str
+    engine: str = ""
+    status: Literal["none", "porting", "pilot", "production"] | None = None
+    engineer_months: NonNegative | None = None
+    lead_months: NonNegative | None = None
+    cost_usd: NonNegative | None = None
+    upkeep_usd_per_year: NonNegative | None = None
+    efficiency_frac: Annotated[FiniteFloat, Field(gt=0, le=2)] | None = None
+    """Of what the performance model predicts, once mature."""
+    initial_efficiency_frac: Annotated[FiniteFloat, Field(gt=0, le=2)] | None = None
+    """The same right after go-live."""
+    ramp_months: NonNegative | None = None
+    max_share_frac: Share | None = None
+    """Traffic cap of the stage."""
+    quality_gate: Literal["", "passed", "failed"] | None = None
+    source: Text = ""
+
+
+class SitePart(Part):
+    """Power where chips stand."""
+
+    id: Name
+    cloud: Name
+    region: Name
+    """A cloud region that offers stand in."""
+    it_mw: NonNegative | None = None
+    pue: Annotated[FiniteFloat, Field(ge=1, le=3)] = 1.2
+    usd_per_kwh: NonNegative = 0.0
+    """0 where the chips' price includes energy."""
+    g_co2_per_kwh: NonNegative = 0.0
+    usd_per_tonne_co2: NonNegative = 0.0
+    cooling: Literal["air", "liquid"] = "liquid"
+    lead_time_months: NonNegative = 0.0
+    ramp_mw: tuple[tuple[date, NonNegative], ...] = ()
+    """[date, IT MW from then on], in order."""
+    source: Text = ""
+
+
+class SurvivePart(Part):
+    """Survive the loss of any one supplier of a kind, for a share of interactive demand."""
+
+    kind: Literal["cloud", "vendor", "chip_family", "region"]
+    demand_frac: Share = 0.9
+
+
+class LimitsPart(Part):
+    """What the plan must respect beyond prices."""
+
+    vendor_share_max_frac: Share | None = None
+    """Largest share of spend with one chip vendor."""
+    cloud_share_max_frac: Share | None = None
+    chip_family_share_max_frac: Share | None = None
+    survive_loss_of: tuple[SurvivePart, ...] = ()
+    budget_usd_per_year: tuple[tuple[int, NonNegative], ...] = ()
+    """[calendar year, dollars]."""
+    co2_tonnes_per_year: NonNegative | None = None
+    utilisation_min_frac: Share | None = None
+    utilisation_max_frac: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.85
+    """Busy share of chips that is never exceeded at peak."""
+    ports_at_once: Annotated[int, Field(ge=0)] | None = None
+    """Ports that may be in work in one period."""
+
+
+class StudyPart(Part):
+    """How the plan is sized and proven."""
+
+    margin_quantile: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.5
+    """Quantile of the prediction error the plan is sized for: 0.5 trusts the model, 0.9 is careful."""
+    proof_requests: Annotated[int, Field(ge=100, le=50_000_000)] = 200_000
+    """Requests replayed in the proof."""
+    max_rounds: Annotated[int, Field(ge=1, le=20)] = 6
+    """Rounds of plan and proof before giving up."""
+    solver_seconds: Positive = 60.0
+    gap_frac: Share = 0.01
+
+
+class Scenario(Part):
+    """The whole question: workloads, offers, contracts, ports, sites, limits, horizon."""
+
+    polysilicon: Literal[1]
+    """Version of the file format."""
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    description: Text = ""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7
+    """The same seed gives the same answer."""
+    overlay: str | None = None
+    """A file of facts that override the catalogue, relative to this file."""
+    horizon: Horizon
+    workloads: Annotated[tuple[WorkloadPart, ...], Field(min_length=1)]
+    offers: OffersPart = OffersPart()
+    contracts: tuple[ContractPart, ...] = ()
+    ports: tuple[PortPart, ...] = ()
+    sites: tuple[SitePart, ...] = ()
+    limits: LimitsPart = LimitsPart()
+    study: StudyPart = StudyPart()
+    notes: tuple[Text, ...] = ()
+
+    _folder: Path = PrivateAttr(default=Path())
+    _file: str = PrivateAttr(default="scenario")
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder that relative paths start from."""
+        return self._folder
+
+    def place_at(self, file: Path) -> Scenario:
+        """Return the same scenario, remembering the file it came from."""
+        placed = self.model_copy()
+        placed._folder, placed._file = file.parent, str(file)
+        return placed
+
+    def file_beside(self, relative: str) -> Path:
+        """Return a path the scenario names, seen from its own folder."""
+        return self._folder / relative
