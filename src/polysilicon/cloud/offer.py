@@ -40,6 +40,10 @@ class Offer:
     usd_per_mtok_out: float | None = None
     tags: tuple[str, ...] = ()  # compliance: hipaa, fedramp, ...
     note: str = ""
+    low_usd_per_chip_hour: float | None = None  # over the zones of the region, where they differ
+    high_usd_per_chip_hour: float | None = None
+    valid_from: str = ""  # ISO dates between which the price holds; empty: from the quote on, until further notice
+    valid_to: str = ""
 
     @property
     def pool(self) -> str:

@@ -1,0 +1,380 @@
+"""Facts and tables from files: the embedded data first, the user's overlay over it; all problems of all files at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+from polysilicon.catalogue import schema
+from polysilicon.catalogue.rows import FACT_COLUMNS, Row, read_csv, read_text, read_yaml
+from polysilicon.errors import InputError, InputErrors, did_you_mean
+from polysilicon.facts import Basis, Fact
+
+FACT_FILES: Mapping[str, str] = {"chips": "chip", "systems": "system", "models": "model", "profiles": "profile", "sites": "site"}
+TABLE_FILES: tuple[str, ...] = ("offers", "ports", "prices", "spot")
+KINDS: tuple[str, ...] = ("chip", "system", "model", "profile", "site", "offer")
+
+_PROVENANCE = {"source": schema.TEXT, "as_of": schema.DATE, "basis": schema.TEXT, "note": schema.TEXT}
+_TABLES: Mapping[str, Mapping[str, schema.Spec]] = {
+    "offers": {"id": schema.TEXT, **schema.OFFER, **_PROVENANCE},
+    "ports": {**schema.PORT, **_PROVENANCE},
+    "prices": {**schema.PRICE, **_PROVENANCE},
+    "spot": {**schema.SPOT, **_PROVENANCE},
+    "sources": {"key": schema.TEXT, "reference": schema.TEXT, "note": schema.TEXT},
+}
+_REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "offers": ("id", "cloud", "region", "kind", "source", "basis"),
+    "ports": ("model_family", "chip_family", "engine", "status", "source", "as_of", "basis"),
+    "prices": ("provider", "model", "as_of", "source", "basis"),
+    "spot": ("cloud", "zone", "source", "basis"),
+    "sources": ("key", "reference"),
+}
+
+
+@dataclass(slots=True)
+class Content:
+    """Everything read: facts by (kind, subject, parameter), table rows, the digest of what was read."""
+
+    facts: dict[tuple[str, str, str], tuple[Fact, Row]] = field(default_factory=dict)
+    tables: dict[str, list[Row]] = field(default_factory=lambda: {name: [] for name in (*TABLE_FILES, "sources")})
+    overlaid: set[tuple[str, str]] = field(default_factory=set)  # (kind, subject) that the overlay touches
+    problems: list[InputError] = field(default_factory=list)
+    digest: str = ""
+
+
+def read_all(overlay: Path | None) -> Content:
+    """Read the embedded files and the overlay over them.
+
+    Raises: InputErrors with every problem found in any file.
+    """
+    content = Content()
+    hasher = hashlib.sha256()
+    data = files("polysilicon") / "data"
+    for name in (*FACT_FILES, *TABLE_FILES, "sources"):
+        file = data / f"{name}.csv"
+        text = read_text(file, f"data/{name}.csv", content.problems)
+        hasher.update(text.encode())
+        header, rows = read_csv(text, f"data/{name}.csv", content.problems)
+        if name in FACT_FILES:
+            _take_facts(content, rows, fixed=FACT_FILES[name], seen={}, overlay=False)
+        else:
+            content.tables[name] = rows if name == "prices" else check_table(name, header, rows, content.problems)
+    if overlay is not None:
+        for path in _overlay_files(overlay, content.problems):
+            hasher.update(_read_overlay(content, path).encode())
+    content.digest = hasher.hexdigest()[:16]
+    if content.problems:
+        raise InputErrors(content.problems)
+    return content
+
+
+def _overlay_files(overlay: Path, problems: list[InputError]) -> list[Path]:
+    if not overlay.is_dir():
+        return [overlay]
+    found = sorted(p for p in overlay.iterdir() if p.suffix in (".csv", ".yaml", ".yml"))
+    if not found:
+        problems.append(InputError("the overlay folder holds no .csv or .yaml file", where=str(overlay)))
+    return found
+
+
+def _read_overlay(content: Content, path: Path) -> str:
+    text = read_text(path, str(path), content.problems)
+    if not text and content.problems:
+        return ""
+    if path.suffix in (".yaml", ".yml"):
+        facts, tables = _from_yaml(text, str(path), content)
+    else:
+        header, rows = read_csv(text, str(path), content.problems)
+        kind = _kind_of(header)
+        if not kind:
+            if header:
+                content.problems.append(
+                    InputError(
+                        f"the header ({', '.join(header[:6])}, ...) is none that an overlay can have",
+                        where=f"{path}:1:1",
+                        hint=f"facts: {','.join(FACT_COLUMNS)}; or the columns of data/offers.csv, ports.csv, prices.csv or sources.csv",
+                    )
+                )
+            return text
+        facts, tables = (rows, {}) if kind == "facts" else ([], {kind: check_table(kind, header, rows, content.problems)})
+        if kind == "facts":
+            missing = [c for c in FACT_COLUMNS[:-1] if c not in header]
+            if missing:
+                content.problems.append(InputError(f"the header lacks {', '.join(missing)}", where=f"{path}:1:1"))
+                facts = []
+    _take_facts(content, facts, fixed="", seen={}, overlay=True)
+    for name, rows in tables.items():
+        content.tables[name] = [*content.tables[name], *rows]
+    return text
+
+
+def _kind_of(header: Iterable[str]) -> str:
+    columns = set(header)
+    if {"subject", "parameter"} <= columns:
+        return "facts"
+    for name, required in _REQUIRED.items():
+        if set(required[:3]) <= columns:
+            return name
+    return ""
+
+
+# -- facts ------------------------------------------------------------------------------------------------------
+
+
+def _take_facts(
+    content: Content, rows: Iterable[Row], *, fixed: str, seen: dict[tuple[str, str, str], Row], overlay: bool
+) -> None:
+    for row in rows:
+        kind, subject = (fixed, row.get("subject").strip()) if fixed else _kind_and_subject(content, row)
+        if not kind:
+            continue
+        try:
+            fact = _fact(kind, subject, row)
+        except InputError as problem:
+            content.problems.append(problem)
+            continue
+        key = (kind, fact.subject, fact.parameter)
+        if key in seen:
+            content.problems.append(
+                row.problem("parameter", f"{fact.subject} {fact.parameter} stands here again; it stood at {seen[key].where()}")
+            )
+            continue
+        seen[key] = row
+        if overlay:
+            content.overlaid.add((kind, fact.subject))
+            for band in (".low", ".high"):  # a band around a figure that is replaced says nothing of the new one
+                if key not in seen or (*key[:2], key[2] + band) not in seen:
+                    content.facts.pop((*key[:2], key[2] + band), None)
+        content.facts[key] = (fact, row)
+
+
+def _kind_and_subject(content: Content, row: Row) -> tuple[str, str]:
+    subject = row.get("subject").strip()
+    prefix, colon, rest = subject.partition(":")
+    if colon and prefix in KINDS:
+        return prefix, rest.strip()
+    for kind in KINDS:
+        if kind == "offer":
+            if any(r.get("id") == subject for r in content.tables["offers"]):
+                return kind, subject
+        elif any(k == kind and s == subject for k, s, _ in content.facts):
+            return kind, subject
+    known = {s for _, s, _ in content.facts}
+    hint = (
+        did_you_mean(subject, known)
+        or f"something new is written with its kind: chip:{subject or 'x'}, one of {', '.join(KINDS)}"
+    )
+    content.problems.append(row.problem("subject", f'"{subject}" is not in the catalogue', hint))
+    return "", ""
+
+
+def _fact(kind: str, subject: str, row: Row) -> Fact:
+    parameter = row.get("parameter").strip()
+    spec = schema.spec_of(schema.SCHEMAS[kind], parameter)
+    if not subject:
+        raise row.problem("subject", "the subject is empty")
+    if spec is None:
+        raise row.problem(
+            "parameter", f'"{parameter}" is not a parameter of a {kind}', did_you_mean(parameter, schema.SCHEMAS[kind])
+        )
+    if not row.get("value").strip():
+        raise row.problem("value", f"{subject} {parameter} has no value", "leave the row out where the value is not known")
+    if not row.get("source").strip():
+        raise row.problem("source", f"{subject} {parameter} has no source", "say where the value was read, or from whom it comes")
+    schema.check_basis(row.get("basis").strip(), row.where("basis"))
+    if row.get("as_of").strip():
+        schema.parse_date(row.get("as_of"), row.where("as_of"))
+    unit = row.get("unit").strip()
+    value = _value(spec, parameter, row, unit)
+    return Fact(
+        subject,
+        parameter,
+        value,
+        spec.unit,
+        row.get("source").strip(),
+        row.get("as_of").strip(),
+        cast(Basis, row.get("basis").strip()),
+        row.get("note").strip(),
+    )
+
+
+def _value(spec: schema.Spec, parameter: str, row: Row, unit: str) -> float | str:
+    try:
+        return schema.parse_value(spec, parameter, row.get("value"), unit, row.where("value"))
+    except InputError as problem:
+        if "unit" in problem.message or "measures" in problem.message:
+            problem.where = row.where("unit")
+        raise
+
+
+# -- tables -----------------------------------------------------------------------------------------------------
+
+
+def check_table(name: str, header: Iterable[str], rows: Iterable[Row], problems: list[InputError]) -> list[Row]:
+    """Return the rows of a table that are right; every cell that is not becomes a problem."""
+    columns, specs = tuple(header), _TABLES[name]
+    place = next(iter(rows), None)
+    for column in columns:
+        if column not in specs and place is not None:
+            problems.append(
+                InputError(f'column "{column}" is not one of {name}', where=f"{place.file}:1:1", hint=did_you_mean(column, specs))
+            )
+    missing = [c for c in _REQUIRED[name] if c not in columns]
+    if missing and place is not None:
+        problems.append(InputError(f"the header lacks {', '.join(missing)}", where=f"{place.file}:1:1"))
+        return []
+    good = []
+    for row in rows:
+        before = len(problems)
+        _check_row(name, row, problems)
+        if len(problems) == before:
+            good.append(row)
+    return good
+
+
+def _check_row(name: str, row: Row, problems: list[InputError]) -> None:
+    specs = _TABLES[name]
+    for column in _REQUIRED[name]:
+        if not row.get(column).strip() and not (name == "ports" and column in ("status", "as_of")):
+            problems.append(row.problem(column, f"{column} is empty"))
+    for column, text in row.cells.items():
+        spec = specs.get(column)
+        if not text or spec is None or spec.kind in ("text", "words"):
+            continue
+        try:
+            schema.parse_value(spec, column, text, spec.unit, row.where(column) if spec.kind == "date" else "")
+        except InputError as problem:
+            problem.where = row.where(column)
+            problems.append(problem)
+    if name != "sources" and row.get("basis"):
+        try:
+            schema.check_basis(row.get("basis"), "")
+        except InputError as problem:
+            problem.where = row.where("basis")
+            problems.append(problem)
+
+
+# -- YAML overlays ----------------------------------------------------------------------------------------------
+
+
+def _from_yaml(text: str, name: str, content: Content) -> tuple[list[Row], dict[str, list[Row]]]:
+    document = read_yaml(text, name, content.problems)
+    if document is None:
+        return [], {}
+    if not isinstance(document, Mapping):
+        content.problems.append(InputError(f"an overlay is a mapping, not {type(document).__name__}", where=f"{name}:1:1"))
+        return [], {}
+    defaults = {k: str(document[k]) for k in ("source", "as_of", "basis") if k in document}
+    facts: list[Row] = []
+    tables: dict[str, list[Row]] = {}
+    for section, body in document.items():
+        place = _place(document, section)
+        if section in defaults:
+            continue
+        if section in ("chips", "systems", "models", "profiles", "sites", "offers") and isinstance(body, Mapping):
+            for subject, parameters in body.items():
+                facts += _yaml_facts(
+                    f"{str(section)[:-1]}:{subject}", parameters, _place(body, subject), name, defaults, content.problems
+                )
+        elif section in ("ports", "prices") and isinstance(body, list):
+            rows = [_yaml_row(item, place, name, defaults) for item in body if isinstance(item, Mapping)]
+            columns = dict.fromkeys(c for r in rows for c in r.cells)
+            tables[str(section)] = check_table(
+                str(section), [*columns, *(c for c in _REQUIRED[str(section)] if c not in columns)], rows, content.problems
+            )
+        elif section == "sources" and isinstance(body, Mapping):
+            tables["sources"] = [
+                Row(name, place[0], {"key": str(k), "reference": str(v)}, places={"key": _place(body, k)})
+                for k, v in body.items()
+            ]
+        else:
+            allowed = (
+                "source",
+                "as_of",
+                "basis",
+                "chips",
+                "systems",
+                "models",
+                "profiles",
+                "sites",
+                "offers",
+                "ports",
+                "prices",
+                "sources",
+            )
+            content.problems.append(
+                InputError(
+                    f'section "{section}" is not understood here',
+                    where=f"{name}:{place[0]}:{place[1]}",
+                    hint=did_you_mean(str(section), allowed),
+                )
+            )
+    return facts, tables
+
+
+def _place(mapping: Any, key: Any) -> tuple[int, int]:
+    try:
+        line, column = mapping.lc.key(key)
+    except (AttributeError, KeyError, TypeError):
+        return 1, 1
+    return line + 1, column + 1
+
+
+def _yaml_facts(
+    subject: str,
+    parameters: Any,
+    place: tuple[int, int],
+    name: str,
+    defaults: Mapping[str, str],
+    problems: list[InputError],
+    prefix: str = "",
+) -> list[Row]:
+    if not isinstance(parameters, Mapping):
+        problems.append(InputError(f"{subject} needs a mapping of parameters", where=f"{name}:{place[0]}:{place[1]}"))
+        return []
+    kind = subject.partition(":")[0]
+    rows: list[Row] = []
+    for key, value in parameters.items():
+        parameter, here = f"{prefix}{key}", _place(parameters, key)
+        if isinstance(value, Mapping) and "value" not in value:
+            rows += _yaml_facts(subject, value, here, name, defaults, problems, f"{parameter}.")
+            continue
+        cells: dict[str, Any] = {"unit": "", "note": "", "source": "", "as_of": "", "basis": "assumed", **defaults}
+        if isinstance(value, Mapping):
+            cells |= value
+            unknown = set(value) - set(FACT_COLUMNS)
+            problems.extend(
+                InputError(
+                    f'"{u}" is not a part of a fact', where=f"{name}:{here[0]}:{here[1]}", hint=did_you_mean(str(u), FACT_COLUMNS)
+                )
+                for u in unknown
+            )
+        else:
+            cells["value"] = value
+        spec = schema.spec_of(schema.SCHEMAS.get(kind, {}), parameter)
+        if not cells["unit"] and spec is not None:
+            cells["unit"] = spec.unit  # a plain number is in the unit its name carries
+        cells |= {"subject": subject, "parameter": parameter}
+        rows.append(Row(name, here[0], {k: _plain(v) for k, v in cells.items()}, places=dict.fromkeys(FACT_COLUMNS, here)))
+    return rows
+
+
+def _yaml_row(item: Mapping[str, Any], place: tuple[int, int], name: str, defaults: Mapping[str, str]) -> Row:
+    places = {str(k): _place(item, k) for k in item}
+    first = next(iter(places.values()), place)
+    cells = {"basis": "assumed", **defaults, **{str(k): _plain(v) for k, v in item.items()}}
+    return Row(name, first[0], cells, places={**dict.fromkeys(cells, first), **places})
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return ";".join(str(v) for v in value)
+    return str(value)
