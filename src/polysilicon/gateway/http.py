@@ -1,0 +1,427 @@
+"""The side clients see: a strict HTTP/1.1 server protocol with hard limits, and its own response framing.
+
+llhttp refuses what is ambiguous (both lengths, doubled lengths, bare line feeds, spaces before colons); this module adds sizes,
+counts, deadlines and order: pipelined requests are answered one after another, a slow client is read no faster than it is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import httptools
+import msgspec
+
+_REASONS = {
+    200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 402: b"Payment Required", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed", 408: b"Request Timeout", 409: b"Conflict", 413: b"Content Too Large", 414: b"URI Too Long",
+    422: b"Unprocessable Content", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
+    502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout", 529: b"Overloaded",
+}  # fmt: skip
+_SINGLE = frozenset(
+    (b"authorization", b"x-api-key", b"api-key", b"host", b"content-type", b"content-length", b"transfer-encoding")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may ask of a connection."""
+
+    head_bytes: int = 32 * 1024
+    headers: int = 100
+    url_bytes: int = 4096
+    body_bytes: int = 64 * 1024 * 1024
+    pipelined: int = 16
+    connections: int = 10_000
+    head_timeout_s: float = 10.0
+    body_timeout_s: float = 20.0  # without a byte
+    idle_timeout_s: float = 75.0
+    stall_timeout_s: float = 60.0  # a client that does not read its answer
+
+
+class Watcher(Protocol):
+    """Who answers a request, and wants to know what becomes of the client."""
+
+    def client_gone(self) -> None:
+        """Learn that the client has closed; nobody reads the rest."""
+
+    def client_slow(self, slow: bool) -> None:
+        """Learn that the client reads more slowly than it is written to, or has caught up."""
+
+
+class Request:
+    """One request, whole; answered by `respond`, or by `begin`, `write` and `end`."""
+
+    __slots__ = (
+        "_chunked",
+        "body",
+        "connection",
+        "headers",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "received_s",
+        "started",
+        "watcher",
+    )
+
+    def __init__(self, connection: Inbound) -> None:
+        self.connection = connection
+        self.method = b""
+        self.path = b""
+        self.query = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+        self.keep_alive = True
+        self.received_s = 0.0
+        self.started = False
+        self.watcher: Watcher | None = None
+        self._chunked = False
+
+    def respond(self, status: int, body: bytes, headers: bytes = b"", *, content_type: bytes = b"application/json") -> None:
+        """Answer whole. `headers` are finished lines, each ending in CRLF."""
+        if self.started or self.connection.closed:
+            return
+        self.started = True
+        self.connection.transport.write(
+            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
+            % (status, _REASONS.get(status, b"Status"), content_type, len(body), headers, self._connection_header(), body)
+        )
+        self.connection.answered(self)
+
+    def begin(self, status: int, headers: bytes = b"", *, content_type: bytes = b"text/event-stream; charset=utf-8") -> None:
+        """Begin an answer of unknown length."""
+        if self.started or self.connection.closed:
+            return
+        self.started = True
+        self._chunked = self.connection.version != "1.0"
+        if not self._chunked:
+            self.keep_alive = False
+        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        self.connection.transport.write(
+            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncache-control: no-cache\r\n%b%b%b\r\n"
+            % (status, _REASONS.get(status, b"Status"), content_type, framing, headers, self._connection_header())
+        )
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the answer now."""
+        if data and not self.connection.closed:
+            self.connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self) -> None:
+        """Finish an answer that was begun."""
+        if not self.connection.closed:
+            if self._chunked:
+                self.connection.transport.write(b"0\r\n\r\n")
+            self.connection.answered(self)
+
+    def cut(self) -> None:
+        """Close without finishing the answer, so that the client cannot take it for whole."""
+        self.connection.abort()
+
+    def _connection_header(self) -> bytes:
+        if self.connection.server.draining:
+            self.keep_alive = False
+        return b"" if self.keep_alive else b"connection: close\r\n"
+
+    def header(self, name: bytes) -> str:
+        """Return a header's value as text, empty where absent."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+Handler = Callable[[Request], None]
+
+
+def error_body(kind: str, message: str, *, openai: bool = False) -> bytes:
+    """Return an error in the dialect of the caller."""
+    if openai:
+        return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": kind}})
+    return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}})
+
+
+class Inbound(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "_bad",
+        "_body",
+        "_body_bytes",
+        "_current",
+        "_head_bytes",
+        "_parser",
+        "_queue",
+        "_reading_head",
+        "_request",
+        "_url",
+        "closed",
+        "deadline_s",
+        "server",
+        "transport",
+        "version",
+    )  # fmt: skip
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.closed = True
+        self.version = "1.1"
+        self.deadline_s = 0.0
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[Request] = deque()
+        self._current: Request | None = None
+        self._request = Request(self)
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._head_bytes = 0
+        self._reading_head = True
+        self._url = b""
+        self._bad: tuple[int, str, str] | None = None
+
+    # --- the transport's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a new connection, or refuse it where there are too many."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.closed = False
+        if len(self.server.connections) >= self.server.limits.connections or self.server.draining:
+            self._refuse(503, "overloaded_error", "too many connections")
+            return
+        self.server.connections.add(self)
+        self.deadline_s = self.server.now() + self.server.limits.idle_timeout_s
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever is answering that nobody listens."""
+        self.closed = True
+        self.server.connections.discard(self)
+        current, self._current = self._current, None
+        self._queue.clear()
+        if current is not None and current.watcher is not None:
+            current.watcher.client_gone()
+        self.server.connection_closed()
+
+    def eof_received(self) -> bool:
+        """Keep a half-closed connection open while an answer is under way."""
+        return self._current is not None
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; whatever is wrong is refused once and the connection closed."""
+        if self.closed or self._bad:
+            return
+        if self._reading_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.server.limits.head_bytes and b"\r\n\r\n" not in data[: self.server.limits.head_bytes]:
+                self._refuse(431, "invalid_request_error", "the request's head is too large")
+                return
+            if self._current is None and self._head_bytes == len(data):
+                self.deadline_s = self.server.now() + self.server.limits.head_timeout_s
+        elif self._current is None:
+            self.deadline_s = self.server.now() + self.server.limits.body_timeout_s
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._bad = self._bad or (400, "invalid_request_error", "protocol upgrades are not offered")
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, _RefusedError):
+                raise
+        except httptools.HttpParserError as error:
+            self._bad = self._bad or (400, "invalid_request_error", f"the request is not HTTP: {error}")
+        if self._bad and self._current is None and not self._queue:
+            self._refuse(*self._bad)
+
+    def pause_writing(self) -> None:
+        """Slow the source down."""
+        self.deadline_s = self.server.now() + self.server.limits.stall_timeout_s
+        if self._current is not None and self._current.watcher is not None:
+            self._current.watcher.client_slow(True)
+
+    def resume_writing(self) -> None:
+        """Let the source go on."""
+        self.deadline_s = float("inf") if self._current is not None else self.server.now() + self.server.limits.idle_timeout_s
+        if self._current is not None and self._current.watcher is not None:
+            self._current.watcher.client_slow(False)
+
+    # --- the parser's calls
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._request = Request(self)
+        self._body.clear()
+        self._body_bytes = 0
+        self._url = b""
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        self._url += url
+        if len(self._url) > self.server.limits.url_bytes:
+            self._wrong(414, "invalid_request_error", "the request's target is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header; those that decide framing or identity may come once."""
+        headers = self._request.headers
+        name = name.lower()
+        if name in headers and name in _SINGLE:
+            self._wrong(400, "invalid_request_error", f"header {name.decode('latin-1')} is given twice")
+        headers[name] = value
+        if len(headers) > self.server.limits.headers:
+            self._wrong(431, "invalid_request_error", "the request has too many headers")
+
+    def on_headers_complete(self) -> None:
+        """Check what can be checked before the body is read."""
+        request = self._request
+        self._reading_head = False
+        request.method = self._parser.get_method()
+        self.version = self._parser.get_http_version()
+        request.keep_alive = self._parser.should_keep_alive()
+        if b"\r" in self._url or not self._url.startswith(b"/"):
+            self._wrong(400, "invalid_request_error", "the request's target must be a path")
+        request.path, _, request.query = self._url.partition(b"?")
+        length = request.headers.get(b"content-length")
+        if length is not None and int(length) > self.server.limits.body_bytes:
+            self._wrong(413, "request_too_large", f"the request's body is larger than {self.server.limits.body_bytes} bytes")
+        if request.headers.get(b"expect", b"").lower() == b"100-continue" and self._current is None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._body_bytes += len(body)
+        if self._body_bytes > self.server.limits.body_bytes:
+            self._wrong(413, "request_too_large", f"the request's body is larger than {self.server.limits.body_bytes} bytes")
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Answer the request, or queue it behind the one being answered."""
+        request = self._request
+        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        request.received_s = self.server.now()
+        self._reading_head = True
+        self._head_bytes = 0
+        if self._current is None:
+            self._start(request)
+            return
+        self._queue.append(request)
+        if len(self._queue) >= self.server.limits.pipelined:
+            self.transport.pause_reading()
+
+    # --- answering
+
+    def _start(self, request: Request) -> None:
+        self._current = request
+        self.deadline_s = float("inf")
+        self.server.handler(request)
+
+    def answered(self, request: Request) -> None:
+        """Go on to the next request of the connection."""
+        if request is not self._current:
+            return
+        self._current = None
+        request.watcher = None
+        if not request.keep_alive or self.server.draining:
+            self.close()
+            return
+        self.deadline_s = self.server.now() + self.server.limits.idle_timeout_s
+        if self._queue:
+            self.server.loop.call_soon(self._next)
+        elif self._bad:
+            self._refuse(*self._bad)
+
+    def _next(self) -> None:
+        if self._queue and self._current is None and not self.closed:
+            request = self._queue.popleft()
+            if len(self._queue) < self.server.limits.pipelined // 2:
+                self.transport.resume_reading()
+            self._start(request)
+
+    def _wrong(self, status: int, kind: str, message: str) -> None:
+        self._bad = (status, kind, message)
+        raise _RefusedError
+
+    def _refuse(self, status: int, kind: str, message: str) -> None:
+        if not self.closed:
+            self._bad = (status, kind, message)
+            body = error_body(kind, message)
+            self.transport.write(
+                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+                % (status, _REASONS.get(status, b"Status"), len(body), body)
+            )
+            self.close()
+
+    @property
+    def busy(self) -> bool:
+        """Return whether a request is being answered."""
+        return self._current is not None
+
+    def expire(self) -> None:
+        """Close a connection whose deadline has passed; say so where a request was begun."""
+        if self._current is None and (self._head_bytes or not self._reading_head):
+            self._refuse(408, "invalid_request_error", "the request took too long to arrive")
+        else:
+            self.abort()
+
+    def close(self) -> None:
+        """Close once what was written is sent."""
+        self.server.connections.discard(self)
+        self.transport.close()
+        self.closed = True
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.transport.abort()
+
+
+class _RefusedError(Exception):
+    """Stops the parser; the reason is kept by the connection."""
+
+
+class Server:
+    """Listen, keep the connections, enforce their deadlines, drain."""
+
+    def __init__(self, handler: Handler, limits: Limits | None = None) -> None:
+        self.handler = handler
+        self.limits = limits or Limits()
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
+        self.connections: set[Inbound] = set()
+        self.draining = False
+        self.port = 0
+        self._listener: asyncio.Server | None = None
+        self._drained = asyncio.Event()
+
+    async def listen(self, host: str, port: int, *, reuse_port: bool = False, tls: ssl.SSLContext | None = None) -> None:
+        """Accept connections."""
+        self._listener = await self.loop.create_server(
+            lambda: Inbound(self), host, port, backlog=2048, ssl=tls, reuse_port=reuse_port or None
+        )
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    def sweep(self) -> None:
+        """Close connections past their deadline; called several times a second."""
+        now = self.now()
+        for connection in [c for c in self.connections if c.deadline_s < now]:
+            connection.expire()
+
+    def connection_closed(self) -> None:
+        """Note that one connection less is open."""
+        if self.draining and not self.connections:
+            self._drained.set()
+
+    async def drain(self, seconds: float) -> bool:
+        """Stop accepting, let running answers finish, close; return whether all did in time."""
+        self.draining = True
+        if self._listener is not None:
+            self._listener.close()
+        for connection in [c for c in self.connections if not c.busy]:
+            connection.close()
+        if self.connections:
+            try:
+                await asyncio.wait_for(self._drained.wait(), seconds)
+            except TimeoutError:
+                for connection in list(self.connections):
+                    connection.abort()
+                return False
+        return True

@@ -1,0 +1,272 @@
+"""The side models are on: keep-alive pools of HTTP/1.1 connections, one pool a target; answers are handed on piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from typing import Protocol
+
+import httptools
+
+from polysilicon.errors import UpstreamError
+
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class Caller(Protocol):
+    """Who asked, and takes the answer as it comes."""
+
+    def upstream_head(self, status: int, headers: dict[bytes, bytes]) -> None:
+        """Take the answer's head."""
+
+    def upstream_data(self, data: bytes) -> None:
+        """Take some of the body."""
+
+    def upstream_end(self) -> None:
+        """Learn that the answer is whole."""
+
+    def upstream_lost(self, error: UpstreamError) -> None:
+        """Learn that there will be no (more) answer."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection to a target; carries one exchange at a time."""
+
+    __slots__ = ("_body", "_bodyless", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_parser", "_status", "_until_close",
+                 "caller", "closed", "fresh", "idle_since_s", "pool", "received_bytes", "transport")  # fmt: skip
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.caller: Caller | None = None
+        self.closed = False
+        self.fresh = True
+        self.idle_since_s = 0.0
+        self.received_bytes = 0
+        self._error = ""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._done = False
+        self._in_body = False
+        self._until_close = False
+        self._head_bytes = 0
+        self._status = 0
+        self.received_bytes = 0
+
+    def send(self, caller: Caller, data: bytes) -> None:
+        """Send one request; the answer goes to `caller`."""
+        self.caller = caller
+        self.transport.write(data)
+
+    def drop(self) -> None:
+        """Let go: whatever still comes is for nobody."""
+        self.caller = None
+        if not self.closed:
+            self.closed = True
+            self.pool.open -= 1
+            self.transport.abort()
+
+    def slow(self, slow: bool) -> None:
+        """Read no faster than the client does."""
+        if not self.closed:
+            if slow:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    # --- the transport's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send small writes at once."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        plain = transport.get_extra_info("socket")
+        if plain is not None and plain.family in (socket.AF_INET, socket.AF_INET6):
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end: an answer without a stated length is whole, any other is cut."""
+        if not self.closed:
+            self.closed = True
+            self.pool.open -= 1
+        self.pool.forget(self)
+        caller, self.caller = self.caller, None
+        if caller is None:
+            return
+        if self._in_body and self._until_close and exc is None:
+            caller.upstream_end()
+        else:
+            words = self._error or ("closed in the middle of its answer" if self.received_bytes else "closed without an answer")
+            caller.upstream_lost(UpstreamError(words))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, hand on, and give the connection back once the answer is whole."""
+        caller = self.caller
+        if caller is None:  # nobody asked: the peer is not to be trusted with a next request
+            self.pool.forget(self)
+            self.drop()
+            return
+        self.received_bytes += len(data)
+        if not self._in_body:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._done:
+                self._error = f"sent what is not HTTP: {type(error).__name__}"
+        if not self._in_body and self._head_bytes > MAX_HEAD_BYTES:
+            self._error = "sent a head that is too large"
+        if self._body and self.caller is caller:
+            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._body.clear()
+            caller.upstream_data(body)
+        if self.caller is not caller:  # the caller has let go meanwhile
+            return
+        if self._error:
+            self.caller = None
+            error_words = self._error
+            self.drop()
+            caller.upstream_lost(UpstreamError(error_words))
+        elif self._done:
+            self.caller = None
+            keep = self._parser.should_keep_alive() and not self._until_close
+            self._reset()
+            if keep:
+                self.pool.release(self)
+            else:
+                self.drop()
+            caller.upstream_end()
+
+    # --- the parser's calls
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header."""
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """Hand the head on; interim answers (1xx) are passed over."""
+        self._status = self._parser.get_status_code()
+        if 100 <= self._status < 200:
+            self._headers = {}
+            return
+        self._in_body = True
+        headers = self._headers
+        self._until_close = b"content-length" not in headers and b"chunked" not in headers.get(b"transfer-encoding", b"").lower()
+        if self._status in (204, 304):
+            self._until_close = False
+        if self.caller is not None:
+            self.caller.upstream_head(self._status, headers)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the answer is whole."""
+        if self._in_body:
+            if self._done:
+                self._error = "sent more than one answer"
+            self._done = True
+
+
+class Pool:
+    """The connections to one target: idle ones kept warm, new ones made on demand."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        connect_timeout_s: float = 5.0,
+        idle_timeout_s: float = 60.0,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.tls = tls
+        self.connect_timeout_s = connect_timeout_s
+        self.idle_timeout_s = idle_timeout_s
+        self.loop = asyncio.get_running_loop()
+        self.open = 0
+        self._idle: deque[Connection] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._address: tuple[str, float] = ("", 0.0)
+
+    def idle(self) -> Connection | None:
+        """Return a warm connection, the most recently used one, or None."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed and not connection.transport.is_closing():
+                return connection
+        return None
+
+    def connect(self, on_done: ConnectDone) -> asyncio.Task[None]:
+        """Make a connection and hand it, or the error, to `on_done`."""
+        task = self.loop.create_task(self._connect(on_done))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _connect(self, on_done: ConnectDone) -> None:
+        try:
+            async with asyncio.timeout(self.connect_timeout_s):
+                address = await self._resolve()
+                name = self.host if self.tls is not None else None
+                _, connection = await self.loop.create_connection(
+                    lambda: Connection(self), address, self.port, ssl=self.tls, server_hostname=name
+                )
+        except TimeoutError:
+            on_done(None, UpstreamError(f"did not accept a connection in {self.connect_timeout_s:g} s"))
+        except ssl.SSLError as error:
+            on_done(None, UpstreamError(f"TLS failed: {error.reason or type(error).__name__}"))
+        except OSError as error:
+            self._address = ("", 0.0)
+            on_done(None, UpstreamError(f"cannot be reached: {error.strerror or type(error).__name__}"))
+        else:
+            self.open += 1
+            on_done(connection, None)
+
+    async def _resolve(self) -> str:
+        """Return the address, looked up at most once in 30 s."""
+        address, until_s = self._address
+        if self.loop.time() > until_s:
+            found = await self.loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            address = str(found[0][4][0])
+            self._address = (address, self.loop.time() + 30.0)
+        return address
+
+    def release(self, connection: Connection) -> None:
+        """Keep a connection for the next request."""
+        connection.fresh = False
+        connection.idle_since_s = self.loop.time()
+        self._idle.append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Take a closed connection out."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def sweep(self) -> None:
+        """Close what has been idle for too long, oldest first."""
+        limit_s = self.loop.time() - self.idle_timeout_s
+        while self._idle and self._idle[0].idle_since_s < limit_s:
+            self._idle.popleft().drop()
+
+    def close(self) -> None:
+        """Close all idle connections and stop those being made."""
+        for task in list(self._tasks):
+            task.cancel()
+        while self._idle:
+            self._idle.popleft().drop()
+
+
+class ConnectDone(Protocol):
+    """Takes a new connection, or the reason why there is none."""
+
+    def __call__(self, connection: Connection | None, error: UpstreamError | None) -> None:
+        """Take it."""
