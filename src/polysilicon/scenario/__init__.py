@@ -29,7 +29,29 @@ from polysilicon.scenario.schema import (
 )
 
 __all__ = [
-    "ContractPart", "DrawPart", "Horizon", "LengthsPart", "LimitsPart", "OfferPart", "OffersPart", "PortPart", "Resolved", "Scenario",
-    "ScopePart", "SitePart", "SloPart", "StudyPart", "SurvivePart", "TierPart", "TokenPricePart", "TrafficPart", "WorkloadPart",
-    "catalogue_for", "embedded_text", "load", "load_embedded", "load_text", "resolve",
-]  # fmt: skip
+    "ContractPart",
+    "DrawPart",
+    "Horizon",
+    "LengthsPart",
+    "LimitsPart",
+    "OfferPart",
+    "OffersPart",
+    "PortPart",
+    "Resolved",
+    "Scenario",
+    "ScopePart",
+    "SitePart",
+    "SloPart",
+    "StudyPart",
+    "SurvivePart",
+    "TierPart",
+    "TokenPricePart",
+    "TrafficPart",
+    "WorkloadPart",
+    "catalogue_for",
+    "embedded_text",
+    "load",
+    "load_embedded",
+    "load_text",
+    "resolve",
+]

@@ -58,7 +58,11 @@ def _duplicates(scenario: Scenario, place: Place) -> Iterator[InputError]:
 def _horizon(scenario: Scenario, place: Place) -> Iterator[InputError]:
     horizon, step = scenario.horizon, _MONTHS[scenario.horizon.period]
     if horizon.start.day > 28:
-        yield InputError(f"horizon.start: {horizon.start} is a day that not every month has", where=place(("horizon", "start")), hint="start on a day up to the 28th")
+        yield InputError(
+            f"horizon.start: {horizon.start} is a day that not every month has",
+            where=place(("horizon", "start")),
+            hint="start on a day up to the 28th",
+        )
     if horizon.months % step:
         hint = f"{horizon.months // step * step or step} or {horizon.months // step * step + step}"
         message = f"horizon.months: {horizon.months} is not a whole number of periods of a {horizon.period} ({step} months)"
@@ -72,15 +76,17 @@ def _traffic(traffic: TrafficPart, scenario: Scenario, loc: Loc, place: Place) -
     if traffic.profile and traffic.trace:
         yield InputError(f"{words}: profile and trace are both given; which is it?", where=place((*loc, "trace")))
     if not traffic.profile and not traffic.trace and not complete:
-        yield InputError(f"{words}: nothing says how long its requests are", where=where,
-                         hint="give profile, trace, or lengths with isl_mean_tokens and osl_mean_tokens (or p50 and p99)")  # fmt: skip
+        hint = "give profile, trace, or lengths with isl_mean_tokens and osl_mean_tokens (or p50 and p99)"
+        yield InputError(f"{words}: nothing says how long its requests are", where=where, hint=hint)
     if traffic.trace and not scenario.file_beside(traffic.trace).is_file():
         message = f'{words}.trace: "{traffic.trace}" is not a file beside the scenario'
         yield InputError(message, where=place((*loc, "trace")), hint=f"looked for {scenario.file_beside(traffic.trace)}")
     if traffic.hourly is not None and sum(traffic.hourly) <= 0:
         yield InputError(f"{words}.hourly: all 24 hours are zero", where=place((*loc, "hourly")))
     if traffic.hourly is not None and traffic.peak_to_mean_ratio is not None:
-        yield InputError(f"{words}: hourly already says the peak; leave out peak_to_mean_ratio", where=place((*loc, "peak_to_mean_ratio")))
+        yield InputError(
+            f"{words}: hourly already says the peak; leave out peak_to_mean_ratio", where=place((*loc, "peak_to_mean_ratio"))
+        )
     if traffic.peak_to_mean_ratio is not None and traffic.peak_to_mean_ratio > 24:
         message = f"{words}.peak_to_mean_ratio: {traffic.peak_to_mean_ratio:g} is more than one hour of 24 can hold"
         yield InputError(message, where=place((*loc, "peak_to_mean_ratio")))
@@ -98,9 +104,15 @@ def _lengths(lengths: LengthsPart, loc: Loc, place: Place) -> Iterator[InputErro
         if (p50 is None) != (p99 is None) and mean is None:
             yield InputError(f"{words}: {side}_p50_tokens and {side}_p99_tokens go together", where=place(loc))
         if p50 is not None and p99 is not None and p99 < p50:
-            yield InputError(f"{words}: {side}_p99_tokens {p99:g} is below {side}_p50_tokens {p50:g}", where=place((*loc, f"{side}_p99_tokens")))
+            yield InputError(
+                f"{words}: {side}_p99_tokens {p99:g} is below {side}_p50_tokens {p50:g}",
+                where=place((*loc, f"{side}_p99_tokens")),
+            )
         if mean is not None and p99 is not None and mean > p99:
-            yield InputError(f"{words}: {side}_mean_tokens {mean:g} is above {side}_p99_tokens {p99:g}", where=place((*loc, f"{side}_mean_tokens")))
+            yield InputError(
+                f"{words}: {side}_mean_tokens {mean:g} is above {side}_p99_tokens {p99:g}",
+                where=place((*loc, f"{side}_mean_tokens")),
+            )
 
 
 def _slo(slo: SloPart, loc: Loc, place: Place) -> Iterator[InputError]:
@@ -110,7 +122,10 @@ def _slo(slo: SloPart, loc: Loc, place: Place) -> Iterator[InputError]:
         hint = "give ttft_s and tpot_s for people who wait, or deadline_s for work that can"
         yield InputError(f"{words}: nothing is promised", where=place(loc), hint=hint)
     if latencies and slo.deadline_s is not None:
-        yield InputError(f"{words}: deadline_s is for work that may wait; it cannot promise latencies as well", where=place((*loc, "deadline_s")))
+        yield InputError(
+            f"{words}: deadline_s is for work that may wait; it cannot promise latencies as well",
+            where=place((*loc, "deadline_s")),
+        )
     if slo.e2e_s is not None and slo.ttft_s is not None and slo.e2e_s <= slo.ttft_s:
         yield InputError(f"{words}: e2e_s {slo.e2e_s:g} is not above ttft_s {slo.ttft_s:g}", where=place((*loc, "e2e_s")))
     if slo.ttft_s is not None and slo.ttft_s > 600:
@@ -148,7 +163,9 @@ def _draws(contract: ContractPart, loc: Loc, place: Place) -> Iterator[InputErro
         if draw.cumulative_usd < before:
             yield InputError(f"{words}[{i}]: cumulative_usd falls from {before:,.0f} to {draw.cumulative_usd:,.0f}", where=where)
         if contract.commit_usd is not None and draw.cumulative_usd > contract.commit_usd * (1 + 1e-9):
-            yield InputError(f"{words}[{i}]: {draw.cumulative_usd:,.0f} is more than commit_usd {contract.commit_usd:,.0f}", where=where)
+            yield InputError(
+                f"{words}[{i}]: {draw.cumulative_usd:,.0f} is more than commit_usd {contract.commit_usd:,.0f}", where=where
+            )
         if not contract.start <= draw.by <= contract.end:
             yield InputError(f"{words}[{i}]: {draw.by} is outside the contract, {contract.start} to {contract.end}", where=where)
         before = draw.cumulative_usd
@@ -158,7 +175,9 @@ def _ascending(days: Iterable[date], loc: Loc, place: Place) -> Iterator[InputEr
     listed = list(days)
     for i in range(1, len(listed)):
         if listed[i] <= listed[i - 1]:
-            yield InputError(f"{loc[0]}[{loc[1]}].{loc[2]}[{i}]: {listed[i]} is not after {listed[i - 1]}", where=place((*loc, i)))
+            yield InputError(
+                f"{loc[0]}[{loc[1]}].{loc[2]}[{i}]: {listed[i]} is not after {listed[i - 1]}", where=place((*loc, i))
+            )
 
 
 def _own_offers(scenario: Scenario, place: Place) -> Iterator[InputError]:
@@ -169,13 +188,18 @@ def _own_offers(scenario: Scenario, place: Place) -> Iterator[InputError]:
             message = f"offers.own[{i}]: available from {own.available_from}, after the horizon ends on {last}"
             yield InputError(message, where=place((*loc, "available_from")))
         if own.lead_time_months is not None and own.lead_time_months >= scenario.horizon.months:
-            message = f"offers.own[{i}]: its lead time of {own.lead_time_months:g} months outlasts the horizon of {scenario.horizon.months}"
+            lead, months = own.lead_time_months, scenario.horizon.months
+            message = f"offers.own[{i}]: its lead time of {lead:g} months outlasts the horizon of {months}"
             yield InputError(message, where=place((*loc, "lead_time_months")))
         if own.kind == "per_token" and own.usd_per_chip_hour is not None:
-            yield InputError(f"offers.own[{i}]: a per_token offer has no usd_per_chip_hour", where=place((*loc, "usd_per_chip_hour")))
+            yield InputError(
+                f"offers.own[{i}]: a per_token offer has no usd_per_chip_hour", where=place((*loc, "usd_per_chip_hour"))
+            )
     for i, port in enumerate(scenario.ports):
         if port.lead_months is not None and port.lead_months >= scenario.horizon.months:
-            message = f"ports[{i}]: its lead time of {port.lead_months:g} months outlasts the horizon of {scenario.horizon.months}"
+            message = (
+                f"ports[{i}]: its lead time of {port.lead_months:g} months outlasts the horizon of {scenario.horizon.months}"
+            )
             yield InputError(message, where=place(("ports", i, "lead_months")))
 
 
@@ -193,4 +217,6 @@ def _limits(scenario: Scenario, place: Place) -> Iterator[InputError]:
     kinds = [part.kind for part in limits.survive_loss_of]
     for i, kind in enumerate(kinds):
         if kind in kinds[:i]:
-            yield InputError(f"limits.survive_loss_of[{i}]: {kind} is listed twice", where=place(("limits", "survive_loss_of", i)))
+            yield InputError(
+                f"limits.survive_loss_of[{i}]: {kind} is listed twice", where=place(("limits", "survive_loss_of", i))
+            )

@@ -110,7 +110,7 @@ def _syntax_hint(problem: str, text: str) -> str:
 
 def _place_of_control(text: str, name: str) -> str:
     for index, char in enumerate(text):
-        if char < " " and char not in "\t\n\r" or char == "\x7f":
+        if (char < " " and char not in "\t\n\r") or char == "\x7f":
             line = text.count("\n", 0, index) + 1
             return f"{name}:{line}:{index - text.rfind(chr(10), 0, index)}"
     return name
@@ -131,7 +131,11 @@ class _Builder:
         self.count += 1
         self.places.setdefault(loc, (node.start_mark.line + 1, node.start_mark.column + 1))
         if self.count > MAX_NODES or depth > MAX_DEPTH or id(node) in self.open:
-            reason = "its aliases refer to themselves" if id(node) in self.open else "is too large once aliases are expanded or too deep"
+            reason = (
+                "its aliases refer to themselves"
+                if id(node) in self.open
+                else "is too large once aliases are expanded or too deep"
+            )
             raise InputError(reason, where=self._at(node))
         if node.id == "scalar":
             return self._scalar(node, loc)

@@ -55,5 +55,9 @@ def _of_trace(path: Path, kind: str) -> Lengths:
     trace = read(path, format=kind)
     isl, osl = trace.isl_tokens, trace.osl_tokens
     return Lengths(
-        float(isl.mean()), float(osl.mean()), 0.0, float(isl.std() / max(isl.mean(), 1e-9)), float(osl.std() / max(osl.mean(), 1e-9))
+        float(isl.mean()),
+        float(osl.mean()),
+        0.0,
+        float(isl.std() / max(isl.mean(), 1e-9)),
+        float(osl.std() / max(osl.mean(), 1e-9)),
     )

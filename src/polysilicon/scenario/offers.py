@@ -12,12 +12,13 @@ from polysilicon.cloud.offer import Offer
 from polysilicon.cloud.region import GEOGRAPHIES, lies_in
 from polysilicon.errors import InputError, did_you_mean
 from polysilicon.scenario.document import Loc
-from polysilicon.scenario.schema import OfferPart, Scenario
+from polysilicon.scenario.schema import OfferPart, OffersPart, Scenario
 
 Place = Callable[[Loc], str]
 _CHANGES: tuple[str, ...] = (
     "cloud", "region", "kind", "usd_per_chip_hour", "block_chips", "max_chips", "min_term_months", "lead_time_months",
-    "availability_frac", "interruptions_per_hour", "usd_per_mtok_in", "usd_per_mtok_cached", "usd_per_mtok_out", "tags", "source", "note",
+    "availability_frac", "interruptions_per_hour", "usd_per_mtok_in", "usd_per_mtok_cached", "usd_per_mtok_out", "tags",
+    "source", "note",
 )  # fmt: skip
 
 
@@ -34,7 +35,9 @@ def select_offers(scenario: Scenario, catalogue: Catalogue, place: Place) -> Sel
     """Return the offers a scenario may use: those of the catalogue that pass its filters, then its own, which win by id."""
     problems = [*_unknown_filters(scenario, catalogue, place)]
     part = scenario.offers
-    chosen = {o.id: o for o in catalogue.offers.values() if _passes(o, scenario, catalogue)} if part.catalogue else {}
+    chosen = (
+        {o.id: _capped(o, part) for o in catalogue.offers.values() if _passes(o, scenario, catalogue)} if part.catalogue else {}
+    )
     for i, own in enumerate(part.own):
         try:
             offer = _own_offer(own, scenario, catalogue, place(("offers", "own", i)))
@@ -44,7 +47,9 @@ def select_offers(scenario: Scenario, catalogue: Catalogue, place: Place) -> Sel
         chosen[offer.id] = offer
     silent = sorted(o.id for o in chosen.values() if not _priced(o))
     ready = tuple(_as_sold(chosen[key]) for key in sorted(chosen) if _priced(chosen[key]))
-    notes = (f"{len(silent)} offers are quote only and have no price here, so they are left out: {_few(silent)}",) if silent else ()
+    notes = (
+        (f"{len(silent)} offers are quote only and have no price here, so they are left out: {_few(silent)}",) if silent else ()
+    )
     if not ready and not problems:
         problems.append(InputError(
             f"no offer is left after the filters ({len(catalogue.offers)} in the catalogue, {len(silent)} without a price)",
@@ -56,7 +61,7 @@ def select_offers(scenario: Scenario, catalogue: Catalogue, place: Place) -> Sel
 def chip_matches(wanted: str, chip_id: str, catalogue: Catalogue) -> bool:
     """Return whether a chip is meant by a name, an alias, a family or a pattern."""
     chip = catalogue.chips.get(chip_id)
-    if wanted == chip_id or any(c in wanted for c in "*?[") and fnmatchcase(chip_id, wanted):
+    if wanted == chip_id or (any(c in wanted for c in "*?[") and fnmatchcase(chip_id, wanted)):
         return True
     if chip is not None and wanted.casefold() in (chip.family.casefold(), chip.vendor.casefold(), chip.name.casefold()):
         return True
@@ -76,7 +81,11 @@ def chip_word_problem(wanted: str, catalogue: Catalogue, *, where: str, what: st
     if any(chip_matches(wanted, chip, catalogue) for chip in catalogue.chips):
         return None
     hint = did_you_mean(wanted, known_chip_words(catalogue)) or "see `polysilicon chips`"
-    return InputError(f'{what}: no chip, family or vendor of the catalogue fits "{wanted}" ({len(catalogue.chips)} chips)', where=where, hint=hint)
+    return InputError(
+        f'{what}: no chip, family or vendor of the catalogue fits "{wanted}" ({len(catalogue.chips)} chips)',
+        where=where,
+        hint=hint,
+    )
 
 
 def region_word_problem(wanted: str, regions: Iterable[str], *, where: str, what: str) -> InputError | None:
@@ -86,6 +95,11 @@ def region_word_problem(wanted: str, regions: Iterable[str], *, where: str, what
         return None
     hint = did_you_mean(wanted, [*names, *GEOGRAPHIES]) or f"geographies: {', '.join(GEOGRAPHIES)}"
     return InputError(f'{what}: no offer is in a region that fits "{wanted}"', where=where, hint=hint)
+
+
+def _capped(offer: Offer, part: OffersPart) -> Offer:
+    hourly = offer.kind in ("on_demand", "spot") and offer.max_chips is None
+    return replace(offer, max_chips=part.hourly_max_chips) if hourly and part.hourly_max_chips is not None else offer
 
 
 def _passes(offer: Offer, scenario: Scenario, catalogue: Catalogue) -> bool:
@@ -116,7 +130,13 @@ def _unknown_filters(scenario: Scenario, catalogue: Catalogue, place: Place) -> 
         for i, pattern in enumerate(getattr(part, key)):
             if not any(fnmatchcase(name, pattern) for name in ids):
                 what = f"offers.{key}[{i}]: no offer fits"
-                out.append(InputError(f'{what} "{pattern}" ({len(ids)} offers)', where=place(("offers", key, i)), hint=did_you_mean(pattern, ids)))
+                out.append(
+                    InputError(
+                        f'{what} "{pattern}" ({len(ids)} offers)',
+                        where=place(("offers", key, i)),
+                        hint=did_you_mean(pattern, ids),
+                    )
+                )
     return [problem for problem in out if problem is not None]
 
 
@@ -125,11 +145,20 @@ def unknown_cloud(cloud: str, clouds: Iterable[str], *, where: str, what: str) -
     known = sorted(set(clouds))
     if cloud in known:
         return None
-    return InputError(f'{what}: no offer of cloud "{cloud}"', where=where, hint=did_you_mean(cloud, known) or f"known clouds: {', '.join(known)}")
+    return InputError(
+        f'{what}: no offer of cloud "{cloud}"',
+        where=where,
+        hint=did_you_mean(cloud, known) or f"known clouds: {', '.join(known)}",
+    )
 
 
 def _own_offer(own: OfferPart, scenario: Scenario, catalogue: Catalogue, where: str) -> Offer:
     known = catalogue.offers.get(own.id)
+    if own.like is not None:
+        if own.like not in catalogue.offers:
+            hint = did_you_mean(own.like, catalogue.offers)
+            raise InputError(f'offer "{own.id}" is like "{own.like}", which is not in the catalogue', where=where, hint=hint)
+        known = replace(catalogue.offers[own.like], id=own.id)
     changes: dict[str, Any] = {k: v for k in _CHANGES if (v := getattr(own, k)) is not None}
     if own.available_from is not None:
         changes["available_from"] = own.available_from.isoformat()
@@ -158,7 +187,11 @@ def _token_offer(own: OfferPart, scenario: Scenario, catalogue: Catalogue, chang
         raise InputError(f'offer "{own.id}" is priced per token, so it needs the workload model it answers for', where=where)
     models = {w.model for w in scenario.workloads}
     if own.model not in models:
-        raise InputError(f'offer "{own.id}" answers for "{own.model}", which no workload uses', where=where, hint=did_you_mean(own.model, models))
+        raise InputError(
+            f'offer "{own.id}" answers for "{own.model}", which no workload uses',
+            where=where,
+            hint=did_you_mean(own.model, models),
+        )
     facts: dict[str, Any] = {"cloud": "api", "region": "global", "basis": "assumed", "source": "scenario"}
     if own.token_price is not None:
         facts |= _booked_price(own.token_price, catalogue, where)
@@ -174,7 +207,9 @@ def _booked_price(name: str, catalogue: Catalogue, where: str) -> dict[str, Any]
     rows = [p for p in catalogue.token_prices if p.provider == provider and p.model == model]
     if not rows:
         names = {f"{p.provider}/{p.model}" for p in catalogue.token_prices}
-        raise InputError(f'token_price "{name}" is not in the price book ({len(names)} entries)', where=where, hint=did_you_mean(name, names))
+        raise InputError(
+            f'token_price "{name}" is not in the price book ({len(names)} entries)', where=where, hint=did_you_mean(name, names)
+        )
     price = max(rows, key=lambda p: (p.valid_from or "", p.as_of or ""))
     return {
         "cloud": provider, "usd_per_mtok_in": price.usd_per_mtok_in, "usd_per_mtok_cached": price.usd_per_mtok_cached,
@@ -194,7 +229,7 @@ def _priced(offer: Offer) -> bool:
 
 
 def _as_sold(offer: Offer) -> Offer:
-    """A quote that got a price is sold like any other: for its term, or by the hour."""
+    """Return a quote that got a price as what it now is: sold for its term, or by the hour."""
     if offer.kind != "quote_only":
         return offer
     return replace(offer, kind="reserved" if offer.min_term_months else "on_demand", basis="assumed")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from polysilicon.application.profiles import FLAT_DAY, day_curve, profile
-from polysilicon.application.workload import Lengths, Slo, Workload
+from polysilicon.application.workload import Slo, Workload
 from polysilicon.catalogue import Catalogue
 from polysilicon.cloud.contract import Contract, DiscountTier
 from polysilicon.cloud.offer import Offer
@@ -119,7 +119,7 @@ def _workload(part: WorkloadPart, scenario: Scenario, offers: tuple[Offer, ...],
     regions = sorted({o.region for o in offers if any(lies_in(o.region, r) for r in part.regions)})
     chips = sorted({o.chip for o in offers if o.chip and any(chip_matches(c, o.chip, catalogue) for c in part.chips)})
     lengths, peak = lengths_of(part.traffic, scenario), float(np.max(local_day(part)))
-    traffic = {k: v for k, v in part.traffic.model_dump(mode="json").items() if v is not None}
+    traffic = part.traffic.model_dump(mode="json", exclude_none=True)
     if part.traffic.trace:
         traffic["path"] = str(scenario.file_beside(part.traffic.trace))
     return Workload(
@@ -149,7 +149,9 @@ def utc_day(part: WorkloadPart) -> F8:
     return curve
 
 
-def _demand(scenario: Scenario, workloads: tuple[Workload, ...]) -> tuple[tuple[tuple[int, ...], ...], dict[str, F8], dict[str, F8]]:
+def _demand(
+    scenario: Scenario, workloads: tuple[Workload, ...]
+) -> tuple[tuple[tuple[int, ...], ...], dict[str, F8], dict[str, F8]]:
     curves = np.array([utc_day(part) for part in scenario.workloads])
     weights = np.array([0.0 if w.slo.deferrable else w.mean_rps * w.lengths.osl_tokens for w in workloads])
     if not weights.any():
@@ -164,7 +166,9 @@ def _demand(scenario: Scenario, workloads: tuple[Workload, ...]) -> tuple[tuple[
     return hours, demand, peak
 
 
-def _blocks(hours: tuple[tuple[int, ...], ...], demand: Mapping[str, F8], workloads: tuple[Workload, ...]) -> list[tuple[str, float, float]]:
+def _blocks(
+    hours: tuple[tuple[int, ...], ...], demand: Mapping[str, F8], workloads: tuple[Workload, ...]
+) -> list[tuple[str, float, float]]:
     """Return (name, hours, demand over the day's mean) of all workloads that cannot wait, weighed by output tokens."""
     urgent = [w for w in workloads if not w.slo.deferrable] or list(workloads)
     total = np.sum([demand[w.id][0] * w.lengths.osl_tokens for w in urgent], axis=0)
@@ -173,23 +177,33 @@ def _blocks(hours: tuple[tuple[int, ...], ...], demand: Mapping[str, F8], worklo
     return [(block_name(run), float(len(run)), float(total[i] / mean)) for i, run in enumerate(hours)]
 
 
+_STATED = ("commit_usd", "it_mw", "usd_per_month", "chips", "usd_per_chip_hour", "exit_fee_usd", "equity_usd", "drawn_before_usd")
+
+
 def _contract(part: ContractPart, selection: Selection, catalogue: Catalogue) -> Contract:
-    values: dict[str, Any] = {
-        name: value for name in ("commit_usd", "it_mw", "usd_per_month", "chips", "usd_per_chip_hour", "exit_fee_usd", "equity_usd", "drawn_before_usd")
-        if (value := getattr(part, name)) is not None
-    }  # fmt: skip
+    values: dict[str, Any] = {name: value for name in _STATED if (value := getattr(part, name)) is not None}
     eligible = part.eligible
     if part.scope is not None and "*" not in part.scope.regions and not eligible:
         covered = [o for o in selection.offers if o.cloud == part.cloud and any(lies_in(o.region, r) for r in part.scope.regions)]
         eligible = tuple(o.id for o in covered)
     return Contract(
-        id=part.id, cloud=part.cloud, kind=part.kind, start=part.start.isoformat(), end=part.end.isoformat(),
-        take_or_pay_frac=part.take_or_pay_frac, rollover=part.rollover, eligible=eligible, signed=part.signed, exclusive=part.exclusive,
+        id=part.id,
+        cloud=part.cloud,
+        kind=part.kind,
+        start=part.start.isoformat(),
+        end=part.end.isoformat(),
+        take_or_pay_frac=part.take_or_pay_frac,
+        rollover=part.rollover,
         draw_schedule=tuple((d.by.isoformat(), d.cumulative_usd) for d in part.draw_schedule),
         discount_tiers=tuple(DiscountTier(t.from_usd, t.discount_frac) for t in part.discount_tiers),
+        eligible=eligible,
         ramp_mw=tuple((day.isoformat(), mw) for day, mw in part.ramp_mw),
-        chip=catalogue.chip(part.chip).id if part.chip else "", source=part.source, **values,
-    )  # fmt: skip
+        chip=catalogue.chip(part.chip).id if part.chip else "",
+        signed=part.signed,
+        exclusive=part.exclusive,
+        source=part.source,
+        **values,
+    )
 
 
 def _ports(parts: tuple[PortPart, ...], catalogue: Catalogue) -> tuple[Port, ...]:
@@ -213,4 +227,3 @@ def _sites(parts: tuple[SitePart, ...]) -> tuple[Site, ...]:
         values = part.model_dump(exclude={"ramp_mw"})
         out.append(Site(**values, ramp_mw=tuple((day.isoformat(), mw) for day, mw in part.ramp_mw)))
     return tuple(out)
-

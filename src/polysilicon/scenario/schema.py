@@ -136,6 +136,8 @@ class OfferPart(Part):
     """An offer of your own, or changes to one of the catalogue (same id)."""
 
     id: Name
+    like: str | None = None
+    """Id of a catalogue offer whose facts this one takes over, where it says nothing else."""
     cloud: Name | None = None
     region: Name | None = None
     chip: str | None = None
@@ -178,6 +180,8 @@ class OffersPart(Part):
     """Offer ids or patterns to leave out."""
     catalogue: bool = True
     """false: only your own offers."""
+    hourly_max_chips: NonNegative | None = None
+    """What you can count on of each hourly offer of the catalogue; no cloud states it."""
     own: tuple[OfferPart, ...] = ()
 
 

@@ -35,8 +35,26 @@ _UNIT_OF_SUFFIX: tuple[tuple[str, str, str], ...] = (
     ("_s", "seconds", "s"),
 )
 _QUANTITY = re.compile(r"^\s*([$€]?)\s*([-+]?[\d][\d,_]*\.?\d*(?:[eE][-+]?\d+)?)\s*([A-Za-z%$/µ][A-Za-z0-9%$/ .-]*)?\s*$")
-_WORD_FACTORS: Mapping[str, float] = {"k": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9, "t": 1e12}
-_TIME_WORDS: Mapping[str, str] = {"sec": "s", "secs": "s", "seconds": "s", "minutes": "min", "mins": "min", "m": "min", "hours": "h", "days": "d"}
+_WORD_FACTORS: Mapping[str, float] = {
+    "k": 1e3,
+    "m": 1e6,
+    "mn": 1e6,
+    "million": 1e6,
+    "b": 1e9,
+    "bn": 1e9,
+    "billion": 1e9,
+    "t": 1e12,
+}
+_TIME_WORDS: Mapping[str, str] = {
+    "sec": "s",
+    "secs": "s",
+    "seconds": "s",
+    "minutes": "min",
+    "mins": "min",
+    "m": "min",
+    "hours": "h",
+    "days": "d",
+}
 
 
 def build_scenario(document: Document) -> tuple[Scenario | None, list[InputError]]:
@@ -103,7 +121,11 @@ def _explain(kind: str, ctx: Mapping[str, Any], given: Any, shown: str, field: s
         return f"{shown} is not a{whole} number" + (f" ({unit})" if unit else ""), ""
     if bound:
         sign = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}[bound]
-        hint = f"write {given / 100:g} for {given:g} %" if field.endswith("_frac") and isinstance(given, (int, float)) and 1 < given <= 100 else ""
+        hint = (
+            f"write {given / 100:g} for {given:g} %"
+            if field.endswith("_frac") and isinstance(given, (int, float)) and 1 < given <= 100
+            else ""
+        )
         return f"{shown} is out of range, it must be {sign} {_plain(ctx[bound])}" + (f" ({unit})" if unit else ""), hint
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(ctx.get("expected", ""))) or [str(ctx.get("expected", ""))]
