@@ -43,7 +43,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*[Text(_cell(value)) for value in row])
-    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "160"))
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "200"))
     Console(width=width, highlight=False, no_color="NO_COLOR" in os.environ or None).print(table)
 
 
