@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,7 +172,9 @@ def merge(traces: Sequence[Trace]) -> Trace:
         return Trace(np.empty(0), np.empty(0, np.int32), np.empty(0, np.int32))
     sizes = {t.block_tokens for t in traces if t.has_blocks}
     if len(sizes) > 1:
-        raise InputError(f"prefix blocks of {sorted(sizes)} tokens meet in one trace", hint="generate them with blocks=False, or with one size")
+        raise InputError(
+            f"prefix blocks of {sorted(sizes)} tokens meet in one trace", hint="generate them with blocks=False, or with one size"
+        )
     names = tuple(dict.fromkeys(name for t in traces for name in t.workload_names))
     place = {name: i for i, name in enumerate(names)}
     arrival = np.concatenate([t.arrival_s for t in traces])
@@ -212,7 +214,7 @@ def take(trace: Trace, index: NDArray[np.int64]) -> Trace:
     """Return the requests at these positions, blocks included; positions must increase."""
     offset, block = _ragged([trace], index) if trace.has_blocks else (np.empty(0, np.int64), np.empty(0, np.int64))
 
-    def pick(column: NDArray[np.generic]) -> NDArray[np.generic]:
+    def pick(column: Any) -> Any:
         return column[index] if len(column) else column
 
     return replace(
@@ -256,12 +258,12 @@ class _Clock:
         return float(self.sum_s[-1])
 
     def at(self, share: F8) -> F8:
-        time: F8 = np.interp(share * self.flat_s, self.sum_s, self.edge_s)
-        return np.minimum(time, np.nextafter(self.edge_s[-1], 0.0))
+        time = np.interp(share * self.flat_s, self.sum_s, self.edge_s)
+        return np.asarray(np.minimum(time, np.nextafter(self.edge_s[-1], 0.0)), np.float64)
 
 
 def _utc_curve(asked: Traffic, base: Profile) -> F8:
-    """The hourly curve of a UTC day; a half-hour zone mixes two local hours."""
+    """Return the hourly curve of a UTC day; a half-hour zone mixes two local hours."""
     local = day_curve(base.day, asked.peak_to_mean_ratio)
     hours = np.arange(24) + asked.timezone_h
     below = np.floor(hours).astype(int)
@@ -331,7 +333,7 @@ def _losses(who: Sessions, lost: NDArray[np.bool_]) -> I8:
 
 
 def _think(arrival: F8, osl: I4, session: I4) -> F8:
-    """The user's own time before each request: the gap less the nominal time of the answer before it."""
+    """Return the user's own time before each request: the gap less the nominal time of the answer before it."""
     order = np.argsort(session, kind="stable")
     gap = np.diff(arrival[order], prepend=0.0)
     answer = np.r_[0.0, NOMINAL_TTFT_S + osl[order][:-1] * NOMINAL_TPOT_S]
@@ -443,7 +445,9 @@ def _with_reuse(shape: _Shape, wanted: float, sample: Sessions) -> _Shape:
         if wanted >= shared and have > shared:
             return replace(shape, break_frac=(have - wanted) / (have - shared))
         base = replace(shape.profile, shared_tokens=0.0)
-        return _with_prefix(replace(shape, profile=base, break_frac=1.0), wanted, replace(sample, prior_tokens=np.zeros_like(sample.isl_tokens)))
+        return _with_prefix(
+            replace(shape, profile=base, break_frac=1.0), wanted, replace(sample, prior_tokens=np.zeros_like(sample.isl_tokens))
+        )
     return _with_prefix(shape, wanted, sample)
 
 
@@ -469,7 +473,7 @@ def _lengths(asked: Traffic) -> Lengths:
 
 
 def _joined_sessions(traces: Sequence[Trace]) -> I4:
-    """Number the sessions of several traces apart; -1 stays: no session."""
+    """Return session numbers that are apart for each trace; -1 stays: no session."""
     before = 0
     parts = []
     for trace in traces:
@@ -479,7 +483,7 @@ def _joined_sessions(traces: Sequence[Trace]) -> I4:
     return np.concatenate(parts)
 
 
-def _column(traces: Sequence[Trace], name: str, missing: float, kind: type, order: I8) -> NDArray[np.generic]:
+def _column(traces: Sequence[Trace], name: str, missing: float, kind: type, order: I8) -> Any:
     if not any(len(getattr(t, name)) for t in traces):
         return np.empty(0, kind)
     return np.concatenate([getattr(t, name) if len(getattr(t, name)) else np.full(len(t), missing, kind) for t in traces])[order]

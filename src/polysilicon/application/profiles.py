@@ -48,13 +48,15 @@ class Quantiles:
         values: F8 = np.exp(np.interp(score, z, y))
         return values
 
-    def probability_of(self, value: F8) -> F8:
-        """Return the probability up to a value, the inverse of `at` on its range."""
-        grid = np.linspace(ndtri(0.0005), ndtri(0.9995), 512)
-        from scipy.special import ndtr
 
-        probability: F8 = ndtr(np.interp(np.log(value), np.log(self.at_score(grid)), grid))
-        return probability
+def quantiles(words: str) -> Quantiles:
+    """Return the distribution written as `percent:value` pairs.
+
+    >>> quantiles("50:100 90:400").points
+    ((0.5, 100.0), (0.9, 400.0))
+    """
+    pairs = (pair.split(":") for pair in words.split())
+    return Quantiles(tuple((float(percent) / 100, float(value)) for percent, value in pairs))
 
 
 def _slope(z: F8, y: F8) -> float:
@@ -94,37 +96,49 @@ class Profile:
 
 FLAT_DAY = (1.0,) * 24
 # ServeGen m-small, 14 days averaged by hour of its clock
-CONSUMER_DAY = (0.84, 0.71, 0.73, 0.68, 0.71, 0.66, 0.68, 0.85, 1.02, 1.05, 1.13, 1.09, 1.06, 1.07, 1.06, 1.05, 1.09, 1.08, 1.01, 1.23, 1.46, 1.40, 1.27, 1.06)  # fmt: skip
+CONSUMER_DAY = (
+    0.84, 0.71, 0.73, 0.68, 0.71, 0.66, 0.68, 0.85, 1.02, 1.05, 1.13, 1.09,
+    1.06, 1.07, 1.06, 1.05, 1.09, 1.08, 1.01, 1.23, 1.46, 1.40, 1.27, 1.06,
+)  # fmt: skip
 # ServeGen m-mid, the same way
-PLATFORM_DAY = (1.01, 1.04, 1.15, 1.17, 1.02, 0.94, 0.98, 1.06, 0.98, 0.99, 1.11, 1.11, 0.96, 1.13, 1.06, 0.85, 0.84, 0.93, 0.90, 0.89, 1.01, 0.93, 0.93, 1.02)  # fmt: skip
+PLATFORM_DAY = (
+    1.01, 1.04, 1.15, 1.17, 1.02, 0.94, 0.98, 1.06, 0.98, 0.99, 1.11, 1.11,
+    0.96, 1.13, 1.06, 0.85, 0.84, 0.93, 0.90, 0.89, 1.01, 0.93, 0.93, 1.02,
+)  # fmt: skip
 # assumed: office hours with a lunch dip, nights at a seventh of the peak
-OFFICE_DAY = (0.30, 0.28, 0.28, 0.28, 0.28, 0.30, 0.45, 0.85, 1.55, 2.00, 2.05, 1.95, 1.50, 1.75, 2.00, 1.95, 1.75, 1.30, 0.80, 0.60, 0.55, 0.50, 0.42, 0.31)  # fmt: skip
+OFFICE_DAY = (
+    0.30, 0.28, 0.28, 0.28, 0.28, 0.30, 0.45, 0.85, 1.55, 2.00, 2.05, 1.95,
+    1.50, 1.75, 2.00, 1.95, 1.75, 1.30, 0.80, 0.60, 0.55, 0.50, 0.42, 0.31,
+)  # fmt: skip
 # assumed: developers, later and longer than the office
-DEVELOPER_DAY = (0.62, 0.52, 0.45, 0.42, 0.42, 0.45, 0.52, 0.70, 1.00, 1.35, 1.52, 1.50, 1.32, 1.38, 1.52, 1.55, 1.48, 1.35, 1.18, 1.10, 1.08, 1.02, 0.90, 0.75)  # fmt: skip
+DEVELOPER_DAY = (
+    0.62, 0.52, 0.45, 0.42, 0.42, 0.45, 0.52, 0.70, 1.00, 1.35, 1.52, 1.50,
+    1.32, 1.38, 1.52, 1.55, 1.48, 1.35, 1.18, 1.10, 1.08, 1.02, 0.90, 0.75,
+)  # fmt: skip
 
 PROFILES: dict[str, Profile] = {
     "chat": Profile(
         id="chat",
-        isl=Quantiles(((0.01, 29), (0.10, 207), (0.25, 396), (0.50, 1020), (0.75, 1189), (0.90, 2734), (0.99, 4142), (0.999, 6179))),
-        osl=Quantiles(((0.01, 16), (0.10, 54), (0.25, 85), (0.50, 129), (0.75, 395), (0.90, 424), (0.99, 601), (0.999, 954))),
-        turns=Quantiles(((0.40, 1), (0.90, 4.0), (0.99, 10))),
-        gap=Quantiles(((0.10, 15), (0.50, 60), (0.90, 300), (0.99, 1500))),
+        isl=quantiles("1:29 10:207 25:396 50:1020 75:1189 90:2734 99:4142 99.9:6179"),
+        osl=quantiles("1:16 10:54 25:85 50:129 75:395 90:424 99:601 99.9:954"),
+        turns=quantiles("40:1 90:4 99:10"),
+        gap=quantiles("10:15 50:60 90:300 99:1500"),
         shared_tokens=120.0, applications=40, arrival_cv=1.094, day=CONSUMER_DAY, block_tokens=64,
         source="lengths and burstiness: Azure LLM inference trace 2023, conversation (CC-BY 4.0); day: ServeGen m-small; "
         "turns set for the 40 % reuse of Mooncake's conversation trace (FAST 25, table 2); gaps assumed",
     ),
     "coding-agent": Profile(
         id="coding-agent",
-        isl=Quantiles(((0.01, 16162), (0.05, 30544), (0.10, 42420), (0.25, 66519), (0.50, 103659), (0.75, 138566), (0.90, 233633), (0.95, 300666), (0.99, 498519), (0.999, 802029))),  # fmt: skip
-        osl=Quantiles(((0.01, 58), (0.10, 105), (0.25, 137), (0.50, 216), (0.75, 426), (0.90, 898), (0.95, 1554), (0.99, 3686), (0.999, 7982))),
-        turns=Quantiles(((0.01, 3), (0.10, 7), (0.25, 18), (0.50, 45), (0.75, 94), (0.90, 155), (0.99, 332), (0.999, 528))),
-        gap=Quantiles(((0.01, 5), (0.10, 8), (0.25, 11), (0.50, 18), (0.75, 37), (0.90, 130), (0.95, 308), (0.99, 2190))),
+        isl=quantiles("1:16162 5:30544 10:42420 25:66519 50:103659 75:138566 90:233633 95:300666 99:498519 99.9:802029"),
+        osl=quantiles("1:58 10:105 25:137 50:216 75:426 90:898 95:1554 99:3686 99.9:7982"),
+        turns=quantiles("1:3 10:7 25:18 50:45 75:94 90:155 99:332 99.9:528"),
+        gap=quantiles("1:5 10:8 25:11 50:18 75:37 90:130 95:308 99:2190"),
         shared_tokens=14338.0, applications=12, arrival_cv=1.0, day=DEVELOPER_DAY, block_tokens=1024,
         growth=Growth(
-            first_tokens=Quantiles(((0.01, 9130), (0.10, 12274), (0.25, 18112), (0.50, 22401), (0.75, 99973), (0.90, 244659), (0.99, 624646))),
-            new_tokens=Quantiles(((0.01, 108), (0.10, 192), (0.25, 332), (0.50, 660), (0.75, 1567), (0.90, 3588), (0.95, 6226), (0.99, 16241))),
+            first_tokens=quantiles("1:9130 10:12274 25:18112 50:22401 75:99973 90:244659 99:624646"),
+            new_tokens=quantiles("1:108 10:192 25:332 50:660 75:1567 90:3588 95:6226 99:16241"),
             restart_frac=0.0174,
-            restart_tokens=Quantiles(((0.01, 11048), (0.10, 28426), (0.25, 43053), (0.50, 82386), (0.75, 126406), (0.90, 228941))),
+            restart_tokens=quantiles("1:11048 10:28426 25:43053 50:82386 75:126406 90:228941"),
             limit_tokens=158_000.0, wide_frac=0.14, wide_factor=3.4,
         ),
         source="Claude Code sessions published by WEKA (Apache-2.0): 49,334 requests in 710 sessions; "
@@ -132,27 +146,28 @@ PROFILES: dict[str, Profile] = {
     ),
     "batch": Profile(
         id="batch",
-        isl=Quantiles(((0.01, 9), (0.10, 18), (0.25, 42), (0.50, 208), (0.75, 492), (0.90, 2103), (0.95, 6790), (0.975, 14156), (0.99, 23080), (0.999, 34111))),
-        osl=Quantiles(((0.01, 134), (0.10, 286), (0.25, 426), (0.50, 792), (0.75, 1500), (0.90, 3450), (0.95, 5715), (0.975, 8448), (0.99, 12745), (0.999, 21305))),
+        isl=quantiles("1:9 10:18 25:42 50:208 75:492 90:2103 95:6790 97.5:14156 99:23080 99.9:34111"),
+        osl=quantiles("1:134 10:286 25:426 50:792 75:1500 90:3450 95:5715 97.5:8448 99:12745 99.9:21305"),
         turns=None, gap=None,
         shared_tokens=0.0, applications=1, arrival_cv=2.28, day=FLAT_DAY, block_tokens=64,
         source="ServeGen deepseek-r1 (Apache-2.0): rate-weighted lengths and CV of a reasoning service; the flat day is assumed",
     ),
     "long-context": Profile(
         id="long-context",
-        isl=Quantiles(((0.01, 16), (0.10, 30), (0.25, 277), (0.50, 11587), (0.75, 23175), (0.90, 38611), (0.99, 66456), (0.999, 191373))),
-        osl=Quantiles(((0.01, 2), (0.10, 4), (0.25, 11), (0.50, 69), (0.75, 250), (0.90, 389), (0.99, 768), (0.999, 813))),
-        turns=Quantiles(((0.10, 1), (0.50, 5), (0.90, 16), (0.99, 40))),
-        gap=Quantiles(((0.10, 10), (0.50, 40), (0.90, 200), (0.99, 900))),
+        isl=quantiles("1:16 10:30 25:277 50:11587 75:23175 90:38611 99:66456 99.9:191373"),
+        osl=quantiles("1:2 10:4 25:11 50:69 75:250 90:389 99:768 99.9:813"),
+        turns=quantiles("10:1 50:5 90:16 99:40"),
+        gap=quantiles("10:10 50:40 90:200 99:900"),
         shared_tokens=400.0, applications=20, arrival_cv=1.011, day=PLATFORM_DAY, block_tokens=512,
-        source="Mooncake synthetic trace (FAST 25, Apache-2.0): lengths, burstiness, 65.1 % reuse; day: ServeGen m-mid; gaps assumed",
+        source="lengths, burstiness and 65.1 % reuse: Mooncake synthetic trace (FAST 25, Apache-2.0); "
+        "day: ServeGen m-mid; gaps assumed",
     ),
     "enterprise": Profile(
         id="enterprise",
-        isl=Quantiles(((0.01, 73), (0.10, 1242), (0.25, 1986), (0.50, 2730), (0.75, 3370), (0.90, 3702), (0.99, 3933))),
-        osl=Quantiles(((0.01, 36), (0.10, 78), (0.25, 115), (0.50, 167), (0.75, 242), (0.90, 372), (0.99, 3271))),
-        turns=Quantiles(((0.60, 1), (0.90, 2.5), (0.99, 6))),
-        gap=Quantiles(((0.10, 20), (0.50, 90), (0.90, 600), (0.99, 3000))),
+        isl=quantiles("1:73 10:1242 25:1986 50:2730 75:3370 90:3702 99:3933"),
+        osl=quantiles("1:36 10:78 25:115 50:167 75:242 90:372 99:3271"),
+        turns=quantiles("60:1 90:2.5 99:6"),
+        gap=quantiles("10:20 50:90 90:600 99:3000"),
         shared_tokens=500.0, applications=60, arrival_cv=1.5, day=OFFICE_DAY, block_tokens=64,
         source="lengths: Vidur's arXiv summarisation set (MIT), 28,257 pairs; day, burstiness, turns and shared prompt assumed",
     ),
@@ -186,7 +201,7 @@ def day_curve(base: tuple[float, ...], peak_to_mean_ratio: float | None) -> NDAr
     curve = np.asarray(base, float)
     curve = curve / curve.mean()
     if peak_to_mean_ratio is None:
-        return curve
+        return np.asarray(curve, np.float64)
     if not 1.0 <= peak_to_mean_ratio <= 24.0:
         raise InputError(f"peak_to_mean_ratio is {peak_to_mean_ratio:g}; a busiest hour over the mean of a day lies in 1..24")
     if np.ptp(curve) < 1e-9:
@@ -197,5 +212,4 @@ def day_curve(base: tuple[float, ...], peak_to_mean_ratio: float | None) -> NDAr
         bent = (curve / curve.max()) ** power
         low, high = (power, high) if bent.max() / bent.mean() < peak_to_mean_ratio else (low, power)
     bent = (curve / curve.max()) ** ((low + high) / 2)
-    result: NDArray[np.float64] = bent / bent.mean()
-    return result
+    return np.asarray(bent / bent.mean(), np.float64)

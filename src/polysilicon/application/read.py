@@ -7,7 +7,7 @@ many gigabytes needs memory only for what is kept of it; `pieces` keeps nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +110,9 @@ def read(
         rows += len(piece.line)
         dropped += piece.dropped
         if rows > MAX_ROWS:
-            raise InputError(f"more than {MAX_ROWS:,} requests", where=str(path), hint="pass a limit, or describe the file piece by piece")
+            raise InputError(
+                f"more than {MAX_ROWS:,} requests", where=str(path), hint="pass a limit, or describe the file piece by piece"
+            )
     if not rows:
         raise InputError("holds no requests" + (f" with output ({dropped:,} have none)" if dropped else ""), where=str(path))
     left_out = f"; {dropped:,} requests without output left out" if dropped else ""
@@ -118,7 +120,14 @@ def read(
     return _in_order(trace) if sort else trace
 
 
-def pieces(path: Path | str, format: str = "auto", *, limit: int | None = None, seed: int = 7, mean_rps: float | None = None) -> Iterator[Trace]:  # noqa: A002
+def pieces(
+    path: Path | str,
+    format: str = "auto",  # noqa: A002
+    *,
+    limit: int | None = None,
+    seed: int = 7,
+    mean_rps: float | None = None,
+) -> Iterator[Trace]:
     """Yield a trace piece by piece, checked across pieces, holding one at a time.
 
     Raises: as `read`.
@@ -137,7 +146,9 @@ def _asked(path: Path | str, format: str, limit: int | None, sort: bool, seed: i
     if format == "auto":
         format = detect(place)  # noqa: A001
     elif format not in FORMATS:
-        raise InputError(f'trace format "{format}" is not known', hint=did_you_mean(format, FORMATS) or f"known: {', '.join(FORMATS)}")
+        raise InputError(
+            f'trace format "{format}" is not known', hint=did_you_mean(format, FORMATS) or f"known: {', '.join(FORMATS)}"
+        )
     return _Asked(place, format, limit, sort, seed, mean_rps)
 
 
@@ -194,17 +205,23 @@ def _raw(asked: _Asked, problems: Problems) -> Iterator[Piece]:
     elif kind == "servegen":
         yield from read_rates.pieces(path, problems, seed=asked.seed)
     elif kind == "vidur":
-        yield from _timed(asked, _table(path, replace(read_tables.LAYOUTS["plain"], isl="num_prefill_tokens", osl="num_decode_tokens", arrival="num_prefill_tokens"), problems))
+        yield from _timed(
+            asked,
+            _table(
+                path,
+                replace(
+                    read_tables.LAYOUTS["plain"], isl="num_prefill_tokens", osl="num_decode_tokens", arrival="num_prefill_tokens"
+                ),
+                problems,
+            ),
+        )
     else:
         yield from _table(path, read_tables.LAYOUTS[kind], problems)
 
 
 def _table(path: Path, layout: read_tables.Layout, problems: Problems) -> Iterator[Piece]:
     head = first_bytes(path)
-    if head[:4] == b"PAR1":
-        columns = read_tables.parquet_columns(path)
-    else:
-        columns = read_tables.header_of(path, head)
+    columns = read_tables.parquet_columns(path) if head[:4] == b"PAR1" else read_tables.header_of(path, head)
     missing = [name for name in (layout.arrival, layout.isl, layout.osl) if name not in columns]
     if missing:
         raise InputError(f"column {', '.join(missing)} is missing", where=f"{path}:1", hint=did_you_mean(missing[0], columns))
@@ -217,7 +234,9 @@ def _table(path: Path, layout: read_tables.Layout, problems: Problems) -> Iterat
 def _timed(asked: _Asked, raw: Iterator[Piece]) -> Iterator[Piece]:
     """Give requests without a clock Poisson arrivals at the asked rate."""
     if not asked.mean_rps:
-        raise InputError("the file has lengths and no times of arrival", where=str(asked.path), hint="pass mean_rps (--rps) to draw them")
+        raise InputError(
+            "the file has lengths and no times of arrival", where=str(asked.path), hint="pass mean_rps (--rps) to draw them"
+        )
     rng = np.random.default_rng([asked.seed, 0x71DE])
     now = 0.0
     for piece in raw:
@@ -227,12 +246,14 @@ def _timed(asked: _Asked, raw: Iterator[Piece]) -> Iterator[Piece]:
 
 
 def _head(piece: Piece, count: int) -> Piece:
+    """Return the first requests of a piece."""
     if count >= len(piece.line):
         return piece
-    cut = replace(
-        piece, line=piece.line[:count], arrival_s=piece.arrival_s[:count], isl_tokens=piece.isl_tokens[:count], osl_tokens=piece.osl_tokens[:count]
-    )  # fmt: skip
-    for name in ("workload", "session", "think_s", "priority", "reuse_tokens", "block_count"):
+    cut = replace(piece)
+    for field in fields(Piece):
+        name = field.name
+        if name in ("block_hash", "block_tokens", "dropped"):
+            continue
         column = getattr(piece, name)
         setattr(cut, name, None if column is None else column[:count])
     if cut.block_count is not None and piece.block_hash is not None:

@@ -78,7 +78,14 @@ def bailian_pieces(path: Path, problems: Problems) -> Iterator[Piece]:
         for row in rows:
             root[row.chat_id] = root.get(row.parent_chat_id, row.chat_id if row.parent_chat_id < 0 else row.parent_chat_id)
         sessions = [str(root[row.chat_id]) for row in rows]
-        yield _piece(line, rows, [row.timestamp for row in rows], BAILIAN_BLOCK_TOKENS, session=sessions, workload=[row.type for row in rows])
+        yield _piece(
+            line,
+            rows,
+            [row.timestamp for row in rows],
+            BAILIAN_BLOCK_TOKENS,
+            session=sessions,
+            workload=[row.type for row in rows],
+        )
 
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -121,6 +128,7 @@ def _piece(
     return Piece(
         np.array(lines, np.int64), np.array(arrival, np.float64),
         np.array([float(row.input_length) for row in rows]), np.array([float(row.output_length) for row in rows]),
-        session=session, think_s=None if think is None else np.array(think), workload=workload if workload and any(workload) else None,
+        session=session, think_s=None if think is None else np.array(think),
+        workload=workload if workload and any(workload) else None,
         block_count=count if known else None, block_hash=block if known else None, block_tokens=block_tokens if known else 0,
     )  # fmt: skip

@@ -62,7 +62,9 @@ def json_piece(paths: list[Path], problems: Problems, *, seed: int, mean_rps: fl
             try:
                 session = decoder.decode(text)
             except (msgspec.DecodeError, RecursionError) as error:
-                problems.found.append(InputError(f"is not a recorded session: {str(error)[:200]}", where=f"{path}:{line}" if line else str(path)))
+                problems.found.append(
+                    InputError(f"is not a recorded session: {str(error)[:200]}", where=f"{path}:{line}" if line else str(path))
+                )
                 if problems.full:
                     return columns.piece(seed, mean_rps)
                 continue
@@ -130,7 +132,8 @@ class _Columns:
             Piece(
                 np.array(self.line, np.int64), np.array(self.at, float), np.array(self.isl, float), np.array(self.osl, float),
                 workload=self.model, session=self.thread, think_s=np.array(self.think, float),
-                block_count=np.array(self.count, np.int64), block_hash=np.array(self.block, np.int64), block_tokens=self.block_tokens,
+                block_count=np.array(self.count, np.int64), block_hash=np.array(self.block, np.int64),
+                block_tokens=self.block_tokens,
             ), seed, mean_rps,
         )  # fmt: skip
 
@@ -148,7 +151,8 @@ def _ordered(line: I8, owner: I8, t: F8, piece: Piece, seed: int, mean_rps: floa
     moved = np.concatenate([block[begin[i] : begin[i + 1]] for i in order]) if len(order) else block
     assert piece.workload is not None and piece.session is not None and piece.think_s is not None
     return Piece(
-        line[order], arrival[order] - (arrival[order][0] if len(order) else 0.0), piece.isl_tokens[order], piece.osl_tokens[order],
+        line[order], arrival[order] - (arrival[order][0] if len(order) else 0.0),
+        piece.isl_tokens[order], piece.osl_tokens[order],
         workload=[piece.workload[i] for i in order], session=[piece.session[i] for i in order], think_s=piece.think_s[order],
         block_count=count[order], block_hash=moved, block_tokens=piece.block_tokens,
     )  # fmt: skip
@@ -165,7 +169,10 @@ def table_piece(path: Path, problems: Problems, *, seed: int, mean_rps: float | 
     if limit is not None:
         frame = frame.head(limit)
     frame = frame.with_columns(pl.Series("__line", np.arange(2, frame.height + 2)))
-    numbers = frame.select(*(pl.col(c).cast(pl.Float64, strict=False) for c in ("t", "in", "out")), pl.col("think_time").cast(pl.Float64, strict=False).fill_null(0.0))
+    numbers = frame.select(
+        *(pl.col(c).cast(pl.Float64, strict=False) for c in ("t", "in", "out")),
+        pl.col("think_time").cast(pl.Float64, strict=False).fill_null(0.0),
+    )
     for name in ("t", "in", "out"):
         for row in numbers[name].is_null().arg_true().head(21):
             problems.add(row + 2, f'column {name}: "{frame[name][row]}" is not a number')
@@ -178,7 +185,8 @@ def table_piece(path: Path, problems: Problems, *, seed: int, mean_rps: float | 
     threads = [f"{i}/{s}" if s else i for i, s in zip(ids, frame["sub"].fill_null("").to_list(), strict=True)]
     piece = Piece(
         frame["__line"].to_numpy(), numbers["t"].to_numpy(), numbers["in"].to_numpy(), numbers["out"].to_numpy(),
-        workload=frame["model"].fill_null("").to_list(), session=threads, think_s=np.maximum(numbers["think_time"].to_numpy(), 0.0),
+        workload=frame["model"].fill_null("").to_list(), session=threads,
+        think_s=np.maximum(numbers["think_time"].to_numpy(), 0.0),
         block_count=count, block_hash=block, block_tokens=TABLE_BLOCK_TOKENS,
     )  # fmt: skip
     return _ordered(piece.line, owner, piece.arrival_s, piece, seed, mean_rps)

@@ -59,6 +59,11 @@ def stamp(column: pl.Expr) -> pl.Expr:
     return whole * 1_000_000_000 + fraction
 
 
+def millis(column: pl.Expr) -> pl.Expr:
+    """Read milliseconds since 1970 as whole nanoseconds."""
+    return (number(column) * 1e6).cast(pl.Int64, strict=False)
+
+
 LAYOUTS: dict[str, Layout] = {
     "azure": Layout("TIMESTAMP", "ContextTokens", "GeneratedTokens", stamp),
     "burstgpt": Layout("Timestamp", "Request tokens", "Response tokens", number, session="Session ID", workload="Model"),
@@ -67,7 +72,7 @@ LAYOUTS: dict[str, Layout] = {
         priority="priority", reuse="reuse_tokens", blocks="block_hashes",
     ),
     "baseten": Layout(
-        "timestamp_start_unix_ms", "input_tokens", "output_tokens", lambda c: (number(c) * 1e6).cast(pl.Int64, strict=False), session="provided_session_id",
+        "timestamp_start_unix_ms", "input_tokens", "output_tokens", millis, session="provided_session_id",
         blocks="total_hashes", block_tokens=64,
     ),
 }  # fmt: skip
@@ -135,7 +140,7 @@ def _frame(path: Path, block: bytes, columns: list[str], skip: int, line: int, p
 
 
 def _line_numbers(body: bytes, first: int) -> I8:
-    """The numbers of the lines that are not blank; lines are counted, not parsed."""
+    """Return the numbers of the lines that are not blank; lines are counted, not parsed."""
     lines = body.split(b"\n")
     if lines and not lines[-1].strip():
         lines.pop()
@@ -178,19 +183,32 @@ def _piece(frame: pl.DataFrame, layout: Layout, problems: Problems, clock: Clock
         },
     )
     bad = pl.Series(np.zeros(frame.height, bool))
-    wanted = {"arrival": layout.arrival, "isl": layout.isl, "osl": layout.osl, "think": layout.think, "priority": layout.priority, "reuse": layout.reuse}
+    wanted = {
+        "arrival": layout.arrival,
+        "isl": layout.isl,
+        "osl": layout.osl,
+        "think": layout.think,
+        "priority": layout.priority,
+        "reuse": layout.reuse,
+    }
     for name in read.columns[1:]:
         null = read[name].is_null()
         for row in null.arg_true().head(21):
             words = frame[wanted[name]][row]
             line = int(frame["__line"][row])
-            told = f'"{words[:40]}" is not a {"time" if name == "arrival" else "number"}' if words else "has no value; the line may be cut short"
+            told = (
+                f'"{words[:40]}" is not a {"time" if name == "arrival" else "number"}'
+                if words
+                else "has no value; the line may be cut short"
+            )
             problems.add(line, f"column {wanted[name]}: {told}")
         bad = bad | null
     keep = ~bad
     read, frame = read.filter(keep), frame.filter(keep)
     if layout.blocks in frame.columns and frame[layout.blocks].is_not_null().any():
-        raise InputError(f"column {layout.blocks} needs lists; a CSV has none", where=str(path), hint="write the trace as Parquet or JSONL")
+        raise InputError(
+            f"column {layout.blocks} needs lists; a CSV has none", where=str(path), hint="write the trace as Parquet or JSONL"
+        )
     return Piece(
         line=read["line"].to_numpy(),
         arrival_s=_arrival(read["arrival"], clock),
@@ -241,7 +259,17 @@ def parquet_pieces(path: Path, layout: Layout, problems: Problems) -> Iterator[P
     try:
         names = scan.collect_schema().names()
         rows = int(scan.select(pl.len()).collect().item())
-        wanted = [layout.arrival, layout.isl, layout.osl, layout.session, layout.workload, layout.think, layout.priority, layout.reuse, layout.blocks]
+        wanted = [
+            layout.arrival,
+            layout.isl,
+            layout.osl,
+            layout.session,
+            layout.workload,
+            layout.think,
+            layout.priority,
+            layout.reuse,
+            layout.blocks,
+        ]
         columns = [name for name in wanted if name in names]
         size = "block_tokens" if "block_tokens" in names else "block_size" if "block_size" in names else ""
         for start in range(0, rows, PARQUET_ROWS):
@@ -254,10 +282,9 @@ def parquet_pieces(path: Path, layout: Layout, problems: Problems) -> Iterator[P
 
 
 def _parquet_piece(frame: pl.DataFrame, layout: Layout, problems: Problems, start: int, size: str, clock: Clock) -> Piece:
-    words = frame.with_columns(
-        pl.col(name).cast(pl.String) for name in (layout.arrival, layout.isl, layout.osl, layout.think, layout.priority, layout.reuse)
-        if name in frame.columns
-    ).with_columns(pl.Series("__line", np.arange(start + 1, start + 1 + frame.height)))  # fmt: skip
+    numeric = {layout.arrival, layout.isl, layout.osl, layout.think, layout.priority, layout.reuse} & set(frame.columns)
+    words = frame.with_columns(pl.col(name).cast(pl.String) for name in sorted(numeric))
+    words = words.with_columns(pl.Series("__line", np.arange(start + 1, start + 1 + frame.height)))
     blocks = words[layout.blocks] if layout.blocks in words.columns else None
     piece = _piece(words.drop(layout.blocks) if blocks is not None else words, layout, problems, clock)
     if blocks is None or not isinstance(blocks.dtype, pl.List):
@@ -267,7 +294,9 @@ def _parquet_piece(frame: pl.DataFrame, layout: Layout, problems: Problems, star
     piece.block_count = blocks.list.len().fill_null(0).to_numpy().astype(np.int64)
     flat = blocks.list.explode() if hasattr(blocks.list, "explode") else blocks.explode()
     flat = flat.drop_nulls()
-    piece.block_hash = (flat.cast(pl.Int64, strict=False) if flat.dtype != pl.String else flat.hash(0).cast(pl.Int64, wrap_numerical=True)).to_numpy()
+    piece.block_hash = (
+        flat.cast(pl.Int64, strict=False) if flat.dtype != pl.String else flat.hash(0).cast(pl.Int64, wrap_numerical=True)
+    ).to_numpy()
     piece.block_tokens = int(frame[size][0]) if size and frame.height and frame[size][0] else layout.block_tokens or 1
     if int(piece.block_count.sum()) != len(piece.block_hash):
         problems.add(0, f"column {layout.blocks} holds empty values inside its lists")

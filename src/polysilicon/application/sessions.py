@@ -64,7 +64,9 @@ def draw(profile: Profile, requests: int, window_s: float, rng: np.random.Genera
 
 def _alone(profile: Profile, requests: int, rng: np.random.Generator) -> Sessions:
     isl = profile.isl.at_score(rng.standard_normal(requests))
-    return Sessions(np.arange(requests, dtype=np.float64), np.full(requests, -1, np.int32), np.arange(requests), isl, np.zeros(requests))
+    return Sessions(
+        np.arange(requests, dtype=np.float64), np.full(requests, -1, np.int32), np.arange(requests), isl, np.zeros(requests)
+    )
 
 
 def _turns(turns: Quantiles, count: int, rng: np.random.Generator) -> I8:
@@ -126,5 +128,5 @@ def _reference(profile_id: str, growth: Growth) -> tuple[F8, F8]:
     first_turn = np.zeros(len(owner), bool)
     first_turn[first] = True
     _, context = _grown(growth, owner, first_turn, rng)
-    probability = np.r_[np.linspace(0.0005, 0.9995, 400)]
-    return np.quantile(context, probability), probability
+    probability = np.linspace(0.0005, 0.9995, 400)
+    return np.asarray(np.quantile(context, probability), np.float64), probability

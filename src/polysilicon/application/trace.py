@@ -45,7 +45,7 @@ class Trace:
     block_offset: I8 = field(default_factory=_empty_i8)  # [n + 1] or empty
     block_hash: I8 = field(default_factory=_empty_i8)
     block_tokens: int = 0
-    reuse_tokens: I4 = field(default_factory=_empty_i4)  # [n] leading prompt tokens a warm prefix cache without limits holds; empty: unknown
+    reuse_tokens: I4 = field(default_factory=_empty_i4)  # [n] leading prompt tokens a warm, unlimited prefix cache holds
     source: str = ""
 
     def __len__(self) -> int:
