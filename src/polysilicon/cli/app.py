@@ -31,6 +31,7 @@ VERBS: dict[str, Verb] = {
     "offers": Verb("polysilicon.cli.catalogue", "offers", "Show what clouds offer, at which price, quoted when."),
     "ports": Verb("polysilicon.cli.catalogue", "ports", "Show which model families run on which chip families."),
     "perf": Verb("polysilicon.cli.performance", "perf", "Say what a model on a chip delivers: latency, speed, $/Mtok, J/token."),
+    "audit": Verb("polysilicon.cli.economics", "audit", "Check public claims: does each hold, and which premise would have to change?"),
     "trace": Verb("polysilicon.cli.trace", "trace", "Describe, convert or generate traffic."),
 }  # fmt: skip
 

@@ -19,6 +19,8 @@ from polysilicon.facts import Fact
 
 _NOUN_OF_CHIP, _NOUN_OF_SYSTEM = f"{SOFT}chip", f"{SOFT}rack"
 
+_COUNTS_OF_CHIPS = ("chips", "scale_up_chips")
+
 
 class Known(Protocol):
     """The part of a catalogue that is used here."""
@@ -50,6 +52,23 @@ def own_facts(name: str = "economics.csv") -> tuple[Fact, ...]:
     )
 
 
+@lru_cache(maxsize=1)
+def deal_rows() -> tuple[dict[str, str], ...]:
+    """Return the rows of data/deals.csv."""
+    return tuple(csv.DictReader((files("polysilicon") / "data" / "deals.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def deal_facts() -> tuple[Fact, ...]:
+    """Return amounts, gigawatts and years of the deal library as facts."""
+    units = {"amount_usd": "$", "gw": "GW", "years": "yr"}
+    return tuple(
+        Fact(row["id"], name, float(row[name]), unit, row["source"], row["date"], row["basis"], row["uncertain"])  # type: ignore[arg-type]
+        for row in deal_rows()
+        for name, unit in units.items()
+        if row[name]
+    )
+
+
 def _value(text: str) -> float | str:
     try:
         return float(text)
@@ -71,7 +90,7 @@ def number_of(subject: str, parameter: str, facts: Iterable[Fact] | None = None)
 def citer(catalogue: Known) -> Cite:
     """Return the lookup of a catalogue: subject and parameter to a quantity with its source."""
     index: dict[str, dict[str, Fact]] = {}
-    for fact in (*catalogue.facts, *own_facts(), *own_facts("deals.csv")):
+    for fact in (*catalogue.facts, *own_facts(), *deal_facts()):
         index.setdefault(fact.subject, {})[fact.parameter] = fact
     aliases = {
         alias.strip().casefold(): subject
@@ -102,7 +121,9 @@ def _cited(fact: Fact, value: float, noun: str, sources: Mapping[str, str]) -> C
     unit = fact.unit or "1"
     found = quantity(value, unit, where=f"catalogue fact {fact.subject} {fact.parameter}")
     if noun:
-        found = Quantity(found.value, tuple(sorted((*found.dims, (noun, Fraction(-1))))))
+        found = found.times(Quantity(1.0, ((noun, Fraction(-1)),)))
+    if fact.parameter in _COUNTS_OF_CHIPS:
+        found = found.times(Quantity(1.0, ((_NOUN_OF_CHIP, Fraction(1)),)))
     return Cited(found, unit, sources.get(fact.source, fact.source), fact.as_of, fact.basis)
 
 

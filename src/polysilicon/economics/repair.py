@@ -37,7 +37,7 @@ def repairs(ends: Ends, premises: Sequence[tuple[str, Premise]], lookup: Lookup,
     for name, premise in premises:
         factors = [_factor(ends, name, end, stated[end]) for end in (0, 1)]
         moved = [_moves(ends, name, end) for end in (0, 1)]
-        found = [factor for factor, moves in zip(factors, moves, strict=True) if moves and factor is not None]
+        found = [factor for factor, does in zip(factors, moved, strict=True) if does and factor is not None]
         if not found or len(found) < sum(moved):
             continue
         now = lookup(name)

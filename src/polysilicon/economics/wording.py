@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from polysilicon.economics.expression import Node
@@ -33,6 +34,8 @@ def show_range(value: tuple[float, float] | None, unit: str = "", *, above: bool
     """
     if value is None:
         return "nothing"
+    if unit == "date":
+        return " to ".join(dict.fromkeys(f"{math.floor(end)}" for end in value))
     text = show(value[0]) if show(value[0]) == show(value[1]) else f"{show(value[0])} to {show(value[1])}"
     return f"{'more than ' if above else ''}{text} {'' if unit in ('', '1') else unit}".strip()
 
