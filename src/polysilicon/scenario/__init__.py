@@ -10,6 +10,7 @@ from polysilicon.scenario.resolve import Resolved, resolve
 from polysilicon.scenario.schema import (
     ContractPart,
     DrawPart,
+    FactPart,
     Horizon,
     LengthsPart,
     LimitsPart,
@@ -31,6 +32,7 @@ from polysilicon.scenario.schema import (
 __all__ = [
     "ContractPart",
     "DrawPart",
+    "FactPart",
     "Horizon",
     "LengthsPart",
     "LimitsPart",

@@ -18,6 +18,11 @@ from polysilicon.scenario.schema import ContractPart, Scenario, ScopePart, Workl
 def reference_problems(scenario: Scenario, catalogue: Catalogue, selection: Selection, place: Place) -> list[InputError]:
     """Return every name that is not known and every workload that nothing may serve."""
     out: list[InputError] = []
+    for i, fact in enumerate(scenario.facts):
+        try:
+            catalogue.chip(fact.chip)
+        except InputError as error:
+            out.append(InputError(f"facts[{i}].chip: {error.message}", where=place(("facts", i, "chip")), hint=error.hint))
     out += _models(scenario, catalogue, place)
     out += _ports(scenario, catalogue, place)
     clouds = (

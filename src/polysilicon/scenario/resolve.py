@@ -18,6 +18,7 @@ from polysilicon.cloud.offer import Offer
 from polysilicon.cloud.region import lies_in
 from polysilicon.cloud.site import Site
 from polysilicon.errors import InputError, InputErrors
+from polysilicon.facts import Fact
 from polysilicon.model.architecture import Model
 from polysilicon.model.port import Port
 from polysilicon.portfolio import Period
@@ -91,7 +92,7 @@ def resolve(scenario: Scenario, catalogue: Catalogue) -> Resolved:
         digest=digest_of(scenario),
         catalogue_digest=catalogue.digest,
         models=models,
-        chips=catalogue.chips,
+        chips=_chips(scenario, catalogue),
         systems=catalogue.systems,
         demand_rps=demand,
         peak_rps=peak,
@@ -204,6 +205,18 @@ def _contract(part: ContractPart, selection: Selection, catalogue: Catalogue) ->
         source=part.source,
         **values,
     )
+
+
+def _chips(scenario: Scenario, catalogue: Catalogue) -> dict[str, Chip]:
+    """Return the catalogue's chips with the scenario's facts over them."""
+    out = dict(catalogue.chips)
+    for part in scenario.facts:
+        chip = out[catalogue.chip(part.chip).id]
+        unit = {"gb": "GB", "s": "GB/s", "w": "W"}.get(part.parameter.rsplit("_", 1)[-1], "")
+        fact = Fact(chip.id, part.parameter, part.value, unit, part.source, "", "assumed", "stated by the scenario")
+        value: Any = int(part.value) if part.parameter == "scale_up_chips" else part.value
+        out[chip.id] = replace(chip, **{part.parameter: value}, facts={**chip.facts, part.parameter: fact})
+    return out
 
 
 def _ports(parts: tuple[PortPart, ...], catalogue: Catalogue) -> tuple[Port, ...]:

@@ -326,6 +326,17 @@ class StudyPart(Part):
     gap_frac: Share = 0.01
 
 
+class FactPart(Part):
+    """A fact about a chip that you know or assume, over the catalogue's; an overlay file can do more."""
+
+    chip: str
+    parameter: Literal["hbm_gb", "hbm_gb_per_s", "scale_up_gb_per_s", "scale_out_gb_per_s", "scale_up_chips", "tdp_w", "all_in_w"]
+    """Its unit is in its name; all_in_w is the chip's share of rack power."""
+    value: Positive
+    source: Annotated[str, Field(min_length=1, max_length=400)]
+    """Where it was read, or the word assumed."""
+
+
 class Scenario(Part):
     """The whole question: workloads, offers, contracts, ports, sites, limits, horizon."""
 
@@ -337,6 +348,7 @@ class Scenario(Part):
     """The same seed gives the same answer."""
     overlay: str | None = None
     """A file of facts that override the catalogue, relative to this file."""
+    facts: tuple[FactPart, ...] = ()
     horizon: Horizon
     workloads: Annotated[tuple[WorkloadPart, ...], Field(min_length=1)]
     offers: OffersPart = OffersPart()
