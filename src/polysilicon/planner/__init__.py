@@ -1,1 +1,116 @@
-"""Planner: decides what to hold and where to serve."""
+"""The planner: from one scenario to a dated portfolio, with prices and a proven bound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polysilicon.errors import Infeasible
+from polysilicon.performance import ServingPoint
+from polysilicon.planner import answer, infeasible
+from polysilicon.planner.build import problem
+from polysilicon.planner.problem import Problem
+from polysilicon.planner.program import Program, build
+from polysilicon.planner.solution import Progress, Solution, solve
+from polysilicon.portfolio import Plan
+
+__all__ = ["Plan", "Problem", "Program", "Solution", "build", "plan", "plan_problem", "problem", "solve"]
+
+SMALL_FLEET_CHIPS = 256.0  # below, hourly chips are counted in whole blocks
+WHOLE_RENTALS = 400  # at most so many of them are made whole
+
+
+def plan(
+    resolved: Any,
+    table: Mapping[tuple[str, str], ServingPoint],
+    *,
+    headroom_frac: Mapping[str, float] | None = None,
+    existing: Mapping[str, Sequence[float]] | None = None,
+    seconds: float = 60.0,
+    gap_frac: float = 0.01,
+    progress: Progress | None = None,
+) -> Plan:
+    """Return the cheapest portfolio that serves all demand within all limits, as far as the time lets it be found.
+
+    `table[workload, chip]` is the serving point to size with, `headroom_frac` extra capacity by workload, `existing` chips
+    already signed by offer and period. The plan says how far it may be from the best (`gap_frac`, `bound_usd`).
+
+    Raises: Infeasible naming the smallest set of clashing limits; InputErrors for impossible numbers; MissingFact.
+    """
+    return plan_problem(
+        problem(resolved, table, headroom_frac=headroom_frac, existing=existing),
+        seconds=seconds,
+        gap_frac=gap_frac,
+        progress=progress,
+    )
+
+
+def plan_problem(tables: Problem, *, seconds: float = 60.0, gap_frac: float = 0.01, progress: Progress | None = None) -> Plan:
+    """Return the plan of a problem already laid out in tables.
+
+    Raises: Infeasible as `plan` does.
+    """
+    program, solution, clock = solved(tables, seconds=seconds, gap_frac=gap_frac, progress=progress)
+    return answer.plan_of(program, solution, seconds=clock, notes=_left_over(program, solution))
+
+
+def solved(
+    tables: Problem, *, seconds: float = 60.0, gap_frac: float = 0.01, progress: Progress | None = None
+) -> tuple[Program, Solution, dict[str, float]]:
+    """Return program, solution and seconds spent; demand nobody priced is served, or the clash is explained.
+
+    Raises: Infeasible as `plan` does.
+    """
+    began = time.monotonic()
+    program = build(tables, integer_rent=_counts_blocks(tables))
+    built = time.monotonic() - began
+    solution = solve(program, seconds=seconds, gap_frac=gap_frac, progress=progress)
+    if solution.status == "infeasible" or program.impossible or (len(solution.values) and _missing(program, solution)):
+        error = infeasible.explain(program)
+        if error is not None:
+            raise error
+    if not len(solution.values):
+        why = (
+            "whole blocks and ports leave no plan, though fractions of them would"
+            if solution.status == "infeasible"
+            else "none was found in time"
+        )
+        raise Infeasible(why, where=tables.name, hint="give the solver more time, or loosen a limit")
+    return program, solution, {"build": built, "solve": time.monotonic() - began - built, **solution.seconds}
+
+
+def _missing(program: Program, solution: Solution) -> bool:
+    """Return whether demand that has no price for going unserved goes unserved."""
+    share = answer.unserved_frac(program, solution)
+    priced = [program.tables.unserved_usd_per_mtok[w] is not None for w in program.demand_workload]
+    return any(s > 1e-6 and not p for s, p in zip(share, priced, strict=True))
+
+
+def _left_over(program: Program, solution: Solution) -> tuple[str, ...]:
+    """Say how much of each workload goes unserved."""
+    share = answer.unserved_frac(program, solution)
+    requests = program.demand_requests
+    notes = []
+    for w, work in enumerate(program.tables.workloads):
+        mine = program.demand_workload == w
+        lost = float((share[mine] * requests[mine]).sum())
+        if lost > 1e-6 * max(float(requests[mine].sum()), 1e-12):
+            notes.append(
+                f"{lost / requests[mine].sum():.2%} of {work.id} goes unserved ({program.tables.mtok(w, lost):,.4g} Mtok)"
+            )
+    return tuple(notes)
+
+
+def _counts_blocks(tables: Problem) -> bool:
+    """Return whether hourly chips are so few that whole blocks matter."""
+    chips = 0.0
+    for w in range(len(tables.workloads)):
+        rates = [
+            a.rps_per_chip * max(a.efficiency_frac)
+            for a in tables.arcs
+            if a.workload == w and a.pool >= 0 and max(a.efficiency_frac) > 0
+        ]
+        chips += float(tables.peak_rps[w].max()) / max(rates) if rates else 0.0
+    blocks = sum(o.kind in ("on_demand", "spot") and o.block_chips > 1 for o in tables.offers) * tables.slots
+    return chips <= SMALL_FLEET_CHIPS and 0 < blocks <= WHOLE_RENTALS

@@ -1,0 +1,372 @@
+"""The core: who serves what, on which chips, under which engine. Each function adds variables or states one inequality.
+
+Symbols: s share of a demand row served by an arc, u chips rented, K chips held under terms, n blocks signed, z port started,
+c busy chips at s = 1 (demand / throughput / efficiency), D demand.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from polysilicon.planner.build import months_between
+from polysilicon.planner.problem import I8
+from polysilicon.planner.program import UNLIMITED_CHIPS, Flows, Program, open_pairs
+
+RELOAD_HOURS = 0.25  # of a spot chip's time lost at each interruption; assumed
+ARRAY = tuple[I8, I8]
+
+
+def serve(program: Program) -> None:
+    """Add s >= 0 for every usable (arc, load block) and U >= 0, the unserved share of every demand row.
+
+    c = D / (rate x efficiency) chips; for deferrable work D is the period's requests, done within the block.
+    """
+    tables = program.tables
+    row_of = {
+        (int(w), int(y), int(t)): i
+        for i, (w, y, t) in enumerate(zip(program.demand_workload, program.demand_period, program.demand_slot, strict=True))
+    }
+    found: list[tuple[int, int, int, int, int, int, float, float]] = []
+    for a, arc in enumerate(tables.arcs):
+        deferrable = tables.workloads[arc.workload].slo.deferrable
+        for t in range(tables.slots):
+            y = int(tables.slot_period[t])
+            eta = arc.efficiency_frac[y]
+            row = row_of.get((arc.workload, y, -1 if deferrable else t))
+            if row is None or eta <= 0:
+                continue
+            chips, mean = 0.0, 1.0
+            if arc.pool >= 0:
+                spread = program.demand_requests[row] / (tables.slot_hours[t] * 3600.0)
+                mean = 1.0 if deferrable else float(tables.demand_rps[arc.workload, t] / tables.peak_rps[arc.workload, t])
+                chips = float(spread if deferrable else tables.peak_rps[arc.workload, t]) / (arc.rps_per_chip * eta)
+            found.append((a, t, arc.workload, y, arc.pool, row, chips, mean))
+    columns = list(zip(*found, strict=True)) if found else [()] * 8
+    ints = [np.array(c, np.int64) for c in columns[:6]]
+    labels = program.variables("serve", len(found))
+    hours = tables.slot_hours[ints[1]]
+    chips_at_one = np.array(columns[6], float) / program.chip_unit
+    program.flows = Flows(
+        arc=ints[0],
+        slot=ints[1],
+        workload=ints[2],
+        period=ints[3],
+        pool=ints[4],
+        row=ints[5],
+        chips=chips_at_one,
+        mean_frac=np.array(columns[7], float),
+        hours=hours,
+        label=labels,
+    )
+    program.variables("unserved", len(program.demand_requests), upper=1.0)
+
+
+def rent(program: Program) -> None:
+    """Add u in chips for every (hourly offer, load block), at most what can be had: u <= A x availability [scarcity rent]."""
+    tables = program.tables
+    offer, period = open_pairs(tables, signed=False)
+    pairs = [(int(o), int(t)) for o, y in zip(offer, period, strict=True) for t in np.flatnonzero(tables.slot_period == y)]
+    array = np.array(pairs, np.int64).reshape(-1, 2)
+    program.rent_offer, program.rent_slot = array[:, 0], array[:, 1]
+    most = np.array([_most_chips(program, o) for o in range(len(tables.offers))])
+    upper = most[array[:, 0]] / program.chip_unit if len(array) else np.empty(0)
+    upper = np.where(upper >= UNLIMITED_CHIPS / program.chip_unit, np.inf, upper)
+    labels = program.variables("rent", len(array))
+    if program.integer_rent and len(array):
+        blocks = np.array([o.block_chips for o in tables.offers], float)[array[:, 0]]
+        counts = program.variables("rent_blocks", len(array), integer=True)
+        rows = np.arange(len(array))
+        program.constrain(
+            "whole_blocks", [(rows, labels, np.ones(len(rows))), (rows, counts, -blocks / program.chip_unit)], "=", 0.0
+        )
+    limited = np.flatnonzero(np.isfinite(upper))
+    words = [_words_most(program, int(o)) for o in array[limited, 0]]
+    if len(limited):
+        program.constrain(
+            "offer_limit",
+            [(np.arange(len(limited)), labels[limited], np.ones(len(limited)))],
+            "<=",
+            upper[limited],
+            words=words,
+            unit="chips",
+            size=program.chip_unit,
+            offer=array[limited, 0],
+            slot=array[limited, 1],
+        )
+
+
+def sign(program: Program) -> None:
+    """Add n blocks signed and K chips held: K_y = K_before + q sum of n signed at y' with y' + lead <= y < y' + lead + term."""
+    tables = program.tables
+    offer, period = open_pairs(tables, signed=True)
+    last = len(tables.periods) - 1
+    lead = np.array([o.lead_time_months for o in tables.offers])
+    delivers = [months_between(tables, int(y), last) >= lead[o] - 0.05 for o, y in zip(offer, period, strict=True)]
+    offer, period = offer[delivers], period[delivers]
+    blocks = np.array([max(1, o.block_chips) for o in tables.offers], float)
+    most = np.array([_most_chips(program, o) for o in range(len(tables.offers))])
+    n = program.variables("sign", len(offer), integer=True)
+    held = [(int(o), y) for o in np.unique(np.concatenate([offer, _existing(program)])) for y in range(last + 1)]
+    array = np.array(held, np.int64).reshape(-1, 2)
+    k = program.variables("hold", len(array))
+    program.sign_offer, program.sign_period = offer, period
+    program.hold_offer, program.hold_period = array[:, 0], array[:, 1]
+    if not len(array):
+        return
+    row_of = {(int(o), int(y)): i for i, (o, y) in enumerate(held)}
+    rows, columns = [], []
+    for j, (o, y) in enumerate(zip(offer, period, strict=True)):
+        term = max(tables.offers[o].min_term_months, 1)
+        for later in range(int(y), last + 1):
+            months = months_between(tables, int(y), later)
+            if lead[o] - 0.05 <= months < lead[o] + term - 0.05:
+                rows.append(row_of[int(o), later])
+                columns.append(j)
+    before = np.array([_before(program, o, y) for o, y in held]) / program.chip_unit
+    every = np.arange(len(array))
+    chips = blocks[offer[columns]] / program.chip_unit if columns else np.empty(0)
+    program.constrain(
+        "holding",
+        [(every, k, np.ones(len(every))), (np.array(rows, np.int64), n[columns] if columns else n[:0], -chips)],
+        "=",
+        before,
+    )
+    limited = np.flatnonzero(most[array[:, 0]] < UNLIMITED_CHIPS)
+    if len(limited):
+        program.constrain(
+            "terms_limit",
+            [(np.arange(len(limited)), k[limited], np.ones(len(limited)))],
+            "<=",
+            np.maximum(most[array[limited, 0]] / program.chip_unit, before[limited]),
+            words=[_words_most(program, int(o)) for o in array[limited, 0]],
+            unit="chips",
+            size=program.chip_unit,
+            offer=array[limited, 0],
+            period=array[limited, 1],
+        )
+
+
+def given(program: Program) -> None:
+    """Add chips delivered by contracts (leases, megawatts): sum over the pools they may stand in <= chips delivered."""
+    tables = program.tables
+    rows: list[tuple[int, int, int]] = []
+    for c, contract in enumerate(tables.contracts):
+        if contract.holds_chips:
+            home = [p for p, pool in enumerate(tables.pools) if pool.chip.id == contract.chip and pool.cloud == contract.cloud]
+            rows += [
+                (c, p, y) for p in home for y in range(len(tables.periods)) if contract.held_chip_hours(tables.calendar[y]) > 0
+            ]
+    array = np.array(rows, np.int64).reshape(-1, 3)
+    labels = program.variables("given", len(array))
+    program.given_contract, program.given_pool, program.given_period = array[:, 0], array[:, 1], array[:, 2]
+    signed = np.array([tables.contracts[c].signed for c in array[:, 0]], bool)
+    if not len(array):
+        return
+    keys = array[:, 0] * len(tables.periods) + array[:, 2]
+    unique, row = np.unique(keys, return_inverse=True)
+    size = (
+        np.array([_delivered(program, int(k) // len(tables.periods), int(k) % len(tables.periods)) for k in unique])
+        / program.chip_unit
+    )
+    program.given_size, program.given_row = size, row
+    if signed.any():
+        live = np.array([tables.contracts[int(k) // len(tables.periods)].signed for k in unique])
+        keep = live[row]
+        program.constrain(
+            "delivered",
+            [(row[keep], labels[keep], np.ones(int(keep.sum())))],
+            "<=",
+            size,
+            count=len(unique),
+            words=[f"the chips of contract {tables.contracts[int(k) // len(tables.periods)].id}" for k in unique],
+            unit="chips",
+            size=program.chip_unit,
+            contract=unique // len(tables.periods),
+            period=unique % len(tables.periods),
+        )
+
+
+def start_ports(program: Program) -> None:
+    """Add z in {0, 1} for every candidate start; a pair is ported once: sum over starts of z <= 1. Cost and upkeep in dollars."""
+    tables = program.tables
+    z = program.variables("port", len(tables.candidates), binary=True)
+    if not len(z):
+        return
+    pairs = sorted({c.key for c in tables.candidates})
+    row = np.array([pairs.index(c.key) for c in tables.candidates], np.int64)
+    program.constrain("port_once", [(row, z, np.ones(len(z)))], "<=", 1.0)
+    for label, candidate in zip(z, tables.candidates, strict=True):
+        usd = candidate.cost_usd * program.discount[candidate.start]
+        usd += sum(
+            candidate.upkeep_usd_per_year * h / 8760.0 * d
+            for h, d in zip(program.period_hours[candidate.live :], program.discount[candidate.live :], strict=True)
+        )
+        program.add_cost(np.array([label]), np.array([usd]))
+
+
+def demand(program: Program) -> None:
+    """State that all is served or counted as unserved: sum of s over arcs + U = 1 [lambda, $/Mtok]."""
+    tables, flows = program.tables, program.flows
+    count = len(program.demand_requests)
+    if not count:
+        return
+    every = np.arange(count)
+    words = [f"the demand of workload {tables.workloads[w].id}" for w in program.demand_workload]
+    program.constrain(
+        "demand",
+        [(flows.row, flows.label, np.ones(len(flows.label))), (every, program.blocks["unserved"], np.ones(count))],
+        "=",
+        1.0,
+        words=words,
+        unit="share of demand",
+        row=every,
+    )
+
+
+def deferral(program: Program) -> None:
+    """State that work which cannot wait half a day is partly done where it arrives: sum of s in a block >= (1 - d) x arrivals there."""
+    tables, flows = program.tables, program.flows
+    rows: list[tuple[int, int, float]] = []
+    for r, (w, y, t) in enumerate(zip(program.demand_workload, program.demand_period, program.demand_slot, strict=True)):
+        wait = tables.deferrable_frac(int(w))
+        if t < 0 and wait < 1.0:
+            for slot in np.flatnonzero(tables.slot_period == y):
+                arrives = tables.demand_rps[w, slot] * tables.slot_hours[slot] * 3600.0 / program.demand_requests[r]
+                rows.append((r, int(slot), float((1.0 - wait) * arrives)))
+    if not rows:
+        return
+    row_of = {(r, t): i for i, (r, t, _) in enumerate(rows)}
+    mine = [
+        (row_of[int(r), int(t)], j)
+        for j, (r, t) in enumerate(zip(flows.row, flows.slot, strict=True))
+        if (int(r), int(t)) in row_of
+    ]
+    index = np.array(mine, np.int64).reshape(-1, 2)
+    unserved = program.blocks["unserved"][[r for r, _, _ in rows]]
+    must = np.array([m for _, _, m in rows])
+    words = [f"the deadline of workload {tables.workloads[program.demand_workload[r]].id}" for r, _, _ in rows]
+    program.constrain(
+        "deferral",
+        [(index[:, 0], flows.label[index[:, 1]], np.ones(len(index))), (np.arange(len(rows)), unserved, must)],
+        ">=",
+        must,
+        words=words,
+        unit="share of demand",
+    )
+
+
+def capacity(program: Program) -> None:
+    """State that busy chips fit in a pool: sum of c s <= utilisation cap x (sum of u + K + delivered) [mu, $/chip-hour]."""
+    tables, flows = program.tables, program.flows
+    slots, cap = tables.slots, tables.limits.utilisation_max_frac
+    on_chips = flows.pool >= 0
+    busy = (flows.pool[on_chips] * slots + flows.slot[on_chips], flows.label[on_chips], flows.chips[on_chips])
+    pool_of = np.array(tables.pool_of, np.int64)
+    terms = [busy]
+    if len(program.rent_offer):
+        usable = np.array([max(0.0, 1.0 - o.interruptions_per_hour * RELOAD_HOURS) for o in tables.offers])
+        o, t = program.rent_offer, program.rent_slot
+        terms.append((pool_of[o] * slots + t, program.blocks["rent"], -cap * usable[o]))
+    for pool, period, labels in held_by_pool(program):
+        for_slot = [
+            (int(p) * slots + t, j)
+            for j, (p, y) in enumerate(zip(pool, period, strict=True))
+            for t in np.flatnonzero(tables.slot_period == y)
+        ]
+        index = np.array(for_slot, np.int64).reshape(-1, 2)
+        terms.append((index[:, 0], labels[index[:, 1]], np.full(len(index), -cap)))
+    if not any(len(t[0]) for t in terms):
+        return
+    rows = np.arange(len(tables.pools) * slots)
+    program.constrain(
+        "capacity",
+        terms,
+        "<=",
+        0.0,
+        count=len(rows),
+        unit="chip-hours",
+        size=program.chip_unit,
+        pool=rows // slots,
+        slot=rows % slots,
+    )
+
+
+def held_by_pool(program: Program) -> list[tuple[I8, I8, I8]]:
+    """Return (pool, period, label) of chips held under terms: signed blocks and contracts' deliveries."""
+    pool_of = np.array(program.tables.pool_of, np.int64)
+    found = []
+    if len(program.hold_offer):
+        found.append((pool_of[program.hold_offer], program.hold_period, program.blocks["hold"]))
+    if len(program.given_pool):
+        found.append((program.given_pool, program.given_period, program.blocks["given"]))
+    return found
+
+
+def ports_live(program: Program) -> None:
+    """State that an engine serves only once it is started: for each port and demand row, sum of s over its pools <= z.
+
+    One row a workload and block keeps the bound tight; one row a port would let a third of an engine serve everything.
+    """
+    tables, flows = program.tables, program.flows
+    port = np.array([a.port for a in tables.arcs], np.int64)[flows.arc] if len(flows.arc) else np.empty(0, np.int64)
+    mine = np.flatnonzero(port >= 0)
+    if not len(mine):
+        return
+    keys = port[mine] * len(program.demand_requests) + flows.row[mine]
+    unique, row = np.unique(keys, return_inverse=True)
+    z = program.blocks["port"][unique // len(program.demand_requests)]
+    program.constrain(
+        "port_live",
+        [(row, flows.label[mine], np.ones(len(mine))), (np.arange(len(unique)), z, -np.ones(len(unique)))],
+        "<=",
+        0.0,
+        unit="share of demand",
+        port=unique // len(program.demand_requests),
+        row=unique % len(program.demand_requests),
+    )
+
+
+def stages(program: Program) -> None:
+    """State that an engine on trial carries no more than its stage allows: sum of s over its arcs <= cap."""
+    tables, flows = program.tables, program.flows
+    cap = np.array([a.max_share_frac for a in tables.arcs])[flows.arc] if len(flows.arc) else np.empty(0)
+    mine = np.flatnonzero(cap < 1.0)
+    if not len(mine):
+        return
+    families = sorted({p.chip.family for p in tables.pools})
+    family = np.array([families.index(tables.pools[p].chip.family) if p >= 0 else -1 for p in flows.pool[mine]], np.int64)
+    keys = flows.row[mine] * len(families) + family
+    unique, row = np.unique(keys, return_inverse=True)
+    most = np.ones(len(unique))
+    np.minimum.at(most, row, cap[mine])
+    words = [
+        f"the stage of {tables.families[program.demand_workload[k // len(families)]]} on {families[k % len(families)]}"
+        for k in unique
+    ]
+    program.constrain("stage", [(row, flows.label[mine], np.ones(len(mine)))], "<=", most, words=words, unit="share of demand")
+
+
+def _most_chips(program: Program, o: int) -> float:
+    offer = program.tables.offers[o]
+    if offer.max_chips is None:
+        return UNLIMITED_CHIPS
+    return offer.max_chips * (offer.availability_frac if offer.kind == "spot" else 1.0)
+
+
+def _words_most(program: Program, o: int) -> str:
+    return f"the chips that {program.tables.offers[o].id} can give"
+
+
+def _existing(program: Program) -> I8:
+    names = {offer.id: o for o, offer in enumerate(program.tables.offers)}
+    return np.array([names[k] for k in program.tables.existing if k in names], np.int64)
+
+
+def _before(program: Program, o: int, y: int) -> float:
+    chips = program.tables.existing.get(program.tables.offers[o].id, ())
+    return chips[y] if y < len(chips) else 0.0
+
+
+def _delivered(program: Program, c: int, y: int) -> float:
+    period = program.tables.calendar[y]
+    return program.tables.contracts[c].held_chip_hours(period) / period.hours

@@ -1,0 +1,199 @@
+"""Limits beyond prices: power, supplier shares, budgets, carbon, utilisation floors, ports in work at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from polysilicon.errors import MissingFact
+from polysilicon.planner.build import site_of
+from polysilicon.planner.money import chips_by_slot, net_usd, power_coefficients
+from polysilicon.planner.problem import I8
+from polysilicon.planner.program import Program, Term
+
+
+def power(program: Program) -> None:
+    """State that what stands at a site fits its power: sum of all-in watts x (u + K) <= IT megawatts [$/MW]."""
+    tables = program.tables
+    sites = [s for s in tables.sites if s.it_mw is not None or s.ramp_mw]
+    if not sites:
+        return
+    here = {p: sites.index(s) for p, pool in enumerate(tables.pools) if (s := site_of(tables, pool)) in sites}
+    index = np.array([here.get(p, -1) for p in range(len(tables.pools))], np.int64)
+    watts = np.zeros(len(tables.pools))
+    for p in here:
+        chip = tables.pools[p].chip
+        if chip.all_in_w is None:
+            raise MissingFact(chip.id, "all_in_w", needed_for=f"the power limit of site {sites[here[p]].id}")
+        watts[p] = chip.all_in_w
+    terms: list[Term] = []
+    for pool, slot, label in chips_by_slot(program):
+        mine = np.flatnonzero(index[pool] >= 0) if len(pool) else np.empty(0, np.int64)
+        terms.append((index[pool[mine]] * tables.slots + slot[mine], label[mine], watts[pool[mine]] * program.chip_unit / 1e6))
+    if not any(len(t[0]) for t in terms):
+        return
+    limit = np.array([_mw(site, tables.calendar[y].start) for site in sites for y in tables.slot_period])
+    rows = np.arange(len(limit))
+    words = [f"the power of site {sites[r // tables.slots].id}" for r in rows]
+    program.power_sites = sites
+    program.constrain(
+        "power", terms, "<=", limit, count=len(rows), words=words, unit="MW", site=rows // tables.slots, slot=rows % tables.slots
+    )
+
+
+def _mw(site: object, day: str) -> float:
+    ramp = sorted(getattr(site, "ramp_mw", ()))
+    most = getattr(site, "it_mw", None)
+    top = np.inf if most is None else float(most)
+    if not ramp:
+        return top
+    reached = [mw for when, mw in ramp if when <= day]
+    return min(top, reached[-1] if reached else 0.0)
+
+
+def shares(program: Program) -> None:
+    """State that no supplier gets more than its share of a period's spend: S_v <= cap x sum of S [premium for diversity]."""
+    tables, table = program.tables, program.spend
+    limits, usd = tables.limits, net_usd(program)
+    pools = [tables.pools[p] for p in tables.pool_of]
+    kinds: list[tuple[str, str, float | None, list[str]]] = [
+        (
+            "vendor",
+            "chip vendor",
+            limits.vendor_share_max_frac,
+            [p.chip.vendor for p in pools] + [f"api {o.cloud}" for o in tables.token_offers],
+        ),
+        ("cloud", "cloud", limits.cloud_share_max_frac, [p.cloud for p in pools] + [o.cloud for o in tables.token_offers]),
+        (
+            "family",
+            "chip family",
+            limits.chip_family_share_max_frac,
+            [p.chip.family for p in pools] + [f"api {o.cloud}" for o in tables.token_offers],
+        ),
+    ]
+    for short, words, cap, owner in kinds:
+        if cap is not None and cap < 1.0 and len(table.offer):
+            _share(program, short, words, cap, owner, usd)
+
+
+def _share(program: Program, short: str, words: str, cap: float, owner: Sequence[str], usd: np.ndarray) -> None:
+    table, periods = program.spend, len(program.tables.periods)
+    names = sorted(set(owner))
+    of_offer = np.array([names.index(o) for o in owner], np.int64)
+    group = of_offer[table.offer] * periods + table.period
+    spent = program.variables(f"{short}_spend", len(names) * periods)
+    rows = np.arange(len(spent))
+    program.constrain(
+        f"{short}_sum", [(group, table.label, usd / program.usd_unit), (rows, spent, -np.ones(len(rows)))], "=", 0.0
+    )
+    terms: list[Term] = [(rows, spent, np.ones(len(rows)))]
+    terms += [(rows, spent[n * periods + rows % periods], np.full(len(rows), -cap)) for n in range(len(names))]
+    program.constrain(
+        f"{short}_share",
+        terms,
+        "<=",
+        0.0,
+        words=[f"the {cap:.0%} cap on {words} {names[r // periods]}" for r in rows],
+        unit="$ of spend",
+        size=program.usd_unit,
+        period=rows % periods,
+    )
+
+
+def budgets(program: Program) -> None:
+    """State that a calendar year's bills stay within its budget: sum of spend, fixed payments, shortfalls and ports <= budget."""
+    tables, table = program.tables, program.spend
+    budget = list(tables.limits.budget_usd_per_year)
+    if not budget:
+        return
+    year_of = np.array([int(p.start[:4]) for p in tables.periods])
+    usd, terms, rhs = net_usd(program), [], []
+    for r, (year, most) in enumerate(budget):
+        inside = np.flatnonzero(year_of == year)
+        mine = np.flatnonzero(np.isin(table.period, inside)) if len(table.period) else np.empty(0, np.int64)
+        terms.append((np.full(len(mine), r), table.label[mine], usd[mine] / program.usd_unit))
+        late = np.flatnonzero(np.isin(program.shortfall_period, inside))
+        terms.append((np.full(len(late), r), program.blocks["shortfall"][late], np.ones(len(late))))
+        for label, energy, period in program.energy:
+            here = np.flatnonzero(np.isin(period, inside))
+            terms.append((np.full(len(here), r), label[here], energy[here] / program.usd_unit))
+        for label, candidate in zip(program.blocks["port"], tables.candidates, strict=True):
+            due = candidate.cost_usd if candidate.start in inside else 0.0
+            due += sum(candidate.upkeep_usd_per_year * program.period_hours[y] / 8760.0 for y in inside if y >= candidate.live)
+            terms.append((np.array([r]), np.array([label]), np.array([due / program.usd_unit])))
+        fixed = sum(c.fixed_usd(tables.calendar[y]) for c in tables.contracts if c.signed for y in inside)
+        rhs.append((most - fixed) / program.usd_unit)
+    program.constrain(
+        "budget",
+        terms,
+        "<=",
+        np.array(rhs),
+        count=len(rhs),
+        words=[f"the budget of {year}" for year, _ in budget],
+        unit="$ a year",
+        size=program.usd_unit,
+        year=np.array([y for y, _ in budget], np.int64),
+    )
+
+
+def carbon(program: Program) -> None:
+    """State that a calendar year's energy emits at most so much: sum of watts x hours x PUE x g/kWh <= tonnes [$/t]."""
+    tables, most = program.tables, program.tables.limits.co2_tonnes_per_year
+    if most is None:
+        return
+    sites = [site_of(tables, p) for p in tables.pools]
+    tonnes_per_kwh = np.array([0.0 if s is None else s.pue * s.g_co2_per_kwh * 1e-6 for s in sites])
+    years = sorted({int(p.start[:4]) for p in tables.periods})
+    year_of = np.array([years.index(int(p.start[:4])) for p in tables.periods])
+    terms = [
+        (year_of[tables.slot_period[slot]], label, watts / 1000.0 * tables.slot_hours[slot] * tonnes_per_kwh[pool] / 1000.0)
+        for pool, slot, label, watts in power_coefficients(program)[0]
+    ]
+    share = np.array([sum(p.hours for p in tables.periods if p.start[:4] == str(y)) / 8760.0 for y in years])
+    program.constrain(
+        "carbon",
+        terms,
+        "<=",
+        most * np.minimum(share, 1.0) / 1000.0,
+        count=len(years),
+        words=[f"the carbon cap of {y}" for y in years],
+        unit="t CO2 a year",
+        size=1000.0,
+    )
+
+
+def utilisation(program: Program) -> None:
+    """State that chips held are used: mean busy chips of a period >= floor x chips held, over all pools together."""
+    tables, flows = program.tables, program.flows
+    floor = tables.limits.utilisation_min_frac
+    if not floor:
+        return
+    on = np.flatnonzero(flows.pool >= 0)
+    scale = program.period_hours[flows.period[on]]
+    terms: list[Term] = [(flows.period[on], flows.label[on], flows.chips[on] * flows.mean_frac[on] * flows.hours[on] / scale)]
+    for _, slot, label in chips_by_slot(program):
+        y = tables.slot_period[slot]
+        terms.append((y, label, -floor * tables.slot_hours[slot] / program.period_hours[y]))
+    words = [f"the {floor:.0%} utilisation floor"] * len(tables.periods)
+    program.constrain(
+        "utilisation_floor", terms, ">=", 0.0, count=len(tables.periods), words=words, unit="chips", size=program.chip_unit
+    )
+
+
+def ports_at_once(program: Program) -> None:
+    """State that only so many ports are in work in a period: sum of z started and not yet live <= limit."""
+    tables, most = program.tables, program.tables.limits.ports_at_once
+    if most is None or not tables.candidates:
+        return
+    pairs = [(y, k) for k, c in enumerate(tables.candidates) for y in range(c.start, max(c.live, c.start + 1))]
+    index: I8 = np.array(pairs, np.int64)
+    program.constrain(
+        "ports_at_once",
+        [(index[:, 0], program.blocks["port"][index[:, 1]], np.ones(len(index)))],
+        "<=",
+        float(most),
+        count=len(tables.periods),
+        words=[f"at most {most} ports in work at once"] * len(tables.periods),
+        unit="ports",
+    )

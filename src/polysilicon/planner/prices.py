@@ -1,0 +1,183 @@
+"""Duals in the words of the domain: what one more unit of a limit is worth, in undiscounted dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from polysilicon.planner.program import Program
+from polysilicon.planner.solution import Solution
+from polysilicon.portfolio import ShadowPrice
+from polysilicon.units import HOURS_PER_MONTH
+
+SMALL_USD = 1e-7
+
+
+def shadow_prices(program: Program, solution: Solution) -> tuple[ShadowPrice, ...]:
+    """Return every price of the pricing run that is not nil, largest stakes first within a kind.
+
+    Duals are those of the linear program with integers fixed: what a *small* change is worth. Discrete questions are
+    answered by solving again.
+    """
+    found: list[ShadowPrice] = []
+    for kind in (_chip_hours, _tokens, _commitments, _power, _scarcity, _shares, _budgets, _carbon, _ports, _resilience):
+        found += [replace(p, usd=float(p.usd)) for p in kind(program, solution) if abs(p.usd) > SMALL_USD]
+    return tuple(found)
+
+
+def _discount(program: Program, y: int) -> float:
+    return float(program.discount[y])
+
+
+def _chip_hours(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    """Yield the worth of one more chip-hour in each pool and period: the mean over its hours, and 0 where nothing runs on it."""
+    tables, rows = program.tables, program.rows.get("capacity")
+    if rows is None:
+        return
+    dual = -solution.duals[rows.labels] / program.chip_unit * tables.limits.utilisation_max_frac
+    worth = np.zeros((len(tables.pools), len(tables.periods)))
+    for pool, slot, usd in zip(rows.meta["pool"], rows.meta["slot"], dual, strict=True):
+        y = int(tables.slot_period[slot])
+        worth[pool, y] += usd / _discount(program, y) / program.period_hours[y]
+    for pool, y in zip(*np.nonzero(worth > SMALL_USD), strict=True):
+        where = tables.pools[pool]
+        yield ShadowPrice(
+            f"chip-hour:{where.id}",
+            f"one more hour of a {where.chip.id} in {where.cloud} {where.region}",
+            float(worth[pool, y]),
+            "chip-hour",
+            int(y),
+        )
+
+
+def _tokens(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    """Yield the marginal cost of a million tokens of each workload, by period."""
+    tables, rows = program.tables, program.rows.get("demand")
+    if rows is None:
+        return
+    value: dict[tuple[int, int], list[float]] = {}
+    for row, usd in zip(rows.meta["row"], solution.duals[rows.labels], strict=True):
+        w, y = int(program.demand_workload[row]), int(program.demand_period[row])
+        sums = value.setdefault((w, y), [0.0, 0.0])
+        sums[0] += usd / _discount(program, y)
+        sums[1] += tables.mtok(w, float(program.demand_requests[row]))
+    for (w, y), (usd, mtok) in value.items():
+        yield ShadowPrice(
+            f"tokens:{tables.workloads[w].id}", f"one more million tokens of {tables.workloads[w].id}", usd / mtok, "Mtok", y
+        )
+
+
+def _commitments(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    tables, rows = program.tables, program.rows.get("take_or_pay")
+    if rows is None:
+        return
+    for c, y, usd in zip(rows.meta["contract"], rows.meta["period"], solution.duals[rows.labels], strict=True):
+        name = tables.contracts[c].id
+        yield ShadowPrice(
+            f"commitment:{name}",
+            f"one dollar less to spend under {name}",
+            usd / program.usd_unit / _discount(program, int(y)),
+            "$ of commitment",
+            int(y),
+        )
+
+
+def _power(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    tables, rows = program.tables, program.rows.get("power")
+    if rows is None:
+        return
+    worth: dict[tuple[int, int], float] = {}
+    for site, slot, usd in zip(rows.meta["site"], rows.meta["slot"], -solution.duals[rows.labels], strict=True):
+        y = int(tables.slot_period[slot])
+        worth[int(site), y] = worth.get((int(site), y), 0.0) + usd / _discount(program, y)
+    for (s, y), usd in worth.items():
+        site = program.power_sites[s]
+        months = program.period_hours[y] / HOURS_PER_MONTH
+        yield ShadowPrice(f"power:{site.id}", f"one more megawatt at {site.id} for a month", usd / months, "MW-month", y)
+
+
+def _scarcity(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    tables = program.tables
+    for name in ("offer_limit", "terms_limit"):
+        rows = program.rows.get(name)
+        if rows is None:
+            continue
+        worth: dict[tuple[int, int], float] = {}
+        periods = rows.meta["period"] if "period" in rows.meta else tables.slot_period[rows.meta["slot"]]
+        for o, y, usd in zip(rows.meta["offer"], periods, -solution.duals[rows.labels] / program.chip_unit, strict=True):
+            worth[int(o), int(y)] = worth.get((int(o), int(y)), 0.0) + usd / _discount(program, int(y)) / program.period_hours[y]
+        for (o, y), usd in worth.items():
+            yield ShadowPrice(
+                f"allocation:{tables.offers[o].id}",
+                f"one more chip from {tables.offers[o].id}, above its price",
+                usd,
+                "chip-hour",
+                y,
+            )
+
+
+def _shares(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    for short, words in (("vendor", "chip vendor"), ("cloud", "cloud"), ("family", "chip family")):
+        rows = program.rows.get(f"{short}_share")
+        if rows is None:
+            continue
+        spent = (
+            solution.values[program.blocks[f"{short}_spend"]].reshape(-1, len(program.tables.periods)).sum(axis=0)
+            * program.usd_unit
+        )
+        for text, y, usd in zip(rows.words, rows.meta["period"], -solution.duals[rows.labels] / program.usd_unit, strict=True):
+            worth = usd * 0.01 * spent[y] / _discount(program, int(y))
+            yield ShadowPrice(
+                f"{short}-share:{text.rsplit(' ', 1)[-1]}",
+                f"one percentage point more under {text}, {words}",
+                worth,
+                "percentage point",
+                int(y),
+            )
+
+
+def _budgets(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    rows = program.rows.get("budget")
+    if rows is not None:
+        for year, usd in zip(rows.meta["year"], -solution.duals[rows.labels] / program.usd_unit, strict=True):
+            yield ShadowPrice(f"budget:{year}", f"one more dollar of budget in {year}", float(usd), "$ of budget")
+
+
+def _carbon(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    rows = program.rows.get("carbon")
+    if rows is not None:
+        for text, usd in zip(rows.words, -solution.duals[rows.labels] / rows.size, strict=True):
+            yield ShadowPrice(f"carbon:{text.rsplit(' ', 1)[-1]}", f"one more tonne under {text}", float(usd), "t CO2")
+
+
+def _ports(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    """Yield what a port's traffic is worth: the sum of its rows' duals is what the engine saves, to be set against its cost."""
+    tables, rows = program.tables, program.rows.get("port_live")
+    if rows is None:
+        return
+    worth = np.bincount(rows.meta["port"], -solution.duals[rows.labels], minlength=len(tables.candidates))
+    best: dict[tuple[str, str], tuple[float, int]] = {}
+    for k, usd in enumerate(worth):
+        best[tables.candidates[k].key] = max(best.get(tables.candidates[k].key, (0.0, k)), (float(usd), k))
+    for (family, chip), (usd, k) in best.items():
+        candidate = tables.candidates[k]
+        yield ShadowPrice(
+            f"port:{family}:{chip}",
+            f"an engine for {family} on {chip} live by {tables.periods[candidate.live].start}, before its cost",
+            usd,
+            "port",
+            candidate.start,
+        )
+
+
+def _resilience(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    rows = program.rows.get("survive_demand")
+    if rows is None:
+        return
+    worth: dict[str, float] = {}
+    for text, usd in zip(rows.words, solution.duals[rows.labels], strict=True):
+        worth[text] = worth.get(text, 0.0) + usd * 0.01
+    for text, usd in worth.items():
+        yield ShadowPrice(f"resilience:{text}", f"one percentage point less of {text}", usd, "percentage point")

@@ -1,0 +1,156 @@
+"""Survive the loss of any one supplier of a kind: after each single failure, what is left still serves a share of demand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from polysilicon.planner.constraints import held_by_pool
+from polysilicon.planner.problem import I8, Problem
+from polysilicon.planner.program import UNLIMITED_CHIPS, Program, Term
+
+KINDS = ("cloud", "vendor", "chip_family", "region")
+
+
+def failures(tables: Problem) -> list[tuple[str, str, float]]:
+    """Return (kind, name, share of interactive demand to keep) of every single failure to survive."""
+    found = []
+    for part in tables.limits.survive_loss_of:
+        names = sorted(
+            {owner(tables, part.kind, pool=p) for p in range(len(tables.pools))}
+            | {owner(tables, part.kind, offer=o) for o in range(len(tables.token_offers))}
+        )
+        found += [(part.kind, name, part.demand_frac) for name in names if name]
+    return found
+
+
+def owner(tables: Problem, kind: str, *, pool: int = -1, offer: int = -1) -> str:
+    """Return who must not fail for a pool or a per-token offer to be there."""
+    if offer >= 0:
+        sold = tables.token_offers[offer]
+        return {"cloud": sold.cloud, "region": f"{sold.cloud}/{sold.region}"}.get(kind, "")
+    where = tables.pools[pool]
+    return {
+        "cloud": where.cloud,
+        "vendor": where.chip.vendor,
+        "chip_family": where.chip.family,
+        "region": f"{where.cloud}/{where.region}",
+    }[kind]
+
+
+def peak_slots(tables: Problem) -> I8:
+    """Return each period's load block with the most interactive chips' worth of demand."""
+    weight = np.zeros(tables.slots)
+    for w, work in enumerate(tables.workloads):
+        if not work.slo.deferrable:
+            weight += tables.peak_rps[w] / max(float(tables.peak_rps[w].max()), 1e-12)
+    return np.array(
+        [
+            int(np.flatnonzero(tables.slot_period == y)[np.argmax(weight[tables.slot_period == y])])
+            for y in range(len(tables.periods))
+        ],
+        np.int64,
+    )
+
+
+def survive(program: Program) -> None:
+    """State, for each failure and period at the peak block: sum of s' over surviving arcs >= share, within surviving chips.
+
+    s' and u' are what would be served and rented then. Terms signed stay; hourly offers give up to their limit; spot gives
+    nothing; engines that are live serve. The dual is the price of resilience.
+    Ignores: what the emergency itself would cost, and deferrable work, which waits.
+    """
+    tables, flows = program.tables, program.flows
+    broken = failures(tables)
+    if not broken:
+        return
+    peak = peak_slots(tables)
+    urgent = np.array([not w.slo.deferrable for w in tables.workloads], bool)
+    base = np.flatnonzero(urgent[flows.workload] & (flows.slot == peak[flows.period]))
+    up_pool = np.array(
+        [[owner(tables, kind, pool=p) != name for p in range(len(tables.pools))] for kind, name, _ in broken], bool
+    )
+    up_token = np.array(
+        [[owner(tables, kind, offer=o) != name for o in range(len(tables.token_offers))] for kind, name, _ in broken], bool
+    )
+    token = np.array([a.offer for a in tables.arcs], np.int64)[flows.arc[base]]
+    alive = np.where(
+        flows.pool[base] >= 0, up_pool[:, flows.pool[base]], up_token[:, token] if len(tables.token_offers) else True
+    )
+    failure, flow = np.nonzero(alive)
+    flow = base[flow]
+    serve = program.variables("survive_serve", len(flow))
+    promises = np.flatnonzero(urgent[program.demand_workload] & (program.demand_slot == peak[program.demand_period]))
+    row_of = np.full(len(program.demand_requests), -1, np.int64)
+    row_of[promises] = np.arange(len(promises))
+    rows = np.arange(len(broken) * len(promises))
+    share = np.repeat([frac for _, _, frac in broken], len(promises))
+    words = [
+        f"surviving the loss of {kind.replace('_', ' ')} {name} for {frac:.0%} of interactive demand"
+        for kind, name, frac in broken
+        for _ in promises
+    ]
+    program.constrain(
+        "survive_demand",
+        [(failure * len(promises) + row_of[flows.row[flow]], serve, np.ones(len(flow)))],
+        ">=",
+        share,
+        count=len(rows),
+        words=words,
+        unit="share of demand",
+        failure=rows // max(1, len(promises)),
+        row=promises[rows % max(1, len(promises))],
+    )
+    _unreachable(program, failure * len(promises) + row_of[flows.row[flow]], words, share)
+    _engines(program, failure, flow, serve)
+    _chips(program, failure, flow, serve, up_pool, peak)
+
+
+def _unreachable(program: Program, served: I8, words: list[str], share: np.ndarray) -> None:
+    """Remember promises that no surviving arc could keep, whatever is bought: they make the program infeasible."""
+    missing = np.setdiff1d(np.arange(len(words)), served)
+    program.impossible |= {words[r] for r in missing if share[r] > 0}
+
+
+def _engines(program: Program, failure: I8, flow: I8, serve: I8) -> None:
+    """State that after a failure, too, an engine serves only once it is started."""
+    tables, flows = program.tables, program.flows
+    port = np.array([a.port for a in tables.arcs], np.int64)[flows.arc[flow]]
+    mine = np.flatnonzero(port >= 0)
+    if not len(mine):
+        return
+    count = len(program.demand_requests)
+    keys = (failure[mine] * len(tables.candidates) + port[mine]) * count + flows.row[flow[mine]]
+    unique, row = np.unique(keys, return_inverse=True)
+    z = program.blocks["port"][unique // count % len(tables.candidates)]
+    program.constrain(
+        "survive_port", [(row, serve[mine], np.ones(len(mine))), (np.arange(len(unique)), z, -np.ones(len(unique)))], "<=", 0.0
+    )
+
+
+def _chips(program: Program, failure: I8, flow: I8, serve: I8, up_pool: np.ndarray, peak: I8) -> None:
+    """State that after a failure the surviving chips carry what is served: sum of c s' <= cap x (K + u'), u' <= A."""
+    tables, flows = program.tables, program.flows
+    periods, cap = len(tables.periods), tables.limits.utilisation_max_frac
+    pools = len(tables.pools)
+    on = np.flatnonzero(flows.pool[flow] >= 0)
+    busy = flow[on]
+    terms: list[Term] = [((failure[on] * pools + flows.pool[busy]) * periods + flows.period[busy], serve[on], flows.chips[busy])]
+    for pool, period, labels in held_by_pool(program):
+        f, j = np.nonzero(up_pool[:, pool])
+        terms.append(((f * pools + pool[j]) * periods + period[j], labels[j], np.full(len(j), -cap)))
+    pool_of = np.array(tables.pool_of, np.int64)
+    kind = np.array([o.kind == "on_demand" or (o.kind == "quote_only" and o.min_term_months == 0) for o in tables.offers], bool)
+    at_peak = (
+        np.flatnonzero(kind[program.rent_offer] & (program.rent_slot == peak[tables.slot_period[program.rent_slot]]))
+        if len(program.rent_offer)
+        else np.empty(0, np.int64)
+    )
+    extra = np.zeros((len(tables.pools), periods))
+    for i in at_peak:
+        offer = tables.offers[program.rent_offer[i]]
+        most = UNLIMITED_CHIPS if offer.max_chips is None else offer.max_chips
+        extra[pool_of[program.rent_offer[i]], tables.slot_period[program.rent_slot[i]]] += cap * most / program.chip_unit
+    rhs = np.where(up_pool[:, :, None], extra[None], 0.0).ravel()
+    program.constrain(
+        "survive_capacity", terms, "<=", np.minimum(rhs, UNLIMITED_CHIPS), count=len(rhs), unit="chips", size=program.chip_unit
+    )

@@ -1,0 +1,97 @@
+"""Many integers: relax, decide the ports the relaxation touches, round the blocks, then prove against the whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from polysilicon.planner.problem import F8, I8
+from polysilicon.planner.solution import Engine, Progress
+
+TOUCHED = 0.02  # a port that the relaxation starts by so much is a candidate
+
+
+def relax_and_fix(
+    engine: Engine, left: Callable[[], float], gap_frac: float, tell: Progress, clock: dict[str, float]
+) -> tuple[F8 | None, float, bool]:
+    """Return (plan or None, proven bound, whether the search finished)."""
+    program = engine.program
+    blocks = _columns(engine, ("sign", "rent_blocks"))
+    binaries = np.setdiff1d(engine.integer_columns, blocks)
+    began = time.monotonic()
+    engine.integrality(engine.integer_columns, integer=False)
+    engine.options(solver="ipm" if len(engine.columns) > 20_000 else "choose")
+    engine.run(left())
+    if not engine.found:
+        return None, -np.inf, left() > 0
+    relaxed, bound = engine.point(), engine.objective
+    clock["relaxation"] = time.monotonic() - began
+    tell(0.2, "relaxation solved")
+
+    closed = binaries[relaxed[binaries] < TOUCHED]
+    closed = closed[np.isin(engine.columns[closed], program.blocks.get("port", np.empty(0, np.int64)))]
+    engine.bounds(closed, np.zeros(len(closed)), np.zeros(len(closed)))
+    engine.integrality(binaries, integer=True)
+    engine.options(solver="choose", mip_rel_gap=gap_frac / 4)
+    engine.run(max(1.0, 0.35 * left()))
+    first = engine.point() if engine.found else None
+    engine.reset_bounds(closed)
+    clock["candidates"] = time.monotonic() - began - clock["relaxation"]
+    tell(0.5, "ports decided")
+
+    plan = _round_blocks(
+        engine, first if first is not None else _ceil(relaxed, binaries), binaries, blocks, max(2.0, 0.3 * left())
+    )
+    best = _cost(engine, plan) if plan is not None else np.inf
+    if best - bound > gap_frac * abs(best) and left() > 1.0:
+        engine.integrality(blocks, integer=False)
+        engine.integrality(binaries, integer=True)
+        if first is not None:
+            engine.start_from(first)
+        engine.options(mip_rel_gap=gap_frac / 2)
+        engine.run(left())
+        bound = max(bound, float(engine.highs.getInfo().mip_dual_bound))
+        tell(0.9, "bound raised")
+        if engine.found and (first is None or engine.objective < _cost(engine, first) * (1 - 1e-4)):
+            better = _round_blocks(engine, engine.point(), binaries, blocks, 10.0)
+            if better is not None and _cost(engine, better) < best:
+                plan, best = better, _cost(engine, better)
+    engine.integrality(engine.integer_columns, integer=True)
+    return plan, bound, left() > 0
+
+
+def _round_blocks(engine: Engine, point: F8, binaries: I8, blocks: I8, seconds: float) -> F8 | None:
+    """Fix the ports of a plan and make its blocks whole, by a short search or, failing that, by rounding up."""
+    fixed = np.round(point[binaries])
+    engine.bounds(binaries, fixed, fixed)
+    engine.integrality(binaries, integer=False)
+    engine.integrality(blocks, integer=True)
+    engine.options(mip_rel_gap=1e-3)
+    engine.run(seconds)
+    if not engine.found:
+        engine.integrality(blocks, integer=False)
+        up = np.minimum(np.ceil(point[blocks] - 1e-7), engine.upper[blocks])
+        engine.bounds(blocks, up, up)
+        engine.run(max(seconds, 10.0))
+        engine.reset_bounds(blocks)
+    found = engine.point() if engine.found else None
+    engine.reset_bounds(binaries)
+    return found
+
+
+def _columns(engine: Engine, names: tuple[str, ...]) -> I8:
+    blocks = engine.program.integers
+    labels = np.concatenate([*(blocks[n] for n in names if n in blocks), np.empty(0, np.int64)]).astype(np.int64)
+    return engine.column_of[labels]
+
+
+def _ceil(point: F8, columns: I8) -> F8:
+    raised = point.copy()
+    raised[columns] = np.ceil(point[columns] - 0.5)
+    return raised
+
+
+def _cost(engine: Engine, point: F8) -> float:
+    return float(np.array(engine.highs.getLp().col_cost_) @ point)

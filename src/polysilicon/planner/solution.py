@@ -1,0 +1,224 @@
+"""Solving: one HiGHS model kept warm, a strategy for many integers, a pricing run with integers fixed.
+
+Small programs go to HiGHS whole. Large ones are relaxed, the ports that the relaxation touches are decided in a smaller
+program, blocks are rounded, and the best plan found so starts the search of the whole; the bound is always the whole's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import highspy
+import numpy as np
+
+from polysilicon.planner.problem import F8, I8
+from polysilicon.planner.program import Program
+
+Progress = Callable[[float, str], None]
+THREADS = 2
+WHOLE_INTEGERS = 150  # up to here one search is fastest
+FEASIBLE = (
+    highspy.HighsModelStatus.kOptimal,
+    highspy.HighsModelStatus.kTimeLimit,
+    highspy.HighsModelStatus.kInterrupt,
+    highspy.HighsModelStatus.kSolutionLimit,
+    highspy.HighsModelStatus.kObjectiveTarget,
+)
+INFEASIBLE = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Values of all variables, what is proven, and the duals of the pricing run."""
+
+    status: str  # optimal, gap, time_limit, infeasible
+    objective_usd: float
+    bound_usd: float
+    values: F8  # by label
+    duals: F8  # by row label, dollars per unit of the row as written
+    reduced: F8  # by label
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def gap_frac(self) -> float:
+        """Return how far the plan may be from the best, as a share of its cost."""
+        return max(0.0, self.objective_usd - self.bound_usd) / max(abs(self.objective_usd), 1e-9)
+
+
+class Engine:
+    """A HiGHS model of a program; bounds, costs and integrality may change between solves."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        matrices = program.model.matrices
+        self.highs = _highs(matrices)
+        self.columns = np.asarray(matrices.vlabels)  # label of each column
+        self.row_labels = np.asarray(matrices.clabels)
+        self.column_of = np.full(int(self.columns.max(initial=-1)) + 1, -1, np.int64)
+        self.column_of[self.columns] = np.arange(len(self.columns))
+        self.row_of = np.full(int(self.row_labels.max(initial=-1)) + 1, -1, np.int64)
+        self.row_of[self.row_labels] = np.arange(len(self.row_labels))
+        model = self.highs.getLp()
+        self.lower, self.upper = np.array(model.col_lower_), np.array(model.col_upper_)
+        integer = np.concatenate([*program.integers.values(), np.empty(0, np.int64)])
+        self.integer_columns = self.column_of[integer.astype(np.int64)]
+
+    def options(self, **values: float | int | str | bool) -> None:
+        """Set HiGHS options."""
+        for name, value in values.items():
+            self.highs.setOptionValue(name, value)
+
+    def integrality(self, columns: I8, *, integer: bool) -> None:
+        """Make columns integer or continuous."""
+        kind = highspy.HighsVarType.kInteger if integer else highspy.HighsVarType.kContinuous
+        if len(columns):
+            self.highs.changeColsIntegrality(len(columns), columns.astype(np.int32), np.full(len(columns), kind))
+
+    def bounds(self, columns: I8, lower: F8, upper: F8) -> None:
+        """Change the bounds of columns."""
+        if len(columns):
+            self.highs.changeColsBounds(
+                len(columns), columns.astype(np.int32), np.asarray(lower, float), np.asarray(upper, float)
+            )
+
+    def reset_bounds(self, columns: I8) -> None:
+        """Give columns their first bounds back."""
+        self.bounds(columns, self.lower[columns], self.upper[columns])
+
+    def run(self, seconds: float) -> highspy.HighsModelStatus:
+        """Solve, within a time."""
+        self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(0.05, float(seconds)))  # HiGHS adds up its runs
+        self.highs.run()
+        return self.highs.getModelStatus()
+
+    @property
+    def found(self) -> bool:
+        """Return whether a feasible point is known."""
+        return bool(self.highs.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible)
+
+    @property
+    def objective(self) -> float:
+        """Return the objective of the point found, in money units."""
+        return float(self.highs.getInfo().objective_function_value)
+
+    def point(self) -> F8:
+        """Return the value of every column."""
+        return np.asarray(self.highs.getSolution().col_value, float)
+
+    def start_from(self, point: F8) -> None:
+        """Give the search a first plan."""
+        solution = highspy.HighsSolution()
+        solution.col_value = list(point)
+        self.highs.setSolution(solution)
+
+
+def _highs(matrices: Any) -> highspy.Highs:
+    """Return a silent HiGHS with the matrices of a linopy model; linopy's own hand-over prints a banner on stdout."""
+    highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("threads", THREADS)
+    highs.addVars(len(matrices.vlabels), matrices.lb, matrices.ub)
+    whole = np.flatnonzero(np.isin(matrices.vtypes, ["B", "I"])).astype(np.int32)
+    if len(whole):
+        highs.changeColsIntegrality(len(whole), whole, np.full(len(whole), highspy.HighsVarType.kInteger))
+    highs.changeColsCost(len(matrices.vlabels), np.arange(len(matrices.vlabels), dtype=np.int32), matrices.c)
+    rows = matrices.A.tocsr() if matrices.A is not None else None
+    if rows is not None:
+        lower = np.where(matrices.sense != "<", matrices.b, -np.inf)
+        upper = np.where(matrices.sense != ">", matrices.b, np.inf)
+        highs.addRows(rows.shape[0], lower, upper, rows.nnz, rows.indptr, rows.indices, rows.data)
+    return highs
+
+
+def solve(program: Program, *, seconds: float, gap_frac: float, progress: Progress | None = None) -> Solution:
+    """Return the best plan found within the time, with its bound, and its prices.
+
+    The status is `optimal` within the gap asked for, `gap` where search ended with more, `time_limit` where time did.
+    """
+    engine = Engine(program)
+    began = time.monotonic()
+    clock: dict[str, float] = {}
+    tell = progress or (lambda _done, _words: None)
+    left = lambda: seconds - (time.monotonic() - began)  # noqa: E731
+    if len(engine.integer_columns) <= WHOLE_INTEGERS:
+        point, bound, finished = _whole(engine, left, gap_frac)
+    else:
+        from polysilicon.planner.search import relax_and_fix
+
+        point, bound, finished = relax_and_fix(engine, left, gap_frac, tell, clock)
+    clock["search"] = time.monotonic() - began
+    if point is None:
+        return Solution(
+            "infeasible" if finished else "time_limit",
+            np.inf,
+            bound * program.usd_unit,
+            np.empty(0),
+            np.empty(0),
+            np.empty(0),
+            clock,
+        )
+    priced = price(engine, point, max(5.0, left()))
+    clock["pricing"] = time.monotonic() - began - clock["search"]
+    usd = program.usd_unit
+    objective = priced.objective_usd
+    bound_usd = min(bound * usd + program.constant_usd, objective)
+    gap = (objective - bound_usd) / max(abs(objective), 1e-9)
+    status = "optimal" if gap <= gap_frac + 1e-9 else ("gap" if finished else "time_limit")
+    return Solution(status, objective, bound_usd, priced.values, priced.duals, priced.reduced, clock)
+
+
+def _whole(engine: Engine, left: Callable[[], float], gap_frac: float) -> tuple[F8 | None, float, bool]:
+    """Search the program in one piece."""
+    engine.options(mip_rel_gap=gap_frac)
+    status = engine.run(left())
+    info = engine.highs.getInfo()
+    bound = float(info.mip_dual_bound) if len(engine.integer_columns) else engine.objective
+    if not engine.found and status not in INFEASIBLE and len(engine.integer_columns):
+        return _rounded(engine, bound), bound, False
+    return (engine.point() if engine.found else None), bound, status in (highspy.HighsModelStatus.kOptimal, *INFEASIBLE)
+
+
+def _rounded(engine: Engine, bound: float) -> F8 | None:
+    """Return a plan by rounding the relaxation up: never nothing when time is short."""
+    integers = engine.integer_columns
+    engine.integrality(integers, integer=False)
+    engine.run(30.0)
+    if not engine.found:
+        return None
+    up = np.minimum(np.ceil(engine.point()[integers] - 1e-7), engine.upper[integers])
+    engine.bounds(integers, up, up)
+    engine.run(30.0)
+    point = engine.point() if engine.found else None
+    engine.reset_bounds(integers)
+    engine.integrality(integers, integer=True)
+    return point
+
+
+def price(engine: Engine, point: F8, seconds: float) -> Solution:
+    """Fix the integers of a plan and solve what is left: its duals are prices."""
+    program, integers = engine.program, engine.integer_columns
+    fixed = np.round(point[integers])
+    engine.integrality(integers, integer=False)
+    engine.bounds(integers, fixed, fixed)
+    engine.options(solver="simplex")
+    engine.run(seconds)
+    solution = engine.highs.getSolution()
+    if not engine.found:  # rounding noise made the fixed point infeasible by a hair: keep the plan, without prices
+        values = np.zeros(len(engine.column_of))
+        values[engine.columns] = point
+        usd = float(program.cost_usd() @ values[: len(program.cost_usd())]) + program.constant_usd
+        empty_rows, empty_columns = np.zeros(len(engine.row_of)), np.zeros(len(engine.column_of))
+        result = Solution("optimal", usd, -np.inf, values, empty_rows, empty_columns)
+    else:
+        values, reduced, duals = (np.zeros(len(n)) for n in (engine.column_of, engine.column_of, engine.row_of))
+        values[engine.columns] = solution.col_value
+        reduced[engine.columns] = np.asarray(solution.col_dual) * program.usd_unit
+        duals[engine.row_labels] = np.asarray(solution.row_dual) * program.usd_unit
+        usd = float(program.cost_usd() @ values[: len(program.cost_usd())]) + program.constant_usd
+        result = Solution("optimal", usd, -np.inf, values, duals, reduced)
+    engine.reset_bounds(integers)
+    engine.integrality(integers, integer=True)
+    return result
