@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from polysilicon.catalogue import build
+from polysilicon.catalogue.configs import looks_like_path, read_config
 from polysilicon.catalogue.prices import TokenPrice, conflicts_on, price_on, token_prices
 from polysilicon.catalogue.profiles import Profile, profiles
 from polysilicon.catalogue.rows import Row
@@ -126,10 +127,12 @@ class Catalogue:
         return self.systems[found]
 
     def model(self, name: str, *, where: str = "") -> Model:
-        """Return an open model by id, by its name on a model hub, or the stand-in of a closed one.
+        """Return an open model by id or by its name on a model hub, the stand-in of a closed one, or a config.json by path.
 
         Raises: InputError that names the nearest known ones, or says why this one cannot be computed with.
         """
+        if looks_like_path(name):
+            return read_config(Path(name))
         found = self._aliases["model"].get(_folded(name))
         if found is not None and found in self.models:
             return self.models[found]

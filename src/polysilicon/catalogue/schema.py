@@ -79,7 +79,20 @@ SYSTEM: Mapping[str, Spec] = {
     "sparse_tflop_per_s.*": _number("TFLOP/s"),
 }
 
-_CONFIG_KEYS = ["model_type", "architectures", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size", "intermediate_size_mlp", "vocab_size", "max_position_embeddings", "tie_word_embeddings", "torch_dtype", "dtype", "checkpoint_quant", "quantization_config", "sliding_window", "sliding_window_pattern", "sliding_window_size", "use_sliding_window", "layer_types", "attention_chunk_size", "no_rope_layer_interval", "attention_bias", "num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size", "n_shared_experts", "num_shared_experts", "moe_shared_expert_intermediate_size", "first_k_dense_replace", "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step", "mlp_only_layers", "moe_layers", "kv_lora_rank", "q_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim", "index_n_heads", "index_head_dim", "index_topk", "sparse_index_topk", "full_attention_interval", "linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim", "linear_conv_kernel_dim", "attn_type_list", "hybrid_layer_pattern", "swa_num_attention_heads", "swa_num_key_value_heads", "swa_head_dim", "swa_v_head_dim", "global_head_dim", "num_global_key_value_heads", "routed_expert_hidden_size", "moe_latent_size", "num_nextn_predict_layers", "attn_output_gate", "short_conv_kernel_size", "mtp_num_hidden_layers", "num_mtp_modules", "dense_intermediate_size", "expert_intermediate_size", "moe_topk"]
+_CONFIG_WORDS = """
+model_type architectures hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim
+intermediate_size intermediate_size_mlp vocab_size max_position_embeddings tie_word_embeddings torch_dtype dtype
+checkpoint_quant quantization_config sliding_window sliding_window_pattern sliding_window_size use_sliding_window
+layer_types attention_chunk_size no_rope_layer_interval attention_bias num_experts num_local_experts n_routed_experts
+num_experts_per_tok moe_intermediate_size shared_expert_intermediate_size n_shared_experts num_shared_experts
+moe_shared_expert_intermediate_size first_k_dense_replace moe_layer_freq decoder_sparse_step interleave_moe_layer_step
+mlp_only_layers moe_layers kv_lora_rank q_lora_rank qk_rope_head_dim qk_nope_head_dim v_head_dim index_n_heads
+index_head_dim index_topk sparse_index_topk full_attention_interval linear_num_key_heads linear_num_value_heads
+linear_key_head_dim linear_value_head_dim linear_conv_kernel_dim attn_type_list hybrid_layer_pattern
+swa_num_attention_heads swa_num_key_value_heads swa_head_dim swa_v_head_dim global_head_dim num_global_key_value_heads
+routed_expert_hidden_size moe_latent_size num_nextn_predict_layers attn_output_gate short_conv_kernel_size
+mtp_num_hidden_layers num_mtp_modules dense_intermediate_size expert_intermediate_size moe_topk
+"""  # the keys of a config.json that say something of an architecture
 
 MODEL: Mapping[str, Spec] = {
     **_WORDS,
@@ -87,7 +100,7 @@ MODEL: Mapping[str, Spec] = {
     "unreadable": TEXT,
     "published_total_params": _number("params", 1e15),
     "published_active_params": _number("params", 1e15),
-    **dict.fromkeys(_CONFIG_KEYS, TEXT),
+    **dict.fromkeys(_CONFIG_WORDS.split(), TEXT),
 }
 
 PROFILE: Mapping[str, Spec] = {
@@ -116,6 +129,16 @@ SITE: Mapping[str, Spec] = {
     "commitment_discount_frac": _number("frac", 1.0),
     "reserved_discount_frac.*": _number("frac", 1.0),
     "spot_over_on_demand_frac.*": _number("frac", 2.0),
+}
+
+PRESS: Mapping[str, Spec] = {  # what a comparison in the press says of a chip, kept to be held against the facts
+    **dict.fromkeys(("fp4", "fp8", "int8", "bf16"), _RATE),
+    "hbm_gb_per_s": _number("GB/s", 1e7),
+    "hbm_gb": _number("GB", 1e6),
+    "interconnect_gb_per_s": _number("GB/s", 1e6),
+    "tdp_w": _number("W", 1e5),
+    "dense_params": _number("params", 1e15),
+    "moe_params": _number("params", 1e15),
 }
 
 OFFER: Mapping[str, Spec] = {
@@ -204,6 +227,7 @@ SCHEMAS: Mapping[str, Mapping[str, Spec]] = {
     "model": MODEL,
     "profile": PROFILE,
     "site": SITE,
+    "press": PRESS,
     "offer": OFFER,
 }
 

@@ -14,9 +14,16 @@ from polysilicon.catalogue.rows import FACT_COLUMNS, Row, read_csv, read_text, r
 from polysilicon.errors import InputError, InputErrors, did_you_mean
 from polysilicon.facts import Basis, Fact
 
-FACT_FILES: Mapping[str, str] = {"chips": "chip", "systems": "system", "models": "model", "profiles": "profile", "sites": "site"}
+FACT_FILES: Mapping[str, str] = {
+    "chips": "chip",
+    "systems": "system",
+    "models": "model",
+    "profiles": "profile",
+    "sites": "site",
+    "press": "press",
+}
 TABLE_FILES: tuple[str, ...] = ("offers", "ports", "prices", "spot")
-KINDS: tuple[str, ...] = ("chip", "system", "model", "profile", "site", "offer")
+KINDS: tuple[str, ...] = ("chip", "system", "model", "profile", "site", "offer", "press")
 
 _PROVENANCE = {"source": schema.TEXT, "as_of": schema.DATE, "basis": schema.TEXT, "note": schema.TEXT}
 _TABLES: Mapping[str, Mapping[str, schema.Spec]] = {
@@ -96,7 +103,7 @@ def _read_overlay(content: Content, path: Path) -> str:
                     InputError(
                         f"the header ({', '.join(header[:6])}, ...) is none that an overlay can have",
                         where=f"{path}:1:1",
-                        hint=f"facts: {','.join(FACT_COLUMNS)}; or the columns of data/offers.csv, ports.csv, prices.csv or sources.csv",
+                        hint=f"facts: {','.join(FACT_COLUMNS)}; or the columns of offers.csv, ports.csv, prices.csv, sources.csv",
                     )
                 )
             return text
@@ -218,11 +225,12 @@ def check_table(name: str, header: Iterable[str], rows: Iterable[Row], problems:
     """Return the rows of a table that are right; every cell that is not becomes a problem."""
     columns, specs = tuple(header), _TABLES[name]
     place = next(iter(rows), None)
-    for column in columns:
-        if column not in specs and place is not None:
-            problems.append(
-                InputError(f'column "{column}" is not one of {name}', where=f"{place.file}:1:1", hint=did_you_mean(column, specs))
-            )
+    if place is not None:
+        problems.extend(
+            InputError(f'column "{column}" is not one of {name}', where=f"{place.file}:1:1", hint=did_you_mean(column, specs))
+            for column in columns
+            if column not in specs
+        )
     missing = [c for c in _REQUIRED[name] if c not in columns]
     if missing and place is not None:
         problems.append(InputError(f"the header lacks {', '.join(missing)}", where=f"{place.file}:1:1"))
@@ -238,9 +246,9 @@ def check_table(name: str, header: Iterable[str], rows: Iterable[Row], problems:
 
 def _check_row(name: str, row: Row, problems: list[InputError]) -> None:
     specs = _TABLES[name]
-    for column in _REQUIRED[name]:
-        if not row.get(column).strip() and not (name == "ports" and column in ("status", "as_of")):
-            problems.append(row.problem(column, f"{column} is empty"))
+    may_be_empty = ("status", "as_of") if name == "ports" else ()
+    empty = [c for c in _REQUIRED[name] if not row.get(c).strip() and c not in may_be_empty]
+    problems.extend(row.problem(column, f"{column} is empty") for column in empty)
     for column, text in row.cells.items():
         spec = specs.get(column)
         if not text or spec is None or spec.kind in ("text", "words"):

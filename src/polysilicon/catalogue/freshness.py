@@ -1,0 +1,69 @@
+"""How old what we know is: the age of every price, port and figure, and a warning when it is too old to plan with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from polysilicon.catalogue import Catalogue
+from polysilicon.catalogue.schema import parse_date
+
+STALE_DAYS = 180  # list prices moved by a fifth within a quarter in 2026
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """One thing that was read at some time."""
+
+    kind: str  # offer, token price, port, chip, ...
+    subject: str
+    as_of: str  # empty: the source is undated
+    age_days: int | None  # None where undated
+    source: str
+
+
+def ages(catalogue: Catalogue, *, today: date | None = None) -> Iterator[Age]:
+    """Give the age of every offer, port and chip figure."""
+    now = today or date.today()
+    for offer in catalogue.offers.values():
+        yield _age("offer", offer.id, offer.quoted_on, offer.source, now)
+    for port in catalogue.ports:
+        yield _age("port", f"{port.model_family} on {port.chip_family} through {port.engine}", port.as_of, port.source, now)
+    for fact in catalogue.facts:
+        if fact.subject in catalogue.chips or fact.subject in catalogue.systems:
+            yield _age("figure", f"{fact.subject} {fact.parameter}", fact.as_of, fact.source, now)
+
+
+def price_ages(catalogue: Catalogue, *, today: date | None = None) -> Iterator[Age]:
+    """Give the age of the newest record of every token price."""
+    now = today or date.today()
+    newest: dict[str, Age] = {}
+    for price in catalogue.token_prices:
+        age = _age("token price", f"{price.provider}/{price.model}", price.as_of, price.source, now)
+        held = newest.get(age.subject)
+        if held is None or (age.age_days or 0) < (held.age_days or 0):
+            newest[age.subject] = age
+    yield from newest.values()
+
+
+def _age(kind: str, subject: str, as_of: str, source: str, now: date) -> Age:
+    return Age(kind, subject, as_of, (now - parse_date(as_of)).days if as_of else None, source)
+
+
+def stale(catalogue: Catalogue, *, days: int = STALE_DAYS, today: date | None = None, kind: str = "offer") -> list[Age]:
+    """Return what is older than so many days, oldest first; undated quotes count as the oldest."""
+    found = [a for a in ages(catalogue, today=today) if a.kind == kind and (a.age_days is None or a.age_days > days)]
+    return sorted(found, key=lambda a: -(a.age_days if a.age_days is not None else 10**6))
+
+
+def warning(catalogue: Catalogue, *, days: int = STALE_DAYS, today: date | None = None) -> str:
+    """Return one line that warns of stale offers, or the empty string where all are fresh."""
+    old = stale(catalogue, days=days, today=today)
+    if not old:
+        return ""
+    undated = sum(1 for a in old if a.age_days is None)
+    words = f", {undated} of them undated" if undated else ""
+    oldest = next((a for a in old if a.age_days is not None), None)
+    tail = f"; the oldest dated one is {oldest.subject} of {oldest.as_of}" if oldest else ""
+    return f"warning: {len(old)} of {len(catalogue.offers)} offers were quoted more than {days} days ago{words}{tail}"
