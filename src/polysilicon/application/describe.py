@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from polysilicon.application.trace import F8, I4, I8, Trace
+from polysilicon.application.trace import I4, I8, Trace
 from polysilicon.units import SECONDS_PER_HOUR
 
 QUANTILES = (0.5, 0.9, 0.99)
@@ -31,10 +32,8 @@ def describe(trace: Trace, *, lru_blocks: tuple[int, ...] = LRU_BLOCKS) -> dict[
     if len(trace.session) and bool((trace.session >= 0).any()):
         record |= _sessions(trace)
     if len(trace.workload_names) > 1:
-        index = trace.workload_index()
-        record["workloads"] = {
-            name: int(n) for name, n in zip(trace.workload_names, np.bincount(index, minlength=len(trace.workload_names)), strict=False)
-        }
+        counts = np.bincount(trace.workload_index(), minlength=len(trace.workload_names))
+        record["workloads"] = dict(zip(trace.workload_names, counts.tolist(), strict=False))
     return record
 
 
@@ -198,7 +197,7 @@ def _sessions(trace: Trace) -> dict[str, object]:
     return told
 
 
-def _predecessor(trace: Trace, order: I8, starts: F8 | np.ndarray) -> float:
+def _predecessor(trace: Trace, order: I8, starts: NDArray[np.bool_]) -> float:
     """Return the share of input tokens that stand at the same place in the session's previous prompt."""
     offset, block = trace.block_offset, trace.block_hash
     shared = np.zeros(len(order), np.int64)

@@ -164,8 +164,8 @@ PROFILES: dict[str, Profile] = {
     ),
     "enterprise": Profile(
         id="enterprise",
-        isl=quantiles("1:73 10:1242 25:1986 50:2730 75:3370 90:3702 99:3933"),
-        osl=quantiles("1:36 10:78 25:115 50:167 75:242 90:372 99:3271"),
+        isl=quantiles("1:73 10:1242 25:1986 50:2730 75:3370 90:3702 99:3933 99.9:4012"),
+        osl=quantiles("1:36 10:78 25:115 50:167 75:242 90:372 99:3271 99.9:3844"),
         turns=quantiles("60:1 90:2.5 99:6"),
         gap=quantiles("10:20 50:90 90:600 99:3000"),
         shared_tokens=500.0, applications=60, arrival_cv=1.5, day=OFFICE_DAY, block_tokens=64,

@@ -18,8 +18,8 @@ def table(trace: Trace) -> pl.DataFrame:
     columns: dict[str, object] = {"arrival_s": trace.arrival_s, "isl_tokens": trace.isl_tokens, "osl_tokens": trace.osl_tokens}
     frame = pl.DataFrame(columns)
     if len(trace.workload) or trace.workload_names != ("default",):
-        names = pl.Series("workload", np.array(trace.workload_names, dtype=object)[trace.workload_index()].tolist(), dtype=pl.String)
-        frame = frame.with_columns(names)
+        names = np.array(trace.workload_names, dtype=object)[trace.workload_index()].tolist()
+        frame = frame.with_columns(pl.Series("workload", names, dtype=pl.String))
     if len(trace.session):
         frame = frame.with_columns(pl.Series("session", trace.session))
     for name in ("think_s", "priority", "reuse_tokens"):
@@ -45,7 +45,7 @@ def encode(trace: Trace, suffix: str) -> bytes:
         return sink.getvalue()
     if suffix == ".csv":
         if trace.has_blocks:
-            raise InputError("a CSV cannot hold prefix blocks", hint="write .parquet or .jsonl, or generate without blocks (--no-blocks)")
+            raise InputError("a CSV cannot hold prefix blocks", hint="write .parquet, or leave the blocks out (--no-blocks)")
         return table(trace).write_csv(float_precision=9).encode()
     if suffix == ".jsonl":
         return b"".join(_lines(trace))
@@ -63,7 +63,8 @@ def _lines(trace: Trace) -> Iterator[bytes]:
     """Yield Mooncake's JSON lines; its blocks have 512 tokens, so others are refused."""
     if trace.has_blocks and trace.block_tokens != 512:
         raise InputError(
-            f"Mooncake's lines hold blocks of 512 tokens; these have {trace.block_tokens}", hint="write .parquet, or leave blocks out"
+            f"Mooncake's lines hold blocks of 512 tokens; these have {trace.block_tokens}",
+            hint="write .parquet, or leave the blocks out (--no-blocks)",
         )
     encoder = msgspec.json.Encoder()
     for i in range(len(trace)):

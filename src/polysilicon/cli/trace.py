@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polysilicon.cli.output import print_json, print_table, progress, say, write_atomically
+from polysilicon.cli.output import Progress, print_json, print_table, progress, say, write_atomically
 from polysilicon.errors import UsageError
 
 if TYPE_CHECKING:
     from polysilicon.application.trace import Trace
 
-trace = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Describe, generate or convert traffic.")
+trace = typer.Typer(no_args_is_help=True, add_completion=False, help="Describe, generate or convert traffic.")
 
 STREAM_BYTES = 1 << 30  # files above it are described piece by piece, without prefix reuse
 
@@ -22,6 +24,8 @@ FormatOption = Annotated[str, typer.Option("--format", help="The file's format; 
 LimitOption = Annotated[int | None, typer.Option(help="Read so many requests and stop.")]
 SortOption = Annotated[bool, typer.Option("--sort", help="Put requests in order where the clock goes back, instead of refusing.")]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same bytes.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where to write: .parquet, .csv or .jsonl.")]
+ScaleOption = Annotated[float | None, typer.Option(help="Press the arrivals together, or draw them apart, to this mean rate.")]
 RpsOption = Annotated[float | None, typer.Option("--rps", help="Mean requests a second, where the file has no clock.")]
 
 
@@ -55,7 +59,7 @@ def describe(
 @trace.command()
 def generate(
     profile: Annotated[str, typer.Argument(help="chat, coding-agent, batch, long-context or enterprise.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: .parquet, .csv or .jsonl.")],
+    out: OutOption,
     rps: Annotated[float, typer.Option("--rps", help="Requests a second, mean of a day.")] = 1.0,
     hours: Annotated[float, typer.Option(help="How long.")] = 1.0,
     start_hour: Annotated[float, typer.Option(help="Hour of the day it starts at, UTC.")] = 0.0,
@@ -71,7 +75,8 @@ def generate(
     from polysilicon.application.generate import generate as make
 
     shape = Traffic(traffic(profile).profile, timezone_h=timezone, peak_to_mean_ratio=1.0 if flat else None)
-    made = make(shape, seconds=hours * 3600, mean_rps=rps, seed=seed, start_hour=start_hour, blocks=blocks and out.suffix != ".csv")
+    wanted = blocks and out.suffix != ".csv"
+    made = make(shape, seconds=hours * 3600, mean_rps=rps, seed=seed, start_hour=start_hour, blocks=wanted)
     _write(made, out)
     record = describe_pieces([made])
     if as_json:
@@ -83,13 +88,13 @@ def generate(
 @trace.command()
 def convert(
     file: FileArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: .parquet, .csv or .jsonl.")],
+    out: OutOption,
     format: FormatOption = "auto",  # noqa: A002
     limit: LimitOption = None,
     sort: SortOption = False,
     seed: SeedOption = 7,
     rps: RpsOption = None,
-    scale: Annotated[float | None, typer.Option(help="Press the arrivals together, or draw them apart, to this mean rate.")] = None,
+    scale: ScaleOption = None,
 ) -> None:
     """Write a trace in another form."""
     from polysilicon.application.generate import scale as pressed
@@ -106,11 +111,15 @@ def _write(made: Trace, out: Path) -> None:
     from polysilicon.application.write import encode
 
     if out.suffix not in (".parquet", ".csv", ".jsonl"):
-        raise UsageError(f'"{out.suffix}" is not a form that traces are written in', where=str(out), hint="use .parquet, .csv or .jsonl")
+        raise UsageError(f'"{out.suffix}" is no form of a trace', where=str(out), hint="use .parquet, .csv or .jsonl")
+    blocks = made.has_blocks and (out.suffix == ".parquet" or made.block_tokens == 512)
+    if made.has_blocks and not blocks:
+        say(f"{out}: prefix blocks are left out; .parquet keeps them")
+        made = replace(made, block_offset=made.block_offset[:0], block_hash=made.block_hash[:0], block_tokens=0)
     write_atomically(out, encode(made, out.suffix))
 
 
-def _counted(traces, bar):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _counted(traces: Iterator[Trace], bar: Progress) -> Iterator[Trace]:
     done = 0
     for piece in traces:
         done += len(piece)
