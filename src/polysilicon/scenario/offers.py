@@ -40,7 +40,7 @@ def select_offers(scenario: Scenario, catalogue: Catalogue, place: Place) -> Sel
     )
     for i, own in enumerate(part.own):
         try:
-            offer = _own_offer(own, scenario, catalogue, place(("offers", "own", i)))
+            offer = _own_offer(own, scenario, catalogue, lambda *key, i=i: place(("offers", "own", i, *key)))
         except InputError as error:
             problems.append(error)
             continue
@@ -152,52 +152,54 @@ def unknown_cloud(cloud: str, clouds: Iterable[str], *, where: str, what: str) -
     )
 
 
-def _own_offer(own: OfferPart, scenario: Scenario, catalogue: Catalogue, where: str) -> Offer:
+def _own_offer(own: OfferPart, scenario: Scenario, catalogue: Catalogue, at: Callable[..., str]) -> Offer:
     known = catalogue.offers.get(own.id)
     if own.like is not None:
         if own.like not in catalogue.offers:
             hint = did_you_mean(own.like, catalogue.offers)
-            raise InputError(f'offer "{own.id}" is like "{own.like}", which is not in the catalogue', where=where, hint=hint)
+            raise InputError(f'offer "{own.id}" is like "{own.like}", which is not in the catalogue', where=at("like"), hint=hint)
         known = replace(catalogue.offers[own.like], id=own.id)
     changes: dict[str, Any] = {k: v for k in _CHANGES if (v := getattr(own, k)) is not None}
     if own.available_from is not None:
         changes["available_from"] = own.available_from.isoformat()
     if own.chip is not None:
-        changes["chip"] = _named(lambda: catalogue.chip(own.chip or "").id, where)
+        changes["chip"] = _named(lambda: catalogue.chip(own.chip or "").id, at("chip"))
     if {"usd_per_chip_hour", "usd_per_mtok_out"} & changes.keys():
         changes["basis"] = "assumed"
         changes.setdefault("source", "scenario")
     if known is not None:
         return replace(known, **changes)
     if own.kind == "per_token":
-        return _token_offer(own, scenario, catalogue, changes, where)
+        return _token_offer(own, scenario, catalogue, changes, at)
     missing = [name for name in ("cloud", "region", "chip", "kind") if getattr(own, name) is None]
     if own.usd_per_chip_hour is None and own.kind != "quote_only":
         missing.append("usd_per_chip_hour")
     if missing:
         hint = did_you_mean(own.id, catalogue.offers)
-        raise InputError(f'offer "{own.id}" is not in the catalogue, so it needs {", ".join(missing)}', where=where, hint=hint)
+        raise InputError(f'offer "{own.id}" is not in the catalogue, so it needs {", ".join(missing)}', where=at(), hint=hint)
     if own.kind == "reserved" and not own.min_term_months:
-        raise InputError(f'offer "{own.id}" is reserved, so it needs min_term_months', where=where)
+        raise InputError(f'offer "{own.id}" is reserved, so it needs min_term_months', where=at())
     return Offer(**{"id": own.id, "usd_per_chip_hour": None, "source": "scenario", "basis": "assumed", **changes})
 
 
-def _token_offer(own: OfferPart, scenario: Scenario, catalogue: Catalogue, changes: dict[str, Any], where: str) -> Offer:
+def _token_offer(
+    own: OfferPart, scenario: Scenario, catalogue: Catalogue, changes: dict[str, Any], at: Callable[..., str]
+) -> Offer:
     if own.model is None:
-        raise InputError(f'offer "{own.id}" is priced per token, so it needs the workload model it answers for', where=where)
+        raise InputError(f'offer "{own.id}" is priced per token, so it needs the workload model it answers for', where=at())
     models = {w.model for w in scenario.workloads}
     if own.model not in models:
         raise InputError(
             f'offer "{own.id}" answers for "{own.model}", which no workload uses',
-            where=where,
+            where=at(),
             hint=did_you_mean(own.model, models),
         )
     facts: dict[str, Any] = {"cloud": "api", "region": "global", "basis": "assumed", "source": "scenario"}
     if own.token_price is not None:
-        facts |= _booked_price(own.token_price, catalogue, where)
+        facts |= _booked_price(own.token_price, catalogue, at("token_price"))
     offer = Offer(**{"id": own.id, "chip": "", "model": own.model, "usd_per_chip_hour": None, **facts, **changes})
     if offer.usd_per_mtok_in is None or offer.usd_per_mtok_out is None:
-        raise InputError(f'offer "{own.id}" needs usd_per_mtok_in and usd_per_mtok_out, or token_price', where=where)
+        raise InputError(f'offer "{own.id}" needs usd_per_mtok_in and usd_per_mtok_out, or token_price', where=at())
     return offer
 
 
