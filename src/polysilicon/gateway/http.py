@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -385,7 +386,7 @@ class Server:
         self.handler = handler
         self.limits = limits or Limits()
         self.loop = asyncio.get_running_loop()
-        self.now = self.loop.time
+        self.now = time.monotonic
         self.connections: set[Inbound] = set()
         self.draining = False
         self.port = 0

@@ -1,0 +1,101 @@
+"""Everything a worker derives from its wiring: doors, pools, health, routes. Replaced whole on reload; old requests keep the old one."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from pathlib import Path
+
+from polysilicon.gateway.budgets import Budgets
+from polysilicon.gateway.doors import Door
+from polysilicon.gateway.health import Health
+from polysilicon.gateway.router import Router
+from polysilicon.gateway.table import COLUMNS, Table
+from polysilicon.gateway.upstream import Pool
+from polysilicon.gateway.wiring import Key, Target, Wiring, first_directive
+
+OPEN_KEY = Key(id="open", sha256="")
+
+
+class Live:
+    """One wiring, at work in one worker."""
+
+    def __init__(self, wiring: Wiring, worker: int) -> None:
+        self.wiring = wiring
+        self.worker = worker
+        state = Path(wiring.state)
+        state.mkdir(parents=True, exist_ok=True)
+        self.doors = [Door(target) for target in wiring.targets]
+        for door in self.doors:
+            door.check()
+        self.pools = [self._pool(target) for target in wiring.targets]
+        self.health = Health(len(wiring.variants), wiring.reliability)
+        self.table = Table(state / f"table-{wiring.digest}.bin", len(wiring.variants), wiring.workers)
+        self.rows = [self.table.row(worker, v.index) for v in wiring.variants]
+        self.budgets = Budgets(state / f"budgets-{budget_digest(wiring)}.bin", wiring.budgets, worker)
+        directive = self.table.read() or first_directive(wiring)
+        self.router = Router(wiring, directive)
+        self._tls_contexts: dict[str, ssl.SSLContext] = {}
+        self.keys = {key.sha256: key for key in wiring.keys}
+        self._spent_requests: dict[str, tuple[float, float]] = {}
+        self.shadow_due = {v.id: 0.0 for v in wiring.variants}
+        self.tariffs = [v.tariff for v in wiring.variants]
+        self._follow()
+
+    def _pool(self, target: Target) -> Pool:
+        tls = None
+        if target.scheme == "https":
+            tls = ssl.create_default_context(cafile=target.ca_file or None)
+        return Pool(target.host, target.port, tls=tls, connect_timeout_s=self.wiring.reliability.connect_timeout_s)
+
+    def refresh(self) -> None:
+        """Take a new directive where there is one: one comparison of a word otherwise."""
+        if self.table.changed():
+            directive = self.table.read()
+            if directive is not None:
+                self.router.follow(directive)
+                self._follow()
+
+    def _follow(self) -> None:
+        for index, tariff in self.router.directive.tariffs.items():
+            self.tariffs[index] = tariff
+
+    def admit(self, key: Key, now_s: float) -> bool:
+        """Return whether a key is within its requests per minute, and count the request."""
+        if not key.requests_per_minute:
+            return True
+        per_s = key.requests_per_minute / 60.0 / self.wiring.workers
+        level, at_s = self._spent_requests.get(key.id, (0.0, now_s))
+        level = max(0.0, level - (now_s - at_s) * per_s)
+        if level + 1.0 > max(1.0, per_s * 60.0):
+            self._spent_requests[key.id] = (level, now_s)
+            return False
+        self._spent_requests[key.id] = (level + 1.0, now_s)
+        return True
+
+    def sweep(self) -> None:
+        """Do what is due every second: old samples, outliers, idle connections, gauges."""
+        now_s = time.monotonic()
+        self.health.decay(0.9)
+        for route in self.wiring.routes:
+            self.health.eject(route.variants, now_s)
+        for pool in self.pools:
+            pool.sweep()
+        breaker = COLUMNS.index("breaker")
+        ttft = COLUMNS.index("ttft_us")
+        for i, row in enumerate(self.rows):
+            row[breaker] = {"closed": 0, "half-open": 1, "open": 2}[self.health.state(i, now_s)]
+            row[ttft] = int(self.health.ttft_s[i] * 1e6)
+
+    def close(self) -> None:
+        """Let go of connections and shared files."""
+        for pool in self.pools:
+            pool.close()
+        self.budgets.close()
+
+
+def budget_digest(wiring: Wiring) -> str:
+    """Return a name for the budgets' file: it stays the same over reloads that leave the list of budgets as it is."""
+    from zlib import crc32
+
+    return f"{crc32(repr([b.id for b in wiring.budgets]).encode()):08x}"

@@ -1,0 +1,228 @@
+"""Which variant answers a request: eligibility by promise, stage, health and room, then `routing.pick`.
+
+What is paid for already comes first: reserved throughput and own chips have no marginal price until they are full. Then the
+broker's shares; where none of those has room, the cheapest variant that may serve (a spill). A session stays where its prompt
+cache is while its variant keeps at least half of the share it had when the session came.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from polysilicon import routing
+from polysilicon.cloud.region import lies_in
+from polysilicon.gateway.health import Health
+from polysilicon.gateway.wiring import Directive, Key, Wiring
+
+_SESSIONS = 100_000
+_SESSION_TTL_S = 3600.0
+_WINDOW = 20_000.0  # requests after which old shares count half
+
+
+class Choice(NamedTuple):
+    """A variant and the reason for it; index -1 and why not, where there is none."""
+
+    variant: int
+    why: str
+
+
+class Bucket:
+    """A leaky bucket of tokens per minute: room while its level is below one second's worth, corrected once usage is known."""
+
+    __slots__ = ("at_s", "level", "per_s")
+
+    def __init__(self, per_minute: float) -> None:
+        self.per_s = per_minute / 60.0
+        self.level = 0.0
+        self.at_s = 0.0
+
+    def has_room(self, now_s: float) -> bool:
+        """Return whether a request may be sent."""
+        self.level = max(0.0, self.level - (now_s - self.at_s) * self.per_s)
+        self.at_s = now_s
+        return self.level <= self.per_s
+
+    def add(self, tokens: float) -> None:
+        """Count tokens, or give back those that were counted too many."""
+        self.level = max(0.0, self.level + tokens)
+
+
+class Router:
+    """One worker's routing state: credits, sessions, shares carried, reserved throughput left."""
+
+    def __init__(self, wiring: Wiring, directive: Directive) -> None:
+        self.wiring = wiring
+        self.routes = wiring.routes
+        self.target_of = [v.target for v in wiring.variants]
+        self.load = [0.0] * len(wiring.targets)  # in flight, per target
+        self.buckets = [
+            Bucket(t.provisioned_tokens_per_minute / wiring.workers) if t.provisioned_tokens_per_minute else None
+            for t in wiring.targets
+        ]
+        self._by_name = {(r.model, r.workload): i for i, r in enumerate(wiring.routes)}
+        for i, route in enumerate(wiring.routes):
+            self._by_name.setdefault((route.model, ""), i)
+        self._credit = [[0.0] * len(r.variants) for r in wiring.routes]
+        self._reserved_credit = [[0.0] * len(r.variants) for r in wiring.routes]
+        self._nothing = [[0.0] * len(r.variants) for r in wiring.routes]
+        self._reserved = [[wiring.variants[v].tariff.provisioned for v in r.variants] for r in wiring.routes]
+        self._total = [0.0] * len(wiring.routes)
+        self._carried = [[0.0] * len(r.variants) for r in wiring.routes]
+        self._sessions: OrderedDict[tuple[int, int], tuple[int, float, float]] = OrderedDict()
+        self._masks: dict[tuple[str, int], tuple[list[bool], str]] = {}
+        self.switches = 0
+        self.follow(directive)
+
+    def follow(self, directive: Directive) -> None:
+        """Take the broker's latest directive."""
+        self.directive = directive
+        self._capped = [[directive.caps[v] < 1.0 for v in r.variants] for r in self.routes]
+
+    def route(self, model: str, workload: str) -> int:
+        """Return the route of a model for a workload, the model's first one where the workload has none, -1 for an unknown model."""
+        found = self._by_name.get((model, workload))
+        return found if found is not None else self._by_name.get((model, ""), -1)
+
+    def mask(self, route: int, key: Key) -> tuple[list[bool], str]:
+        """Return which variants of a route a key may use, and why the others are out."""
+        cached = self._masks.get((key.id, route))
+        if cached is None:
+            reasons = [self._refuses(v, key) for v in self.routes[route].variants]
+            words = "; ".join(
+                f"{self.wiring.variants[v].id}: {r}" for v, r in zip(self.routes[route].variants, reasons, strict=True) if r
+            )
+            cached = self._masks[key.id, route] = ([not r for r in reasons], words)
+        return cached
+
+    def _refuses(self, variant: int, key: Key) -> str:
+        v = self.wiring.variants[variant]
+        target = self.wiring.targets[v.target]
+        if key.clouds and target.cloud not in key.clouds:
+            return f"cloud {target.cloud} is not {' or '.join(key.clouds)}"
+        if key.regions and not any(lies_in(target.region, wanted) for wanted in key.regions):
+            return f"region {target.region} is not in {' or '.join(key.regions)}"
+        missing = [tag for tag in key.tags if tag not in target.tags]
+        if missing:
+            return f"lacks {', '.join(missing)}"
+        if key.chips and v.chip not in key.chips:
+            return f"chip {v.chip or 'unknown'} is not {' or '.join(key.chips)}"
+        return ""
+
+    def choose(
+        self, route: int, mask: Sequence[bool], health: Health, now_s: float, *, session: int = 0, tried: Sequence[int] = ()
+    ) -> Choice:
+        """Return the variant for the next request of a route, and why."""
+        directive = self.directive
+        variants = self.routes[route].variants
+        weights = directive.weights[route]
+        target_of = self.target_of
+        load = [self.load[target_of[v]] for v in variants]
+        caps = [
+            float(self.wiring.targets[target_of[v]].max_concurrent)
+            if mask[j] and directive.open[v] and v not in tried and health.admits(v, now_s) and self._may(route, j, v)
+            else 0.0
+            for j, v in enumerate(variants)
+        ]
+        zeros = self._nothing[route]
+        j = -1
+        why = ""
+        if session:
+            j = self._stay(route, session, weights, load, caps, now_s)
+            why = "session"
+        if j < 0 and any(self._reserved[route]):
+            j = self._reserved_first(route, weights, load, caps, now_s)
+            why = "paid for already"
+        if j < 0:
+            j = routing.pick(routing.WEIGHTED, weights, load, caps, zeros, zeros, self._credit[route])
+            why = f"plan {weights[j]:.3f}" if directive.number <= 1 else f"broker {directive.number}: {weights[j]:.3f}"
+        if j < 0:  # nothing that carries a share has room: whatever may serve, the cheapest first
+            price = [directive.price_nano_usd[v] for v in variants]
+            ones = [1.0] * len(variants)
+            j = routing.pick(routing.PRICE, ones, load, caps, price, zeros, zeros)
+            why = "spill"
+        if j < 0:
+            return Choice(-1, self._why_not(route, mask, health, now_s, tried))
+        if tried:
+            why = f"failover, {why}"
+        self._carry(route, j)
+        if session:
+            self._remember(route, session, j, weights[j], now_s)
+        return Choice(variants[j], why)
+
+    def _may(self, route: int, j: int, variant: int) -> bool:
+        """Return whether one more request keeps a capped variant within its share of the route's requests."""
+        if not self._capped[route][j]:
+            return True
+        cap = self.directive.caps[variant]
+        return cap > 0.0 and self._carried[route][j] + 1.0 <= cap * (self._total[route] + 1.0)
+
+    def _carry(self, route: int, j: int) -> None:
+        self._total[route] += 1.0
+        self._carried[route][j] += 1.0
+        if self._total[route] > _WINDOW:
+            self._total[route] *= 0.5
+            self._carried[route] = [x * 0.5 for x in self._carried[route]]
+
+    def _reserved_first(self, route: int, weights: Sequence[float], load: list[float], caps: list[float], now_s: float) -> int:
+        room = list(caps)
+        for j, reserved in enumerate(self._reserved[route]):
+            bucket = self.buckets[self.target_of[self.routes[route].variants[j]]]
+            if not reserved or (bucket is not None and not bucket.has_room(now_s)):
+                room[j] = 0.0
+                if reserved:
+                    caps[j] = 0.0  # full: its share goes to the others
+        shares = [max(w, 1e-6) for w in weights]
+        zeros = self._nothing[route]
+        return routing.pick(routing.WEIGHTED, shares, load, room, zeros, zeros, self._reserved_credit[route])
+
+    def _stay(
+        self, route: int, session: int, weights: Sequence[float], load: list[float], caps: list[float], now_s: float
+    ) -> int:
+        known = self._sessions.get((route, session))
+        if known is None:
+            return -1
+        j, weight, seen_s = known
+        if now_s - seen_s > _SESSION_TTL_S or caps[j] <= load[j] or weights[j] < 0.5 * weight or weights[j] <= 0.0:
+            self.switches += 1
+            return -1
+        affinity = [0.0] * len(caps)
+        affinity[j] = 1.0
+        return routing.pick(routing.STICKY, weights, load, caps, affinity, affinity, affinity)
+
+    def _remember(self, route: int, session: int, j: int, weight: float, now_s: float) -> None:
+        sessions = self._sessions
+        known = sessions.pop((route, session), None)
+        kept = known[1] if known is not None and known[0] == j else weight
+        sessions[route, session] = (j, kept, now_s)
+        if len(sessions) > _SESSIONS:
+            sessions.popitem(last=False)
+
+    def bind(self, route: int, session: int, variant: int, now_s: float) -> None:
+        """Bind a session to the variant that answered its first turn."""
+        j = self.routes[route].variants.index(variant)
+        self._remember(route, session, j, self.directive.weights[route][j], now_s)
+
+    def _why_not(self, route: int, mask: Sequence[bool], health: Health, now_s: float, tried: Sequence[int]) -> str:
+        words = []
+        for j, v in enumerate(self.routes[route].variants):
+            name = self.wiring.variants[v].id
+            if not mask[j]:
+                words.append(f"{name}: not allowed for this key")
+            elif v in tried:
+                words.append(f"{name}: failed just now")
+            elif not self.directive.open[v]:
+                words.append(f"{name}: out of service")
+            elif not health.admits(v, now_s):
+                words.append(f"{name}: breaker {health.state(v, now_s)} ({health.reason[v]})")
+            elif not self._may(route, j, v):
+                words.append(f"{name}: at its stage's cap ({self.directive.stages[v]}, {self.directive.caps[v]:.0%})")
+            else:
+                words.append(f"{name}: full")
+        return "; ".join(words)
+
+    def shares(self, route: int) -> list[float]:
+        """Return the shares the route's variants have carried of late."""
+        total = sum(self._carried[route])
+        return [x / total if total else 0.0 for x in self._carried[route]]

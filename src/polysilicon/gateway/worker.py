@@ -1,0 +1,232 @@
+"""One worker: a process (or a test's event loop) that serves clients by the wiring and the latest directive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from polysilicon.errors import InputError, PolysiliconError
+from polysilicon.gateway.attempt import Attempt
+from polysilicon.gateway.exchange import Exchange, dialect_of, new_prefix
+from polysilicon.gateway.http import Limits, Request, Server, error_body
+from polysilicon.gateway.ledger import Writer
+from polysilicon.gateway.live import Live
+from polysilicon.gateway.wiring import Wiring
+
+_TICK_S = 0.05
+_FIRST_TURNS = 10_000
+
+
+class Worker:
+    """Clients in front, targets behind."""
+
+    def __init__(self, wiring: Wiring, index: int = 0) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.index = index
+        self.live = Live(wiring, index)
+        self.ledger = Writer(Path(wiring.state) / "ledger", index, later=self.loop.call_soon)
+        self.server = Server(self.handle, Limits(head_bytes=wiring.head_bytes, body_bytes=wiring.body_bytes))
+        self.exchanges: set[Exchange] = set()
+        self.prefix = new_prefix()
+        self.counter = 0
+        self.hedges = 0
+        self.refused: dict[str, int] = {}
+        self.ready = False
+        self._first_turns: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def start(self, *, reuse_port: bool = False) -> int:
+        """Begin to serve; return the port."""
+        wiring = self.live.wiring
+        await self.server.listen(wiring.host, wiring.port, reuse_port=reuse_port)
+        self._ticker = self.loop.create_task(self._tick())
+        self.ready = True
+        return self.server.port
+
+    async def stop(self, *, drain_s: float | None = None) -> bool:
+        """Stop accepting, finish what is under way, write and close; return whether nothing had to be cut."""
+        self.ready = False
+        clean = await self.server.drain(self.live.wiring.drain_s if drain_s is None else drain_s)
+        if self._ticker is not None:
+            self._ticker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticker
+        for exchange in list(self.exchanges):
+            exchange.client_gone()
+        self.ledger.close()
+        self.live.close()
+        return clean
+
+    def reload(self, wiring: Wiring) -> None:
+        """Serve new requests by a new wiring; those under way keep theirs.
+
+        Raises: InputError when the wiring cannot be used; the old one stays.
+        """
+        old, self.live = self.live, Live(wiring, self.index)
+        self.loop.call_later(wiring.reliability.total_timeout_s, old.close)
+
+    # --- requests
+
+    def handle(self, request: Request) -> None:
+        """Answer one request."""
+        found = dialect_of(request.path)
+        if found is not None and request.method == b"POST":
+            Exchange(self, request, *found).start()
+            return
+        if request.method == b"GET":
+            if request.path in (b"/health", b"/healthz", b"/livez"):
+                request.respond(200, b'{"status":"ok"}')
+                return
+            if request.path in (b"/ready", b"/readyz"):
+                self._readiness(request)
+                return
+            if request.path.startswith((b"/v1/models", b"/openai/v1/models", b"/anthropic/v1/models")):
+                self._models(request)
+                return
+        status, kind = (405, "invalid_request_error") if found is not None else (404, "not_found_error")
+        request.respond(status, error_body(kind, "there is nothing at this path"))
+
+    def _readiness(self, request: Request) -> None:
+        live = self.live
+        now_s = time.monotonic()
+        fit = any(live.health.admits(v.index, now_s) for v in live.wiring.variants)
+        ready = self.ready and not self.server.draining and fit
+        request.respond(200 if ready else 503, msgspec.json.encode({"ready": ready, "directive": live.router.directive.number}))
+
+    def _models(self, request: Request) -> None:
+        from hashlib import sha256
+
+        headers = request.headers
+        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ") or b""
+        key = self.live.keys.get(sha256(given).hexdigest()) if given else None
+        anthropic = b"anthropic-version" in headers
+        if key is None and not self.live.wiring.open_access:
+            request.respond(401, error_body("authentication_error", "a valid key is needed", openai=not anthropic))
+            return
+        models = sorted({r.model for r in self.live.wiring.routes if key is None or not key.models or r.model in key.models})
+        name = request.path.partition(b"models")[2].strip(b"/").decode("latin-1")
+        rows = [_model_row(m, anthropic=anthropic) for m in models if not name or m == name]
+        if name:
+            if rows:
+                request.respond(200, msgspec.json.encode(rows[0]))
+            else:
+                request.respond(404, error_body("not_found_error", f'model "{name[:100]}" is not offered', openai=not anthropic))
+        elif anthropic:
+            ends = {"first_id": models[0] if models else None, "last_id": models[-1] if models else None, "has_more": False}
+            request.respond(200, msgspec.json.encode({"data": rows, **ends}))
+        else:
+            request.respond(200, msgspec.json.encode({"object": "list", "data": rows}))
+
+    # --- what exchanges tell
+
+    def note_first_turn(self, exchange: Exchange, conversation: int) -> None:
+        """Remember that a request may begin a conversation."""
+        self._first_turns[exchange.id] = (conversation, exchange.route)
+        if len(self._first_turns) > _FIRST_TURNS:
+            self._first_turns.popitem(last=False)
+
+    def answered(self, exchange: Exchange, attempt: Attempt, body: bytes) -> None:
+        """Bind a conversation that has begun to the variant that holds its prompt."""
+        first = self._first_turns.pop(exchange.id, None)
+        if first is not None and exchange.live is self.live:
+            conversation, route = first
+            self.live.router.bind(route, conversation, attempt.variant.index, time.monotonic())
+
+    def may_hedge(self, share_max_frac: float) -> bool:
+        """Return whether one more hedge keeps them within their share of all requests."""
+        return self.hedges + 1 <= max(1.0, share_max_frac * self.counter)
+
+    async def _tick(self) -> None:
+        """Check deadlines often, everything else once a second."""
+        due_s = 0.0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now_s = time.monotonic()
+            for exchange in list(self.exchanges):
+                exchange.tick(now_s)
+            self.server.sweep()
+            if now_s >= due_s:
+                due_s = now_s + 1.0
+                self.live.refresh()
+                self.live.sweep()
+                self.ledger.sync()
+
+
+def _model_row(model: str, *, anthropic: bool) -> dict[str, object]:
+    if anthropic:
+        return {"type": "model", "id": model, "display_name": model, "created_at": "1970-01-01T00:00:00Z"}
+    return {"id": model, "object": "model", "created": 0, "owned_by": "polysilicon"}
+
+
+# --- as a process of its own
+
+
+def read_wiring(path: Path) -> Wiring:
+    """Read what the controller wrote.
+
+    Raises: InputError when it is missing or damaged.
+    """
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=Wiring)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except msgspec.MsgspecError as error:
+        raise InputError(f"is not a wiring: {error}", where=str(path)) from error
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Run the coroutine on uvloop, or on the standard loop where uvloop is not installed."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(coroutine)
+        return
+    uvloop.run(coroutine)
+
+
+async def serve_process(path: Path, index: int) -> None:
+    """Serve until told to stop: SIGTERM drains, SIGHUP reads the wiring anew."""
+    worker = Worker(read_wiring(path), index)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def reload() -> None:
+        try:
+            worker.reload(read_wiring(path))
+        except PolysiliconError as error:
+            print(f'{{"level":"error","worker":{index},"event":"reload refused","why":{msgspec.json.encode(str(error)).decode()}}}',
+                  file=sys.stderr, flush=True)  # fmt: skip
+
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    port = await worker.start(reuse_port=True)
+    print(f'{{"level":"info","worker":{index},"event":"serving","port":{port}}}', file=sys.stderr, flush=True)
+    await stop.wait()
+    await worker.stop()
+
+
+def main() -> None:
+    """Run as `python -m polysilicon.gateway.worker WIRING INDEX`."""
+    import gc
+
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # per-request objects have no cycles; the default walks them every 700
+    try:
+        run(serve_process(Path(sys.argv[1]), int(sys.argv[2])))
+    except PolysiliconError as error:
+        print(str(error), file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
