@@ -22,6 +22,7 @@ from polysilicon.planner import ports as engines
 from polysilicon.planner.problem import F8, TOKEN_KINDS, Arc, Pool, Problem, block_factors, check_numbers, efficiency
 from polysilicon.portfolio import Period
 from polysilicon.silicon.chip import Chip, System
+from polysilicon.units import HOURS_PER_MONTH
 
 
 def problem(
@@ -128,6 +129,7 @@ def _pool_arcs(draft: Problem, w: int, p: int, ports: Sequence[Any], starts: Seq
         return [], f"no serving point on {pool.chip.id} keeps the promise"
     rate = point.requests_per_s / point.chips / (1.0 + draft.headroom_frac.get(work.id, 0.0))
     gate = [_chip_there(pool.chip, period) for period in draft.periods]
+    half = [period.hours / HOURS_PER_MONTH / 2.0 for period in draft.periods]  # an engine's age is taken at mid-period
     found = []
     engine = engines.native(ports, family, pool.chip.family)
     if engine is not None:
@@ -138,7 +140,7 @@ def _pool_arcs(draft: Problem, w: int, p: int, ports: Sequence[Any], starts: Seq
         for k, candidate in enumerate(draft.candidates):
             if candidate.key == (family, pool.chip.family):
                 eta = tuple(
-                    efficiency(candidate.port, months - candidate.live_month) * there if y >= candidate.live else 0.0
+                    efficiency(candidate.port, months + half[y] - candidate.live_month) * there if y >= candidate.live else 0.0
                     for y, (months, there) in enumerate(zip(starts, gate, strict=True))
                 )
                 cap = engines.share_cap_frac(candidate.port)

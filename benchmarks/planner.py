@@ -1,0 +1,189 @@
+"""How long the planner takes, and what it proves: synthetic labs rebuilt from a seed, and the peers' own instances.
+
+    python benchmarks/planner.py [--json] [--only NAME ...] [--seconds 120]
+
+All prices and throughputs of the synthetic labs are invented; only sizes are meant to be realistic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from polysilicon.application.workload import Lengths, Slo, Workload
+from polysilicon.cloud.contract import Contract
+from polysilicon.cloud.offer import Offer
+from polysilicon.model.layout import Layout
+from polysilicon.model.port import Port
+from polysilicon.performance import ServingPoint
+from polysilicon.portfolio import Period
+from polysilicon.scenario.calendar import add_months
+from polysilicon.scenario.schema import Horizon, LimitsPart, SurvivePart
+from polysilicon.silicon.chip import Chip
+
+# chip: vendor, family, speed, $/chip-hour on demand, block, clouds
+SILICON: dict[str, tuple[str, str, float, float, int, tuple[str, ...]]] = {
+    "h100": ("nvidia", "cuda-hopper", 1.0, 3.9, 8, ("azure", "aws", "gcp", "oracle")),
+    "h200": ("nvidia", "cuda-hopper", 1.4, 4.6, 8, ("azure", "aws", "gcp")),
+    "b200": ("nvidia", "cuda-blackwell", 2.4, 6.3, 8, ("azure", "aws", "gcp", "oracle")),
+    "gb200": ("nvidia", "cuda-blackwell", 2.9, 7.1, 72, ("azure", "gcp", "oracle")),
+    "mi355x": ("amd", "rocm", 2.3, 5.0, 8, ("azure", "oracle")),
+    "maia200": ("microsoft", "maia", 2.2, 4.4, 64, ("azure",)),
+    "trn2": ("aws", "neuron", 0.9, 2.4, 64, ("aws",)),
+    "trn3": ("aws", "neuron", 1.9, 4.1, 144, ("aws",)),
+    "tpu-v6e": ("google", "tpu", 1.0, 2.7, 64, ("gcp",)),
+    "tpu-v7": ("google", "tpu", 2.6, 5.4, 64, ("gcp",)),
+}
+NATIVE = {"cuda-hopper", "cuda-blackwell"}
+BLOCKS = (("peak", 4.0, 1.55), ("day", 8.0, 1.2), ("shoulder", 6.0, 0.85), ("night", 6.0, 0.5))
+
+
+@dataclass
+class Lab:
+    """Has the attributes of scenario.Resolved that the planner reads."""
+
+    periods: tuple[Period, ...]
+    workloads: tuple[Workload, ...]
+    offers: tuple[Offer, ...]
+    contracts: tuple[Contract, ...]
+    ports: tuple[Port, ...]
+    limits: LimitsPart
+    horizon: Horizon
+    table: dict[tuple[str, str], ServingPoint]
+    sites: tuple[Any, ...] = ()
+    models: dict[str, Any] = field(default_factory=dict)
+    chips: dict[str, Chip] = field(default_factory=dict)
+    systems: dict[str, Any] = field(default_factory=dict)
+    demand_rps: dict[str, Any] = field(default_factory=dict)
+    peak_rps: dict[str, Any] = field(default_factory=dict)
+    scenario: Any = field(default_factory=lambda: SimpleNamespace(name="synthetic lab", workloads=()))
+    digest: str = "synthetic"
+    catalogue_digest: str = "synthetic"
+
+
+def lab(*, quarters: int = 20, blocks: int = 4, survive: bool = False, seed: int = 11, models: int = 8) -> Lab:
+    """Return 60 offers in some 21 pools x 8 models x 3 classes, with ports, pods, commitments and a supplier cap."""
+    rng = np.random.default_rng(seed)
+    chips = {n: Chip(n, n, v, f, all_in_w=1200.0 + 300 * s) for n, (v, f, s, _, _, _) in SILICON.items()}
+    offers = _offers(rng)
+    classes = (("chat", Slo(ttft_s=1.0, tpot_s=0.05), 0.55), ("agent", Slo(ttft_s=2.0, tpot_s=0.03), 0.3), ("batch", Slo(deadline_s=86400.0), 0.15))
+    volume = rng.dirichlet(np.full(models, 1.5)) * 26_000.0
+    workloads, table = [], {}
+    for m in range(models):
+        affinity = {c: float(rng.lognormal(0.0, 0.18)) for c in SILICON}
+        for name, slo, share in classes:
+            work = Workload(f"m{m}-{name}", f"m{m}", slo, Lengths(1500.0, 300.0), float(volume[m] * share),
+                            peak_to_mean_ratio=1.0 if name == "batch" else 1.55, growth_per_year_frac=0.5)  # fmt: skip
+            workloads.append(work)
+            for chip, (_, _, speed, _, _, _) in SILICON.items():
+                if name == "agent" and speed < 1.0:
+                    continue  # too slow a step for the promise
+                rate = 0.55 * speed * affinity[chip] * (0.7 if name == "agent" else 1.25 if name == "batch" else 1.0)
+                table[work.id, chip] = ServingPoint(work.id, work.model, chip, Layout(tp=8), 32, 0.6, 0.03, rate * 300, rate * 8, 900.0,
+                                                    1.0, 0.3, 0.4, 10**6, "assumed", 0.2)  # fmt: skip
+    periods = _quarters(quarters, BLOCKS if blocks == 4 else (("day", 12.0, 1.25), ("night", 12.0, 0.75)))
+    limits = LimitsPart(
+        vendor_share_max_frac=0.75, utilisation_max_frac=0.85,
+        survive_loss_of=(SurvivePart(kind="cloud", demand_frac=0.9), SurvivePart(kind="vendor", demand_frac=0.9)) if survive else (),
+    )  # fmt: skip
+    return Lab(
+        periods, tuple(workloads), offers, _commitments(quarters), _ports(rng, models), limits,
+        Horizon(start=date(2026, 1, 1), months=3 * quarters), table, models={f"m{m}": SimpleNamespace(family=f"m{m}") for m in range(models)}, chips=chips,
+    )  # fmt: skip
+
+
+def _offers(rng: np.random.Generator) -> tuple[Offer, ...]:
+    offers = []
+    for chip, (_, _, speed, price, block, clouds) in SILICON.items():
+        for cloud in clouds:
+            local = price * float(rng.uniform(0.92, 1.08))
+            most = float(round(rng.uniform(3_000, 9_000) / speed, -2))
+            offers.append(Offer(f"{cloud}-{chip}-od", cloud, "us", chip, "on_demand", round(local, 3), block, max_chips=most))
+            offers.append(Offer(f"{cloud}-{chip}-r3", cloud, "us", chip, "reserved", round(local * 0.55, 3), block, min_term_months=36, lead_time_months=3.0, max_chips=most * 6))  # noqa: E501
+            if speed >= 2.2 or rng.random() < 0.25:
+                offers.append(Offer(f"{cloud}-{chip}-r1", cloud, "us", chip, "reserved", round(local * 0.72, 3), block, min_term_months=12, max_chips=most * 4))  # noqa: E501
+            elif chip != "maia200":
+                offers.append(Offer(f"{cloud}-{chip}-spot", cloud, "us", chip, "spot", round(local * 0.5, 3), block, max_chips=most / 3, availability_frac=0.7))  # noqa: E501
+    return tuple(offers)
+
+
+def _ports(rng: np.random.Generator, models: int) -> tuple[Port, ...]:
+    ports = []
+    for m in range(models):
+        for family in sorted({s[1] for s in SILICON.values()}):
+            if family in NATIVE or (family in ("neuron", "tpu") and m < 2):
+                ports.append(Port(f"m{m}", family, "engine", "production"))
+            else:
+                ports.append(Port(f"m{m}", family, "engine", "none", cost_usd=25e6 * float(rng.uniform(0.7, 1.4)), upkeep_usd_per_year=8e6,
+                                  lead_months=9.0, initial_efficiency_frac=0.6, efficiency_frac=0.98, ramp_months=15.0))  # fmt: skip
+    return tuple(ports)
+
+
+def _commitments(quarters: int) -> tuple[Contract, ...]:
+    end = add_months(date(2026, 1, 1), 3 * quarters).isoformat()
+    return tuple(Contract(f"{cloud}-commit", cloud, "committed_spend", "2026-01-01", end, commit_usd=usd * quarters / 20,
+                          draw_schedule=tuple((add_months(date(2026, 1, 1), 3 * q).isoformat(), usd * q / 20) for q in range(4, quarters + 1, 4)))
+                 for cloud, usd in (("azure", 4.0e9), ("aws", 1.5e9), ("gcp", 1.0e9)))  # fmt: skip
+
+
+def _quarters(count: int, blocks: tuple[tuple[str, float, float], ...]) -> tuple[Period, ...]:
+    found = []
+    for i in range(count):
+        begin, end = add_months(date(2026, 1, 1), 3 * i), add_months(date(2026, 1, 1), 3 * i + 3)
+        hours = (end - begin).days * 24.0
+        found.append(Period(i, begin.isoformat(), hours, 1.1 ** -((3 * i + 1.5) / 12), tuple((n, hours * h / 24.0, f) for n, h, f in blocks)))
+    return tuple(found)
+
+
+def structure(seconds: float, *, survive: bool = False, quarters: int = 20) -> dict[str, Any]:
+    """Build, solve and prove the structure program."""
+    from polysilicon import planner
+
+    resolved = lab(survive=survive, quarters=quarters)
+    tables = planner.problem(resolved, resolved.table)
+    began = time.perf_counter()
+    program = planner.build(tables)
+    built = time.perf_counter() - began
+    solution = planner.solve(program, seconds=seconds, gap_frac=0.01)
+    return {
+        "rows": int(program.model.ncons), "columns": int(program.model.nvars), "integers": int(sum(len(v) for v in program.integers.values())),
+        "pools": len(tables.pools), "offers": len(tables.offers), "ports": len(tables.candidates), "build_s": built,
+        "solve_s": time.perf_counter() - began - built, "objective_musd": solution.objective_usd / 1e6, "bound_musd": solution.bound_usd / 1e6,
+        "gap_frac": solution.gap_frac, "status": solution.status, **{f"{k}_s": v for k, v in solution.seconds.items()},
+    }  # fmt: skip
+
+
+def main() -> None:
+    cases: dict[str, Callable[[float], dict[str, Any]]] = {
+        "structure": lambda s: structure(min(s, 45.0)),
+        "structure-small": lambda s: structure(min(s, 20.0), quarters=8),
+        "structure-n1": lambda s: structure(s, survive=True),
+    }
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", nargs="*", choices=list(cases), default=list(cases))
+    parser.add_argument("--seconds", type=float, default=120.0)
+    options = parser.parse_args()
+    rows = []
+    for name in options.only:
+        row = {"case": name, **cases[name](options.seconds), "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        rows.append(row)
+        print(", ".join(f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), file=sys.stderr)
+    if options.json:
+        print(json.dumps({"machine": {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
