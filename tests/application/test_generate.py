@@ -1,5 +1,6 @@
 """Generated traffic has the published statistics it says it has, is reproducible, and agrees with what sizing is told."""
 
+import itertools
 from dataclasses import fields
 
 import numpy as np
@@ -16,21 +17,58 @@ from polysilicon.errors import InputError
 # chat: Azure LLM inference 2023, conversation. coding-agent: WEKA's Claude Code sessions. long-context: Mooncake synthetic.
 # batch: ServeGen deepseek-r1, rate-weighted. enterprise: Vidur's arXiv lengths. Reuse: WEKA, Mooncake (FAST 25, table 2).
 PUBLISHED = {
-    "chat": {"isl_mean_tokens": (1155, 0.07), "isl_p50_tokens": (1020, 0.03), "isl_p90_tokens": (2734, 0.03), "isl_p99_tokens": (4142, 0.05),
-             "osl_mean_tokens": (211, 0.04), "osl_p50_tokens": (129, 0.04), "osl_p90_tokens": (424, 0.03), "osl_p99_tokens": (601, 0.05),
-             "arrival_cv": (1.094, 0.05), "warm_cache_reuse_frac": (0.40, 0.05)},
-    "coding-agent": {"isl_mean_tokens": (122379, 0.06), "isl_p50_tokens": (103659, 0.05), "isl_p90_tokens": (233633, 0.06),
-                     "isl_p99_tokens": (498519, 0.08), "osl_mean_tokens": (440, 0.04), "osl_p50_tokens": (216, 0.03),
-                     "osl_p90_tokens": (898, 0.04), "osl_p99_tokens": (3686, 0.08), "warm_cache_reuse_frac": (0.963, 0.01),
-                     "gap_p50_s": (18, 0.10), "gap_p90_s": (130, 0.15)},
-    "batch": {"isl_mean_tokens": (1268, 0.08), "isl_p50_tokens": (208, 0.05), "osl_mean_tokens": (1527, 0.06), "osl_p50_tokens": (792, 0.04),
-              "osl_p90_tokens": (3450, 0.04), "arrival_cv": (2.28, 0.06)},
-    "long-context": {"isl_mean_tokens": (15325, 0.06), "isl_p50_tokens": (11587, 0.06), "isl_p90_tokens": (38611, 0.04),
-                     "isl_p99_tokens": (66456, 0.06), "osl_mean_tokens": (149, 0.06), "osl_p50_tokens": (69, 0.05), "arrival_cv": (1.011, 0.05),
-                     "warm_cache_reuse_frac": (0.651, 0.04)},
-    "enterprise": {"isl_mean_tokens": (2588, 0.03), "isl_p50_tokens": (2730, 0.03), "isl_p99_tokens": (3933, 0.03),
-                   "osl_mean_tokens": (291, 0.09), "osl_p50_tokens": (167, 0.04), "osl_p90_tokens": (372, 0.05)},
-}  # fmt: skip
+    "chat": {
+        "isl_mean_tokens": (1155, 0.07),
+        "isl_p50_tokens": (1020, 0.03),
+        "isl_p90_tokens": (2734, 0.03),
+        "isl_p99_tokens": (4142, 0.05),
+        "osl_mean_tokens": (211, 0.04),
+        "osl_p50_tokens": (129, 0.04),
+        "osl_p90_tokens": (424, 0.03),
+        "osl_p99_tokens": (601, 0.05),
+        "arrival_cv": (1.094, 0.05),
+        "warm_cache_reuse_frac": (0.40, 0.05),
+    },
+    "coding-agent": {
+        "isl_mean_tokens": (122379, 0.06),
+        "isl_p50_tokens": (103659, 0.05),
+        "isl_p90_tokens": (233633, 0.06),
+        "isl_p99_tokens": (498519, 0.08),
+        "osl_mean_tokens": (440, 0.04),
+        "osl_p50_tokens": (216, 0.03),
+        "osl_p90_tokens": (898, 0.04),
+        "osl_p99_tokens": (3686, 0.08),
+        "warm_cache_reuse_frac": (0.963, 0.01),
+        "gap_p50_s": (18, 0.10),
+        "gap_p90_s": (130, 0.15),
+    },
+    "batch": {
+        "isl_mean_tokens": (1268, 0.08),
+        "isl_p50_tokens": (208, 0.05),
+        "osl_mean_tokens": (1527, 0.06),
+        "osl_p50_tokens": (792, 0.04),
+        "osl_p90_tokens": (3450, 0.04),
+        "arrival_cv": (2.28, 0.06),
+    },
+    "long-context": {
+        "isl_mean_tokens": (15325, 0.06),
+        "isl_p50_tokens": (11587, 0.06),
+        "isl_p90_tokens": (38611, 0.04),
+        "isl_p99_tokens": (66456, 0.06),
+        "osl_mean_tokens": (149, 0.06),
+        "osl_p50_tokens": (69, 0.05),
+        "arrival_cv": (1.011, 0.05),
+        "warm_cache_reuse_frac": (0.651, 0.04),
+    },
+    "enterprise": {
+        "isl_mean_tokens": (2588, 0.03),
+        "isl_p50_tokens": (2730, 0.03),
+        "isl_p99_tokens": (3933, 0.03),
+        "osl_mean_tokens": (291, 0.09),
+        "osl_p50_tokens": (167, 0.04),
+        "osl_p90_tokens": (372, 0.05),
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +107,12 @@ def test_same_seed_same_bytes_other_seed_other_bytes(name):
 
 
 @given(
-    st.sampled_from(list(PROFILES)), st.floats(30, 90_000), st.floats(0.001, 0.05), st.integers(0, 2**31), st.floats(0, 48), st.floats(0.2, 12)
+    st.sampled_from(list(PROFILES)),
+    st.floats(30, 90_000),
+    st.floats(0.001, 0.05),
+    st.integers(0, 2**31),
+    st.floats(0, 48),
+    st.floats(0.2, 12),
 )
 @settings(max_examples=40, deadline=None)
 def test_any_window_is_a_sound_trace(name, seconds, rps, seed, start, cv):
@@ -123,7 +166,9 @@ def test_prefix_blocks_repeat_as_the_reuse_says():
     assert told["infinite_cache_reuse_frac"] == pytest.approx(trace.reuse_tokens.sum() / trace.isl_tokens.sum(), abs=0.06)
     # a predecessor inside the trace is found block by block
     order = np.argsort(trace.session, kind="stable")
-    i, j = next((a, b) for a, b in zip(order, order[1:], strict=False) if trace.session[a] == trace.session[b] and trace.reuse_tokens[b] > 50_000)
+    i, j = next(
+        (a, b) for a, b in itertools.pairwise(order) if trace.session[a] == trace.session[b] and trace.reuse_tokens[b] > 50_000
+    )
     shared = int(trace.reuse_tokens[j] // trace.block_tokens)
     a = trace.block_hash[trace.block_offset[i] : trace.block_offset[i] + shared]
     b = trace.block_hash[trace.block_offset[j] : trace.block_offset[j] + shared]

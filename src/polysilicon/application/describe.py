@@ -16,7 +16,7 @@ from polysilicon.units import SECONDS_PER_HOUR
 QUANTILES = (0.5, 0.9, 0.99)
 LRU_BLOCKS = (1_000, 10_000, 30_000)
 BURST_S = 10.0
-MAX_LRU_BLOCKS = 20_000_000  # block references that are replayed through an LRU; above it only the infinite cache is told
+MAX_LRU_BLOCKS = 2_000_000  # block references that are replayed through an LRU; above it only the infinite cache is told
 
 
 def describe(trace: Trace, *, lru_blocks: tuple[int, ...] = LRU_BLOCKS) -> dict[str, object]:

@@ -45,7 +45,7 @@ def detect(first_line: bytes) -> str | None:
     """Return the format of a file whose first line is this JSON object."""
     try:
         row = msgspec.json.decode(first_line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not isinstance(row, dict):
         return None

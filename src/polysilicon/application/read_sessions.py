@@ -61,7 +61,7 @@ def json_piece(paths: list[Path], problems: Problems, *, seed: int, mean_rps: fl
         for line, text in _documents(path):
             try:
                 session = decoder.decode(text)
-            except (msgspec.DecodeError, RecursionError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 problems.found.append(
                     InputError(f"is not a recorded session: {str(error)[:200]}", where=f"{path}:{line}" if line else str(path))
                 )

@@ -61,7 +61,7 @@ def stamp(column: pl.Expr) -> pl.Expr:
 
 def millis(column: pl.Expr) -> pl.Expr:
     """Read milliseconds since 1970 as whole nanoseconds."""
-    return (number(column) * 1e6).cast(pl.Int64, strict=False)
+    return (number(column) * 1000).round().cast(pl.Int64, strict=False) * 1000
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -127,46 +127,46 @@ def _frame(path: Path, block: bytes, columns: list[str], skip: int, line: int, p
     if not body.strip():
         return None
     first = line + skip
+    body, numbers = _without_blank(body, first)
     try:
         frame = pl.read_csv(io.BytesIO(body), has_header=False, new_columns=columns, infer_schema=False, quote_char='"')
     except pl.exceptions.PolarsError:
-        _blame(path, body, columns, first, problems)
+        _blame(path, body, columns, numbers, problems)
         return None
-    numbers = _line_numbers(body, first)
     if frame.width != len(columns) or frame.height != len(numbers):
-        _blame(path, body, columns, first, problems)
+        _blame(path, body, columns, numbers, problems)
         return None
     return frame.with_columns(pl.Series("__line", numbers))
 
 
-def _line_numbers(body: bytes, first: int) -> I8:
-    """Return the numbers of the lines that are not blank; lines are counted, not parsed."""
+def _without_blank(body: bytes, first: int) -> tuple[bytes, I8]:
+    """Return the lines that are not blank and the number of each; lines are counted, not parsed."""
     lines = body.split(b"\n")
     if lines and not lines[-1].strip():
         lines.pop()
-    if all(lines):
-        return np.arange(first, first + len(lines), dtype=np.int64)
-    return np.array([first + i for i, text in enumerate(lines) if text.strip()], np.int64)
+    numbers = np.arange(first, first + len(lines), dtype=np.int64)
+    filled = np.fromiter((bool(text.strip()) for text in lines), bool, len(lines))
+    if filled.all():
+        return body, numbers
+    return b"\n".join(text for text in lines if text.strip()) + b"\n", numbers[filled]
 
 
-def _blame(path: Path, body: bytes, columns: list[str], first: int, problems: Problems) -> None:
+def _blame(path: Path, body: bytes, columns: list[str], numbers: I8, problems: Problems) -> None:
     """Find the lines a table reader refused: bytes that are not text, or another number of columns."""
     before = len(problems.found)
-    for i, raw in enumerate(body.split(b"\n")):
-        if not raw.strip():
-            continue
+    for line, raw in zip(numbers.tolist(), body.split(b"\n"), strict=False):
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError:
-            problems.add(first + i, "the line is not UTF-8 text")
+            problems.add(line, "the line is not UTF-8 text")
             continue
         cells = text.rstrip("\r").count(",") + 1
         if cells != len(columns) and '"' not in text:
-            problems.add(first + i, f"{cells} columns where the header has {len(columns)}", hint="the line may be cut short")
+            problems.add(line, f"{cells} columns where the header has {len(columns)}", hint="the line may be cut short")
         if problems.full:
             return
     if len(problems.found) == before:
-        problems.add(first, "the table cannot be read from here on", hint="is a quote left open?")
+        problems.add(int(numbers[0]), "the table cannot be read from here on", hint="is a quote left open?")
 
 
 def _piece(frame: pl.DataFrame, layout: Layout, problems: Problems, clock: Clock) -> Piece:
