@@ -1,0 +1,300 @@
+"""The host of a run: lays out the state for a fleet and a trace, and drives the compiled loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polysilicon import routing
+from polysilicon.application.trace import Trace
+from polysilicon.errors import InputError
+from polysilicon.simulator import kernel
+from polysilicon.simulator.fleet import Fleet, Pool
+from polysilicon.simulator.state import (
+    AT,
+    BUSY_KEY,
+    CLASSES,
+    CLOCKS,
+    COUNTERS,
+    DRAINING,
+    ENTRY,
+    FAR,
+    FINISHED,
+    FIRST_ID,
+    FREE,
+    IN_FLIGHT,
+    INDEXED,
+    ITL_BINS,
+    MORE,
+    NEXT_PROMOTION,
+    NOW,
+    POOL,
+    REACHED,
+    REPLICA,
+    ROLES,
+    ROW,
+    ROWS,
+    SLOT,
+    STARTING,
+    STRANDED,
+    UP,
+    WANTS_SLOTS,
+    WORKLOAD,
+    State,
+)
+from polysilicon.simulator.view import table_of
+
+_NO_LIMIT = 1 << 40
+_RING_ROWS = 1 << 18
+_SESSION_BLOCK_TOKENS = 64  # granularity of session prefixes where the trace has no hashes
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << max(0, (n - 1).bit_length())
+
+
+def _tournament(keys: NDArray[Any], leaves: int) -> NDArray[np.int64]:
+    """Return the tree of winners over `leaves` keys; node 1 is the root."""
+    tree = np.zeros(max(2, leaves), np.int64)
+    for node in range(leaves - 1, 0, -1):
+        left = 2 * node
+        a, b = (left - leaves, left + 1 - leaves) if left >= leaves else (tree[left], tree[left + 1])
+        tree[node] = b if keys[b] < keys[a] else a
+    return tree
+
+
+class Host:
+    """One run: the state, the trace block it reads from, and the rows it has written."""
+
+    def __init__(
+        self, fleet: Fleet, trace: Trace, *, seed: int = 0, indexed_rows: int | None, sessions: int = 0, slots: int = 1024
+    ) -> None:
+        self.fleet = fleet
+        self.names = trace.workload_names
+        self.prefix = trace.has_blocks or len(trace.session) > 0
+        self.block_tokens = trace.block_tokens if trace.has_blocks else _SESSION_BLOCK_TOKENS
+        self.deferral = False
+        self.limit = _NO_LIMIT
+        self.state = self._layout(seed, indexed_rows, sessions, slots, _highest_hash(trace) + 1)
+        self._load(trace, 0)
+
+    # --- laying out --------------------------------------------------------------------------------------------------
+    def _layout(self, seed: int, indexed_rows: int | None, sessions: int, slots: int, hashes: int) -> State:
+        fleet = self.fleet
+        pools, tokens_s, leaves_total = self._pools(seed)
+        replicas = fleet.replicas
+        leaves = _power_of_two(replicas)
+        reps = np.zeros(replicas, REPLICA)
+        times = np.full(leaves, np.inf)
+        load = np.full(leaves_total, BUSY_KEY, np.int64)
+        load_tree = np.zeros(leaves_total * 2, np.int64)
+        run_off = entry_off = bucket_off = 0
+        for p, pool in enumerate(pools):
+            mine = slice(int(pool["first"]), int(pool["first"] + pool["replicas"]))
+            n = int(pool["replicas"])
+            load[pool["leaf"] : pool["leaf"] + n] = 0
+            at = int(pool["leaf"])
+            size = int(pool["leaves"])
+            load_tree[at : at + size] = _tournament(load[at : at + size], size)[:size]
+            entries = int(pool["blocks"] // max(1, pool["hash_blocks"])) + 2 if pool["prefix"] else 0
+            buckets = _power_of_two(entries) if entries else 1
+            ranks = np.arange(n)
+            reps["pool"][mine] = p
+            reps["run_off"][mine] = run_off + ranks * pool["max_batch"]
+            reps["entry_off"][mine] = entry_off + ranks * entries
+            reps["bucket_off"][mine] = bucket_off + ranks * buckets
+            reps["entries"][mine] = entries
+            reps["bucket_mask"][mine] = buckets - 1
+            run_off += n * int(pool["max_batch"])
+            entry_off += n * entries
+            bucket_off += n * buckets
+        reps["state"] = UP
+        for name in ("partial", "list_head", "list_tail", "entry_free", "lru_head", "lru_tail"):
+            reps[name] = -1
+        reps["cross"] = FAR
+        counters = np.zeros(COUNTERS, np.int64)
+        counters[[FREE, STRANDED]] = -1
+        counters[INDEXED] = indexed_rows is not None
+        clocks = np.zeros(CLOCKS)
+        clocks[NEXT_PROMOTION] = np.inf
+        w, p = len(self.names), len(fleet.pools)
+        wants_owner = hashes > 0 and "prefix" in [fleet.routing, *(x.routing for x in fleet.pools)]
+        workloads, share = self._workloads(w, p)
+        none = np.empty(0, np.int32)
+        return State(
+            slots=np.zeros(slots, SLOT), reps=reps, pools=pools, workloads=workloads, times=times, tree=_tournament(times,
+            leaves),
+            load=load, load_tree=load_tree, tokens_s=tokens_s, run_slot=np.zeros(run_off, np.int64), run_key=np.zeros(run_off,
+            np.int64),
+            residue=np.zeros((replicas, max(x.block_tokens for x in fleet.pools)), np.int64),
+            heads=np.full((replicas, CLASSES), -1, np.int64), tails=np.full((replicas, CLASSES), -1, np.int64),
+            release_s=np.zeros(slots), release_seq=np.zeros(slots, np.int64), release_slot=np.zeros(slots, np.int64),
+            session_busy=np.zeros(sessions, np.int64), session_last=np.full(sessions, -np.inf), session_head=np.full(sessions,
+            -1, np.int64),
+            session_tail=np.full(sessions, -1, np.int64), session_replica=np.full(sessions, -1, np.int64),
+            share=share, credit=np.zeros((w, p)), pool_load=np.zeros(p), pool_cap=np.zeros(p),
+            price=np.array([x.usd_per_chip_hour * x.chips_per_replica for x in fleet.pools], np.float64), affinity=np.zeros(p),
+            entries=np.zeros(entry_off, ENTRY), buckets=np.full(max(1, bucket_off), -1, np.int32),
+            owner=np.full(hashes if wants_owner else 0, -1, np.int32), itl=np.zeros((p, ITL_BINS)),
+            rows=np.zeros(_RING_ROWS if indexed_rows is None else indexed_rows, ROW), counters=counters, clocks=clocks,
+            in_arrival=np.empty(0), in_isl=none, in_osl=none, in_workload=none, in_session=none, in_think=np.empty(0),
+            in_priority=none,
+            in_offset=np.empty(0, np.int64), hashes=np.empty(0, np.int64),
+        )  # fmt: skip
+
+    def _pools(self, seed: int) -> tuple[NDArray[Any], NDArray[np.float64], int]:
+        records = np.zeros(len(self.fleet.pools), POOL)
+        names = [pool.name for pool in self.fleet.pools]
+        first = leaf = tokens = 0
+        for record, pool in zip(records, self.fleet.pools, strict=True):
+            leaves = _power_of_two(pool.replicas)
+            self._fill_pool(record, pool)
+            record["first"], record["leaf"], record["leaves"], record["tokens_off"] = first, leaf, leaves, tokens
+            record["rotate"] = seed % pool.replicas if pool.replicas else 0
+            record["turn"] = record["rotate"]
+            record["decode_pool"] = names.index(pool.decode_pool) if pool.decode_pool else -1
+            first += pool.replicas
+            leaf += leaves
+            tokens += len(pool.step_times.tokens_s)
+        table = np.concatenate([np.asarray(pool.step_times.tokens_s, np.float64) for pool in self.fleet.pools])
+        return records, table, leaf
+
+    def _fill_pool(self, record: Any, pool: Pool) -> None:
+        times = pool.step_times
+        queue = _NO_LIMIT if pool.queue_requests is None else pool.queue_requests + pool.max_batch
+        fits = self.prefix and self.block_tokens % pool.block_tokens == 0
+        if self.prefix and not fits:
+            raise InputError(
+                f"the trace's prefix blocks of {self.block_tokens} tokens are not whole KV blocks of {pool.block_tokens} tokens",
+                where=f"pool {pool.name}", hint=f"set block_tokens to a divisor of {self.block_tokens}",
+            )  # fmt: skip
+        values = {
+            "replicas": pool.replicas, "up": pool.replicas, "role": ROLES[pool.role], "policy": routing.POLICIES[pool.routing],
+            "cap": queue,
+            "max_step": pool.max_step_tokens, "sequence_s": times.sequence_s, "kv_s": times.kv_s_per_token,
+            "win_s": times.window_s_per_token if times.window_tokens > 0 else 0.0, "win_tokens": times.window_tokens,
+            "pair_s": times.pair_s,
+            "draft": pool.draft_tokens, "draft_s": pool.draft_s, "accept": pool.accepted_tokens, "block": pool.block_tokens,
+            "blocks": pool.kv_blocks, "watermark": math.ceil(pool.watermark_frac * pool.kv_blocks), "max_batch": pool.max_batch,
+            "context": pool.context_tokens, "plain": int(pool.draft_tokens == 0 and pool.accepted_tokens == 1.0),
+            "prefix": int(fits),
+            "hash_tokens": self.block_tokens, "hash_blocks": self.block_tokens // pool.block_tokens,
+            "prefix_gain": pool.prefix_gain_requests,
+            "transfer_s": times.transfer_s_per_token, "latency_s": times.transfer_latency_s,
+            "deferred_batch": pool.max_batch // 2 if pool.deferred_batch is None else pool.deferred_batch,
+        }  # fmt: skip
+        for name, value in values.items():
+            record[name] = value
+
+    def _workloads(self, workloads: int, pools: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        records = np.zeros(workloads, WORKLOAD)
+        share = np.zeros((workloads, pools))
+        for w, name in enumerate(self.names):
+            share[w] = self.fleet.shares(name)
+            slo = self.fleet.slos.get(name)
+            records["pools"][w] = np.count_nonzero(share[w])
+            records["only"][w] = int(np.argmax(share[w]))
+            records["deferrable"][w] = slo is not None and slo.deadline_s is not None
+            records["defer_s"][w] = 0.5 * slo.deadline_s if slo is not None and slo.deadline_s is not None else 0.0
+        records["policy"] = routing.POLICIES[self.fleet.routing]
+        records["head"] = records["tail"] = -1
+        self.deferral = bool(records["deferrable"].any())
+        return records, share
+
+    def _load(self, trace: Trace, first_id: int) -> None:
+        """Set the trace block the loop reads from."""
+        blocks = trace.has_blocks
+        self.state = self.state._replace(
+            in_arrival=_plain(trace.arrival_s, np.float64), in_isl=_plain(trace.isl_tokens, np.int32),
+            in_osl=_plain(trace.osl_tokens, np.int32),
+            in_workload=_plain(trace.workload, np.int32), in_session=_plain(trace.session, np.int32),
+            in_think=_plain(trace.think_s, np.float64),
+            in_priority=_plain(trace.priority, np.int32), in_offset=_plain(trace.block_offset if blocks else [], np.int64),
+            hashes=_plain(trace.block_hash if blocks else [], np.int64),
+        )  # fmt: skip
+        self.state.counters[FIRST_ID] = first_id
+        self.table = table_of(self.state)
+
+    # --- running -----------------------------------------------------------------------------------------------------
+    @property
+    def now_s(self) -> float:
+        """Return the time of the last event."""
+        return float(self.state.clocks[NOW])
+
+    def run(self, until_s: float = math.inf) -> Iterator[int]:
+        """Run to `until_s` (exclusive) or the end; yield whenever rows must be taken or the next trace block is wanted."""
+        while True:
+            why = kernel.run(self.table, float(until_s), self.limit, self.deferral)
+            if why in (FINISHED, REACHED):
+                return
+            if why == WANTS_SLOTS:
+                self._grow()
+            else:
+                yield why
+
+    def finish_run(self, until_s: float = math.inf) -> None:
+        """Run to `until_s` where rows are indexed and the whole trace is here."""
+        for _why in self.run(until_s):
+            raise AssertionError("an indexed run asks for nothing")
+
+    def _grow(self) -> None:
+        state = self.state
+        more = len(state.slots)
+        self.state = state._replace(
+            slots=np.concatenate([state.slots, np.zeros(more, SLOT)]),
+            release_s=np.concatenate([state.release_s, np.zeros(more)]),
+            release_seq=np.concatenate([state.release_seq, np.zeros(more, np.int64)]),
+            release_slot=np.concatenate([state.release_slot, np.zeros(more, np.int64)]),
+        )
+        self.table = table_of(self.state)
+
+    def next_block(self, trace: Trace, *, first_id: int, more: bool) -> None:
+        """Hand over the next block of a streamed trace."""
+        self._load(trace, first_id)
+        self.state.counters[AT] = 0
+        self.state.counters[MORE] = more
+
+    def stop_clocks(self, end_s: float) -> None:
+        """Count the time that replicas have been up until the end."""
+        reps = self.state.reps
+        running = np.isin(reps["state"], (UP, DRAINING, STARTING))
+        reps["up_s"][running] += end_s - reps["up_since"][running]
+        reps["up_since"][running] = end_s
+
+    def rows_by_request(self, trace: Trace) -> NDArray[Any]:
+        """Return the rows of an indexed run, with what the trace says of requests that are not done."""
+        rows = self.state.rows
+        open_ = np.flatnonzero(rows["status"] == IN_FLIGHT)
+        if len(open_):
+            rows["id"][open_] = open_
+            rows["arrival_s"][open_] = trace.arrival_s[open_]
+            rows["isl_tokens"][open_], rows["osl_tokens"][open_] = trace.isl_tokens[open_], trace.osl_tokens[open_]
+            rows["workload"][open_] = trace.workload_index()[open_]
+            rows["start_s"][open_] = rows["first_s"][open_] = rows["done_s"][open_] = -1.0
+            rows["replica"][open_] = -1
+        return rows
+
+    def take_rows(self) -> NDArray[Any]:
+        """Return the rows finished since the last call, in order of completion."""
+        n = int(self.state.counters[ROWS])
+        self.state.counters[ROWS] = 0
+        return self.state.rows[:n].copy()
+
+    def give_up(self) -> None:
+        """Book what still waits at the door as unserved."""
+        while self.state.counters[STRANDED] >= 0:
+            kernel.give_up(self.table, self.now_s)
+            self.finish_run()
+
+
+def _plain(array: Sequence[Any] | NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Return a contiguous, writable array of this type: the one form the loop is compiled for."""
+    return np.require(array, dtype, ["C", "W", "A"])
+
+
+def _highest_hash(trace: Trace) -> int:
+    return int(trace.block_hash.max()) if trace.has_blocks and len(trace.block_hash) else -1

@@ -1,0 +1,224 @@
+"""The prefix cache of a replica: live and idle blocks by hash, idle ones forgotten in order of last use.
+
+A block counts as cached from the moment its prefill is scheduled, and stays until memory is needed. Idle blocks do not
+count as used. A request shares blocks with others; what it holds alone is counted without being stored.
+"""
+
+# mypy: disable-error-code="no-any-return, arg-type"
+# (records and arrays are untyped to mypy; numba infers them)
+from __future__ import annotations
+
+import numpy as np
+
+from polysilicon.simulator.compiled import jit
+from polysilicon.simulator.state import State
+
+_SESSION_BLOCKS = 1 << 22  # blocks a session may have before its keys would meet the next one's
+
+
+@jit
+def key_of(s: State, slot: int, j: int) -> int:
+    """Return the key of the j-th prefix block of a request: its hash, or its session's own numbering."""
+    request = s.slots[slot]
+    if request.hash_n >= 0:
+        return s.hashes[request.hash_at + j]
+    return request.session * _SESSION_BLOCKS + j
+
+
+@jit
+def full_blocks(s: State, slot: int, tokens: int) -> int:
+    """Return how many whole prefix blocks the first `tokens` tokens of a request have."""
+    request = s.slots[slot]
+    pool = s.pools[s.reps[request.replica].pool]
+    if pool.prefix == 0 or (request.hash_n < 0 and request.session < 0):
+        return 0
+    if request.hash_n < 0:
+        return tokens // pool.hash_tokens
+    return min(min(tokens, request.isl) // pool.hash_tokens, request.hash_n)
+
+
+@jit
+def _bucket(s: State, r: int, key: int) -> int:
+    mixed = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+    return s.reps[r].bucket_off + (np.int64(mixed) & s.reps[r].bucket_mask)
+
+
+@jit
+def find(s: State, r: int, key: int) -> int:
+    """Return the entry of a key on replica r, or -1."""
+    e = s.buckets[_bucket(s, r, key)]
+    while e >= 0 and s.entries[e].key != key:
+        e = s.entries[e].chain
+    return e
+
+
+@jit
+def _unlink_idle(s: State, r: int, e: int) -> None:
+    rep = s.reps[r]
+    entry = s.entries[e]
+    if entry.prev >= 0:
+        s.entries[entry.prev].next = entry.next
+    else:
+        rep.lru_head = entry.next
+    if entry.next >= 0:
+        s.entries[entry.next].prev = entry.prev
+    else:
+        rep.lru_tail = entry.prev
+
+
+@jit
+def make_idle(s: State, r: int, e: int) -> None:
+    """Put an entry at the young end of the idle list."""
+    rep = s.reps[r]
+    s.entries[e].prev = rep.lru_tail
+    s.entries[e].next = -1
+    if rep.lru_tail >= 0:
+        s.entries[rep.lru_tail].next = e
+    else:
+        rep.lru_head = e
+    rep.lru_tail = e
+    rep.idle += s.pools[rep.pool].hash_blocks
+
+
+@jit
+def hold(s: State, r: int, e: int) -> None:
+    """Take one more reference; an idle block becomes used."""
+    if s.entries[e].ref == 0:
+        rep = s.reps[r]
+        blocks = s.pools[rep.pool].hash_blocks
+        _unlink_idle(s, r, e)
+        rep.idle -= blocks
+        rep.used += blocks
+    s.entries[e].ref += 1
+
+
+@jit
+def release(s: State, r: int, e: int) -> None:
+    """Give one reference back; a block nobody holds becomes idle."""
+    s.entries[e].ref -= 1
+    if s.entries[e].ref == 0:
+        rep = s.reps[r]
+        rep.used -= s.pools[rep.pool].hash_blocks
+        make_idle(s, r, e)
+
+
+@jit
+def insert(s: State, r: int, key: int) -> int:
+    """Make an entry for a new key, neither held nor idle yet."""
+    rep = s.reps[r]
+    if rep.entry_free >= 0:
+        e = rep.entry_free
+        rep.entry_free = s.entries[e].next
+    else:
+        e = rep.entry_off + rep.entry_fresh
+        rep.entry_fresh += 1
+    b = _bucket(s, r, key)
+    s.entries[e].key = key
+    s.entries[e].ref = 0
+    s.entries[e].chain = s.buckets[b]
+    s.buckets[b] = e
+    return e
+
+
+@jit
+def _forget(s: State, r: int, e: int) -> None:
+    rep = s.reps[r]
+    b = _bucket(s, r, s.entries[e].key)
+    if s.buckets[b] == e:
+        s.buckets[b] = s.entries[e].chain
+    else:
+        before = s.buckets[b]
+        while s.entries[before].chain != e:
+            before = s.entries[before].chain
+        s.entries[before].chain = s.entries[e].chain
+    s.entries[e].next = rep.entry_free
+    rep.entry_free = e
+
+
+@jit
+def make_room(s: State, r: int) -> None:
+    """Forget the longest idle blocks until used and idle ones fit in memory."""
+    rep = s.reps[r]
+    pool = s.pools[rep.pool]
+    while rep.used + rep.idle > pool.blocks and rep.lru_head >= 0:
+        e = rep.lru_head
+        _unlink_idle(s, r, e)
+        rep.idle -= pool.hash_blocks
+        _forget(s, r, e)
+
+
+@jit
+def clear(s: State, r: int) -> None:
+    """Forget everything: the replica's memory is gone."""
+    rep = s.reps[r]
+    rep.idle = 0
+    rep.lru_head = rep.lru_tail = rep.entry_free = -1
+    rep.entry_fresh = 0
+    s.buckets[rep.bucket_off : rep.bucket_off + rep.bucket_mask + 1] = -1
+
+
+@jit
+def price(s: State, slot: int, target: int) -> tuple[int, int]:
+    """Return (engine blocks that become used, leading prefix blocks found) if the request were admitted now."""
+    request = s.slots[slot]
+    r = request.replica
+    pool = s.pools[s.reps[r].pool]
+    blocks = -(-target // pool.block)
+    full = full_blocks(s, slot, target)
+    found = 0
+    leading = True
+    for j in range(full):
+        e = find(s, r, key_of(s, slot, j))
+        if e < 0:
+            leading = False
+            continue
+        if leading:
+            found += 1
+        if s.entries[e].ref > 0:
+            blocks -= pool.hash_blocks
+    return blocks, min(found, (target - 1) // pool.hash_tokens) if full > 0 else 0
+
+
+@jit
+def take(s: State, slot: int, target: int) -> None:
+    """Hold the request's prefix blocks, making those that are not there yet; what is left is held alone."""
+    request = s.slots[slot]
+    r = request.replica
+    rep = s.reps[r]
+    pool = s.pools[rep.pool]
+    full = full_blocks(s, slot, target)
+    for j in range(full):
+        e = find(s, r, key_of(s, slot, j))
+        if e >= 0:
+            hold(s, r, e)
+    request.shared = full
+    rep.used += -(-target // pool.block) - full * pool.hash_blocks
+    fresh = 0
+    for j in range(full):
+        if find(s, r, key_of(s, slot, j)) < 0:
+            fresh += 1
+    rep.used += fresh * pool.hash_blocks
+    make_room(s, r)
+    for j in range(full):
+        if find(s, r, key_of(s, slot, j)) < 0:
+            e = insert(s, r, key_of(s, slot, j))
+            s.entries[e].ref = 1
+
+
+@jit
+def give_back(s: State, slot: int, blocks: int, written: int) -> None:
+    """Free what a request holds, `blocks` in all; of `written` tokens whole blocks of its session stay cached."""
+    request = s.slots[slot]
+    r = request.replica
+    rep = s.reps[r]
+    pool = s.pools[rep.pool]
+    rep.used -= blocks - request.shared * pool.hash_blocks
+    kept = full_blocks(s, slot, written) if written > 0 else 0
+    for j in range(kept - 1, request.shared - 1, -1):  # the newest tokens are forgotten first
+        key = key_of(s, slot, j)
+        if find(s, r, key) < 0:
+            make_idle(s, r, insert(s, r, key))
+    for j in range(request.shared - 1, -1, -1):
+        release(s, r, find(s, r, key_of(s, slot, j)))
+    request.shared = 0
+    make_room(s, r)
