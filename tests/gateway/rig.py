@@ -150,3 +150,23 @@ class Rig:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
         self.loop.close()
+
+
+def post(r: Rig, body: Any, *, path: str = "/v1/messages", key: str = "sk-k1", headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
+    """One request, the answer read to its end."""
+    import http.client
+    import json
+
+    connection = http.client.HTTPConnection("127.0.0.1", r.port, timeout=10)
+    try:
+        lines = {"content-type": "application/json", "x-api-key": key, **(headers or {})}
+        connection.request("POST", path, body if isinstance(body, bytes) else json.dumps(body).encode(), lines)
+        answer = connection.getresponse()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def ask(*, stream: bool = False, text: str = "hello there", **more: Any) -> dict[str, Any]:
+    """A Messages request."""
+    return {"model": MODEL, "max_tokens": 50, "stream": stream, "messages": [{"role": "user", "content": text}], **more}

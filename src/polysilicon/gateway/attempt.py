@@ -263,6 +263,12 @@ class Attempt:
         try:
             stated = usage.of_chat(body, self.used) if self.door.dialect == "chat" else usage.of_message(body, self.used)
             if not stated and self.want != "count":
+                whole = msgspec.json.decode(body, type=dict[str, Any])
+                if "error" in whole:  # an error that came with a good status
+                    self._fail(_of_error_event(body, self.limits.rate_limit_open_s))
+                    return
+                if "content" not in whole and "choices" not in whole:
+                    raise UpstreamError("an answer without content")
                 self.used.estimated = True
                 self.used.output_tokens = len(body) // 4
             body = _translate_answer(body, self.door.dialect, self.want)

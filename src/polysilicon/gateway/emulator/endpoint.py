@@ -217,7 +217,7 @@ class Endpoint:
                 raise _Refused(404, "not_found_error", path)
             return body["model"], stream, False
         if door in ("bedrock", "vertex"):
-            found = (_BEDROCK if door == "bedrock" else _VERTEX).search(path)
+            found = None if count else (_BEDROCK if door == "bedrock" else _VERTEX).search(path)
             if found is None and not count:
                 raise _Refused(404, "not_found_error", path)
             version = body.get("anthropic_version", "")
