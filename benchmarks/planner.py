@@ -96,7 +96,7 @@ def lab(*, quarters: int = 20, blocks: int = 4, survive: bool = False, seed: int
     periods = _quarters(quarters, BLOCKS if blocks == 4 else (("day", 12.0, 1.25), ("night", 12.0, 0.75)))
     limits = LimitsPart(
         vendor_share_max_frac=0.75, utilisation_max_frac=0.85,
-        survive_loss_of=(SurvivePart(kind="cloud", demand_frac=0.9), SurvivePart(kind="vendor", demand_frac=0.9)) if survive else (),
+        survive_loss_of=(SurvivePart(kind="cloud", demand_frac=0.9), SurvivePart(kind="vendor", demand_frac=0.9, from_month=15)) if survive else (),
     )  # fmt: skip
     return Lab(
         periods, tuple(workloads), offers, _commitments(quarters), _ports(rng, models), limits,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from polysilicon.planner.build import months_between
 from polysilicon.planner.constraints import held_by_pool
 from polysilicon.planner.problem import I8, Problem
 from polysilicon.planner.program import UNLIMITED_CHIPS, Program, Term
@@ -11,15 +12,16 @@ from polysilicon.planner.program import UNLIMITED_CHIPS, Program, Term
 KINDS = ("cloud", "vendor", "chip_family", "region")
 
 
-def failures(tables: Problem) -> list[tuple[str, str, float]]:
-    """Return (kind, name, share of interactive demand to keep) of every single failure to survive."""
+def failures(tables: Problem) -> list[tuple[str, str, float, float]]:
+    """Return (kind, name, share of interactive demand to keep, from which month) of every single failure to survive."""
     found = []
     for part in tables.limits.survive_loss_of:
         names = sorted(
             {owner(tables, part.kind, pool=p) for p in range(len(tables.pools))}
             | {owner(tables, part.kind, offer=o) for o in range(len(tables.token_offers))}
         )
-        found += [(part.kind, name, part.demand_frac) for name in names if name]
+        since = float(getattr(part, "from_month", 0))
+        found += [(part.kind, name, part.demand_frac, since) for name in names if name]
     return found
 
 
@@ -67,26 +69,28 @@ def survive(program: Program) -> None:
     urgent = np.array([not w.slo.deferrable for w in tables.workloads], bool)
     base = np.flatnonzero(urgent[flows.workload] & (flows.slot == peak[flows.period]))
     up_pool = np.array(
-        [[owner(tables, kind, pool=p) != name for p in range(len(tables.pools))] for kind, name, _ in broken], bool
+        [[owner(tables, kind, pool=p) != name for p in range(len(tables.pools))] for kind, name, _, _ in broken], bool
     )
     up_token = np.array(
-        [[owner(tables, kind, offer=o) != name for o in range(len(tables.token_offers))] for kind, name, _ in broken], bool
+        [[owner(tables, kind, offer=o) != name for o in range(len(tables.token_offers))] for kind, name, _, _ in broken], bool
     )
     token = np.array([a.offer for a in tables.arcs], np.int64)[flows.arc[base]]
     alive = np.where(
         flows.pool[base] >= 0, up_pool[:, flows.pool[base]], up_token[:, token] if len(tables.token_offers) else True
     )
-    failure, flow = np.nonzero(alive)
+    months = np.array([months_between(tables, 0, y) for y in range(len(tables.periods))])
+    due = months[None, :] >= np.array([since for *_, since in broken])[:, None] - 0.05  # [failure, period]
+    failure, flow = np.nonzero(alive & due[:, flows.period[base]])
     flow = base[flow]
     serve = program.variables("survive_serve", len(flow))
     promises = np.flatnonzero(urgent[program.demand_workload] & (program.demand_slot == peak[program.demand_period]))
     row_of = np.full(len(program.demand_requests), -1, np.int64)
     row_of[promises] = np.arange(len(promises))
     rows = np.arange(len(broken) * len(promises))
-    share = np.repeat([frac for _, _, frac in broken], len(promises))
+    share = (np.array([frac for _, _, frac, _ in broken])[:, None] * due[:, program.demand_period[promises]]).ravel()
     words = [
         f"surviving the loss of {kind.replace('_', ' ')} {name} for {frac:.0%} of interactive demand"
-        for kind, name, frac in broken
+        for kind, name, frac, _ in broken
         for _ in promises
     ]
     program.constrain(

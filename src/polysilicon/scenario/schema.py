@@ -293,6 +293,8 @@ class SurvivePart(Part):
 
     kind: Literal["cloud", "vendor", "chip_family", "region"]
     demand_frac: Share = 0.9
+    from_month: Months = 0
+    """Months after the start from which it must hold: before, no second engine may be live yet."""
 
 
 class LimitsPart(Part):
