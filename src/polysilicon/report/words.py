@@ -1,0 +1,138 @@
+"""Numbers and findings in words, the way they are read aloud."""
+
+from __future__ import annotations
+
+from polysilicon.report import figures
+from polysilicon.report.evidence import Evidence
+from polysilicon.report.figures import Cell, Form
+
+
+def money(usd: float) -> str:
+    """Return dollars with three significant digits and a unit.
+
+    >>> [money(x) for x in (0.0, 0.0421, 12.3456, 1_234.0, 45_600_000.0, 3.21e9, -2.5e6, 1.2e12)]
+    ['$0', '$0.0421', '$12.3', '$1.23K', '$45.6M', '$3.21B', '-$2.50M', '$1.20T']
+    """
+    size, sign = abs(usd), "-" if usd < 0 else ""
+    if size < 1e-12:
+        return "$0"
+    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if size >= 0.9995 * limit:
+            return f"{sign}${_three(size / limit)}{unit}"
+    return f"{sign}${_three(size)}"
+
+
+def _three(value: float) -> str:
+    if value >= 100:
+        return f"{value:.0f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    if value >= 1:
+        return f"{value:.2f}"
+    return f"{value:.3g}"
+
+
+def seconds(value: float) -> str:
+    """Return a latency.
+
+    >>> seconds(0.0123), seconds(1.5), seconds(3600.0)
+    ('12.3 ms', '1.50 s', '3600 s')
+    """
+    return f"{_three(value * 1000)} ms" if value < 1 else f"{_three(value)} s"
+
+
+def cell(value: Cell, form: Form) -> str:
+    """Return a table's cell in words; an unknown value is a dash, never a zero."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, str):
+        return value
+    if value != value:
+        return "–"
+    if form == "usd":
+        return money(value)
+    if form in ("usd_per_mtok", "usd_per_hour"):
+        return f"{'-' if value < 0 else ''}${_three(abs(value))}" if value else "$0"
+    if form == "frac":
+        return f"{value:.1%}" if abs(value) < 0.9995 else f"{value:.0%}"
+    if form == "seconds":
+        return seconds(value)
+    if form in ("whole", "kwh"):
+        return f"{value:,.0f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def recommendation(evidence: Evidence) -> str:
+    """Return the one sentence: what to hold, what it costs a year and per million tokens, what it saves."""
+    plan = evidence.plan
+    parts = _holdings(evidence)
+    span = figures.years(plan)
+    cost = figures.total_usd(plan)
+    served, out = figures.mtok(plan), figures.mtok_out(evidence)
+    told = [f"{money(cost / span)} a year" if span > 0 else money(cost)]
+    if out > 0:
+        told.append(f"{money(cost / out)} per million output tokens")
+    elif served > 0:
+        told.append(f"{money(cost / served)} per million tokens")
+    sentence = f"{parts}: {', '.join(told)}"
+    found = figures.saving(evidence)
+    if found is not None:
+        name, usd, share = found
+        sentence += f", {abs(share):.0%} {'less' if usd >= 0 else 'more'} than {name}"
+    return sentence + "."
+
+
+def _holdings(evidence: Evidence) -> str:
+    table = figures.held(evidence).records()
+    tokens = sorted({p.cloud or p.pool for p in evidence.plan.placements if not p.chip})
+    groups: dict[tuple[str, str], list[float]] = {}
+    for row in table:
+        key = (str(row["chip"]), str(row["cloud"]))
+        sums = groups.setdefault(key, [0.0, 0.0, 0.0])
+        for i, name in enumerate(("chips_first", "chips_last", "usd_per_year")):
+            sums[i] += float(row[name] or 0.0)
+    ranked = sorted(groups.items(), key=lambda item: -item[1][2])
+    whole = sum(item[1][2] for item in ranked) or 1.0
+    main = [item for item in ranked if item[1][2] >= 0.04 * whole][:4] or ranked[:1]
+    words = [f"{_chips(first, last)} {chip} at {cloud}" for (chip, cloud), (first, last, _) in main]
+    rest = len(ranked) - len(main)
+    if rest > 0:
+        words.append(f"{rest} smaller position{'s' if rest > 1 else ''}")
+    if not words:
+        return f"Buy tokens from {_join(tokens)}" if tokens else "Hold nothing"
+    bought = f", buy tokens from {_join(tokens)}" if tokens else ""
+    return f"Hold {_join(words)}{bought}"
+
+
+def _chips(first: float, last: float) -> str:
+    first, last = round(first), round(last)
+    if first == last:
+        return f"{first:,}"
+    return f"{first:,} growing to {last:,}" if 0 < first < last else f"{first:,} falling to {last:,}" if first > last > 0 else (
+        f"{last:,}" if first == 0 else f"{first:,} at first"
+    )  # fmt: skip
+
+
+def _join(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def proof(evidence: Evidence) -> tuple[str, str]:
+    """Return (verdict, sentence): "proven", "missed" or "unproven", and what that rests on."""
+    checked = [d for d in evidence.distributions if d.kept is not None]
+    kept = sum(bool(d.kept) for d in checked)
+    told = f" {evidence.proof_words}" if evidence.proof_words else ""
+    if evidence.proven is None:
+        return "unproven", "This plan has not been replayed: its promises rest on the performance model alone."
+    many = f"{kept} of {len(checked)} promises kept in the replay." if checked else ""
+    if evidence.proven:
+        return "proven", f"Proven by replay. {many}{told}".strip()
+    return "missed", f"A promise is missed in the replay. {many}{told}".strip()
+
+
+def gap(evidence: Evidence) -> str:
+    """Return how far from the best the plan may be."""
+    plan = evidence.plan
+    if plan.status == "optimal":
+        return f"optimal within {plan.gap_frac:.2%}"
+    return f"at most {plan.gap_frac:.1%} above the best possible ({plan.status.replace('_', ' ')})"
