@@ -33,6 +33,8 @@ VERBS: dict[str, Verb] = {
     "catalogue-diff": Verb("polysilicon.cli.catalogue", "catalogue_diff", "Say what changed between two snapshots of the catalogue."),
     "import": Verb("polysilicon.cli.imports", "app", "Turn public price lists into an overlay file."),
     "perf": Verb("polysilicon.cli.performance", "perf", "Say what a model on a chip delivers: latency, speed, $/Mtok, J/token."),
+    "deal": Verb("polysilicon.cli.deal", "deal", "Show a compute deal from every side: flows, margins, circularity, break-even."),
+    "deals": Verb("polysilicon.cli.deal", "deals", "List public compute deals by comparable units."),
     "audit": Verb("polysilicon.cli.economics", "audit", "Check public claims: does each hold, and which premise would have to change?"),
     "trace": Verb("polysilicon.cli.trace", "trace", "Describe, convert or generate traffic."),
 }  # fmt: skip

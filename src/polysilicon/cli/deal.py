@@ -1,0 +1,150 @@
+"""Commands on deals: deal, deals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polysilicon.cli.output import number, print_json, print_table, say, write_atomically
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def deal(
+    file: Annotated[Path, typer.Argument(help="A deal file (YAML).")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the page (.html), the workbook (.xlsx), FOCUS rows (.csv) or, for a folder, all.")] = None,
+    scenario: Annotated[str, typer.Option(help="One of the file's scenarios instead of its base.")] = "",
+    draws: Annotated[int | None, typer.Option(help="Monte-Carlo draws; 0: none.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed; the same seed gives the same numbers.")] = None,
+    sobol: Annotated[bool, typer.Option(help="Add Sobol's total-effect indices (slower).")] = False,
+    json: Json = False,
+) -> None:
+    """Show a deal from every side: flows, margins, return, circularity, break-even, uncertainty."""
+    from polysilicon.economics.deal import read_deal
+    from polysilicon.economics.deal_report import whole
+
+    answer = whole(read_deal(file), scenario=scenario, draws=draws, seed=seed, sobol=sobol)
+    if out is not None:
+        for path in _write(out, answer):
+            say(f"wrote {path}")
+    if json:
+        print_json(answer.as_json())
+        return
+    _print_deal(answer)
+
+
+def _write(out: Path, answer: Any) -> list[Path]:
+    from polysilicon.exchange import focus, xlsx
+    from polysilicon.report import deal as page
+
+    folder = out if out.suffix == "" else None
+    wanted = [out] if folder is None else [folder / f"deal.{kind}" for kind in ("html", "xlsx", "csv")]
+    for path in wanted:
+        if path.suffix == ".html":
+            write_atomically(path, page.page(answer).encode())
+        elif path.suffix == ".xlsx":
+            write_atomically(path, xlsx.deal_workbook(answer))
+        elif path.suffix == ".csv":
+            write_atomically(path, focus.csv_bytes(focus.deal_rows(answer.deal, answer.projection)))
+        else:
+            from polysilicon.errors import InputError
+
+            raise InputError(f'"{path.suffix}" cannot be written', where=str(path), hint=".html, .xlsx, .csv or a folder")
+    return wanted
+
+
+def _bn(usd: float) -> str:
+    return number(usd / 1e9) if usd >= 0 else f"-{number(-usd / 1e9)}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _print_deal(answer: Any) -> None:
+    circle = answer.circularity
+    print(f"{answer.deal.name}  ({answer.deal.as_of}; {answer.scenario or 'base'})")
+    print_table(
+        ["party", "in B$", "out B$", "net B$", "NPV B$", "NPV with what it owns", "IRR cash", "IRR with what it owns", "verdict"],
+        [[v.party, _bn(sum(v.in_usd.values())), _bn(sum(v.out_usd.values())), _bn(v.net_usd), _bn(v.npv_usd), _bn(v.npv_with_values_usd),
+          _percent(v.irr_frac), _percent(v.irr_with_values_frac), v.verdict] for v in answer.parties],
+    )  # fmt: skip
+    if circle.kappa_ratio is not None:
+        print(
+            f"gross {_bn(circle.gross_usd)} B$, net {_bn(circle.net_usd)} B$ out of the buyer; equity from suppliers / spend with them = "
+            f"{_bn(circle.equity_usd)}/{_bn(circle.committed_usd)} = {circle.kappa_ratio:.0%}; outside money needed {_bn(circle.outside_need_usd)} B$"
+        )
+    for found in circle.circles:
+        print(f"  circle: {' -> '.join([*found.parties, found.parties[0]])}, at most {_bn(found.usd)} B$")
+    for party, ratio in circle.round_trip_ratio.items():
+        print(f"  {party} gets back {ratio:.2f} times what it invested")
+    _print_sides(answer)
+    if answer.uncertainty:
+        rows = [[name, s.p10, s.p50, s.p90, f"{s.negative_frac:.0%}", answer.uncertainty.tornado[name][0].driver]
+                for name, s in answer.uncertainty.outcomes.items()]  # fmt: skip
+        print_table(["outcome", "p10", "p50", "p90", "below 0", "what matters most"], rows, title=f"{answer.uncertainty.draws} draws, seed {answer.uncertainty.seed}")
+    if answer.scenarios:
+        keys = list(next(iter(answer.scenarios.values())))
+        print_table(["scenario", *keys], [[name, *[_bn(row[k]) if "margin" not in k else _percent(row[k]) for k in keys]] for name, row in answer.scenarios.items()],
+                    title="scenarios, B$ of net present value with what each owns")  # fmt: skip
+    for words in answer.entanglements:
+        print(f"  note: {words}")
+
+
+def _print_sides(answer: Any) -> None:
+    lab, provider, supplier = answer.lab, answer.provider, answer.supplier
+    if lab:
+        low, high = (x / 1e12 for x in lab.break_even_tokens_per_month)
+        print(
+            f"break-even: {_bn(lab.revenue_needed_usd)} B$ of revenue, {number(low)} to {number(high)} T tokens a month; "
+            f"today {number(lab.volume_now_tokens_per_month[0] / 1e12)} to {number(lab.volume_now_tokens_per_month[1] / 1e12)}: "
+            f"{number(lab.growth_ratio[0])}x to {number(lab.growth_ratio[1])}x"
+        )
+        if lab.runway_months is not None:
+            print(f"runway on the equity alone: {number(lab.runway_months)} months")
+        for investor, (share, post) in lab.stakes.items():
+            print(f"{investor} gets {share:.2%} at a post-money value of {_bn(post)} B$")
+    if provider:
+        print(
+            f"provider: {number(provider.chips)} chips, {number(provider.it_gw)} GW of IT, capital cost {_bn(provider.capex_usd)} B$; gross margin "
+            f"{provider.gross_margin_frac:.0%} (accounts), {provider.margin_after_capital_frac:.0%} after cost of capital"
+        )
+        if provider.facilities:
+            print(
+                f"  60 to 70 % of the revenue pays for {number(provider.facilities[0])} to {number(provider.facilities[1])} facilities of the stated price "
+                f"({number(provider.facility_usd_per_chip[0])} to {number(provider.facility_usd_per_chip[1])} $ a chip); a gigawatt is "
+                f"{number(provider.gigawatt_facilities[0])} to {number(provider.gigawatt_facilities[1])}"
+            )
+    if supplier and supplier.returned_ratio:
+        low, base, high = supplier.returned_ratio
+        print(f"supplier: {_bn(supplier.hardware_usd)} B$ of chips, {low:.2f} / {base:.2f} / {high:.2f} times its investment")
+    for name, usd in answer.rights.items():
+        print(f"right {name}: worth {_bn(usd)} B$ today")
+
+
+def deals(
+    rank: Annotated[str, typer.Option(help="date, amount, gw or usd-per-gw-year.")] = "date",
+    group: Annotated[str, typer.Option(help="commitment, equity, supply, build, letter.")] = "",
+    party: Annotated[str, typer.Option(help="Only deals of a buyer or supplier.")] = "",
+    json: Json = False,
+) -> None:
+    """List public compute deals, ranked by comparable units; letters of intent are never summed with contracts."""
+    from dataclasses import asdict
+
+    from polysilicon.economics.library import GROUPS, library, select, totals
+
+    chosen = select(library(), party=party, group=group, rank=rank)
+    if json:
+        rows = [{**asdict(d), "usd_per_gw_year": d.usd_per_gw_year, "usd_per_chip_year": d.usd_per_chip_year(rack_kw=120, rack_chips=72)} for d in chosen]
+        print_json({"deals": rows, "totals_usd": totals(chosen)})
+        return
+    print_table(
+        ["deal", "date", "buyer", "supplier", "group", "status", "B$", "GW", "years", "B$/GW-year", "$/chip-year", "uncertain"],
+        [[d.id, d.date, d.buyer, d.supplier, d.group, d.status, None if d.amount_usd is None else d.amount_usd / 1e9, d.gw, d.years,
+          None if (x := d.usd_per_gw_year) is None else x / 1e9, d.usd_per_chip_year(rack_kw=120, rack_chips=72), d.uncertain] for d in chosen],
+    )  # fmt: skip
+    for name, usd in totals(chosen).items():
+        print(f"{GROUPS.get(name, name)}: {usd / 1e9:,.0f} B$ where an amount is known")
+    print("$/chip-year: as if all power were racks of 120 kW with 72 chips; GW of press reports is often facility power")
