@@ -185,7 +185,7 @@ def test_kill_a_backend_under_load(rig: Callable[..., Rig]) -> None:
     r = rig([endpoint("a", "claude"), endpoint("b", "vertex"), endpoint("c", "foundry")])
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(post, r, ask()) for _ in range(40)]
-        r.run(r.emulator["a"].stop())
+        r.call(r.emulator["a"].outage)
         futures += [pool.submit(post, r, ask()) for _ in range(80)]
         answers = [f.result() for f in futures]
     assert [status for status, _, _ in answers] == [200] * 120

@@ -281,6 +281,8 @@ class Inbound(asyncio.Protocol):
         if b"\r" in self._url or not self._url.startswith(b"/"):
             self._wrong(400, "invalid_request_error", "the request's target must be a path")
         request.path, _, request.query = self._url.partition(b"?")
+        if b"upgrade" in request.headers or request.method == b"CONNECT":
+            self._wrong(400, "invalid_request_error", "protocol upgrades and tunnels are not offered")
         length = request.headers.get(b"content-length")
         if length is not None and int(length) > self.server.limits.body_bytes:
             self._wrong(413, "request_too_large", f"the request's body is larger than {self.server.limits.body_bytes} bytes")

@@ -72,6 +72,15 @@ class Endpoint:
             await self.server.drain(0.0)
             self.server = None
 
+    def outage(self, *, over: bool = False) -> None:
+        """Cut every connection and every new request from now on, or end that."""
+        self.faults = [fault for fault in self.faults if fault.kind != "refuse"]
+        if over or self.server is None:
+            return
+        self.faults.append(Fault("refuse"))
+        for connection in list(self.server.connections):
+            connection.abort()
+
     def price(self, model: str) -> TokenPrice:
         """Return the price of a model now."""
         spec = self.spec.models[model]
