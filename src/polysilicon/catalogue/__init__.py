@@ -172,12 +172,7 @@ class Catalogue:
         """Return the offers whose latest quote up to a day still held on it."""
         found: dict[str, Offer] = {}
         for name, quotes in self.offer_history.items():
-            held = [
-                q
-                for q in quotes
-                if (q.valid_from or q.quoted_on or "0001") <= day.isoformat()
-                and not (q.valid_to and q.valid_to <= day.isoformat())
-            ]
+            held = [q for q in quotes if build.start_of(q) <= day.isoformat() and not "" < q.valid_to <= day.isoformat()]
             if held:
                 found[name] = held[-1]
         return found

@@ -125,7 +125,7 @@ def offers(content: Content, known_chips: Mapping[str, Chip]) -> dict[str, list[
         if offer is None:
             continue
         quotes = series.setdefault(offer.id, {})
-        start = offer.valid_from or offer.quoted_on
+        start = start_of(offer)
         earlier = quotes.get(start)
         if earlier is not None and earlier[1].file == row.file:
             problems.append(
@@ -138,6 +138,16 @@ def offers(content: Content, known_chips: Mapping[str, Chip]) -> dict[str, list[
             quotes.clear()  # the overlay replaces an offer whole, its history included
         quotes[start] = (offer, row)
     return {name: [quotes[start][0] for start in sorted(quotes)] for name, quotes in series.items()}
+
+
+def start_of(offer: Offer) -> str:
+    """Return from when a quote is known to hold, as an ISO date; empty where that is not known.
+
+    A price that had ended when it was quoted held before the quote, since an unknown day.
+    """
+    if offer.valid_from or not offer.valid_to or offer.valid_to > offer.quoted_on:
+        return offer.valid_from or offer.quoted_on
+    return ""
 
 
 def current(quotes: Iterable[Offer]) -> Offer | None:
