@@ -274,10 +274,10 @@ def parse_number(text: str, where: str) -> float:
     return value
 
 
-def parse_value(spec: Spec, parameter: str, text: str, unit: str, where: str) -> float | str:
+def parse_value(spec: Spec, parameter: str, text: str, unit: str, where: str = "") -> float | str:
     """Return a value in the unit of its parameter, or a checked word or date.
 
-    >>> parse_value(CHIP["hbm_gb_per_s"], "hbm_gb_per_s", "3.35", "TB/s", "")
+    >>> parse_value(CHIP["hbm_gb_per_s"], "hbm_gb_per_s", "3.35", "TB/s")
     3350.0
     """
     if spec.kind == "date":
@@ -331,7 +331,7 @@ def parse_date(text: str, where: str = "") -> date:
     raise InputError(f'"{text[:40]}" is not a date; write 2026, 2026-01 or 2026-01-26', where=where)
 
 
-def check_basis(text: str, where: str) -> None:
+def check_basis(text: str, where: str = "") -> None:
     """Raise InputError unless the word is one of the bases of facts."""
     if text not in BASES:
         raise InputError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -58,6 +59,24 @@ def read_all(overlay: Path | None) -> Content:
 
     Raises: InputErrors with every problem found in any file.
     """
+    embedded = _embedded()
+    if overlay is None:
+        content, digest = _copy(embedded), embedded.digest
+    else:
+        content = _copy(embedded)
+        hasher = hashlib.sha256(embedded.digest.encode())
+        for path in _overlay_files(overlay, content.problems):
+            hasher.update(_read_overlay(content, path).encode())
+        digest = hasher.hexdigest()
+    content.digest = digest[:16]
+    if content.problems:
+        raise InputErrors(content.problems)
+    return content
+
+
+@cache
+def _embedded() -> Content:
+    """Return what the package itself carries; it does not change while a process runs."""
     content = Content()
     hasher = hashlib.sha256()
     data = files("polysilicon") / "data"
@@ -70,13 +89,13 @@ def read_all(overlay: Path | None) -> Content:
             _take_facts(content, rows, fixed=FACT_FILES[name], seen={}, overlay=False)
         else:
             content.tables[name] = rows if name == "prices" else check_table(name, header, rows, content.problems)
-    if overlay is not None:
-        for path in _overlay_files(overlay, content.problems):
-            hasher.update(_read_overlay(content, path).encode())
-    content.digest = hasher.hexdigest()[:16]
-    if content.problems:
-        raise InputErrors(content.problems)
+    content.digest = hasher.hexdigest()
     return content
+
+
+def _copy(content: Content) -> Content:
+    """Return a copy that an overlay may be written into; rows and facts themselves are never changed."""
+    return Content(dict(content.facts), dict(content.tables), problems=list(content.problems))
 
 
 def _overlay_files(overlay: Path, problems: list[InputError]) -> list[Path]:
@@ -192,9 +211,9 @@ def _fact(kind: str, subject: str, row: Row) -> Fact:
         raise row.problem("value", f"{subject} {parameter} has no value", "leave the row out where the value is not known")
     if not row.get("source").strip():
         raise row.problem("source", f"{subject} {parameter} has no source", "say where the value was read, or from whom it comes")
-    schema.check_basis(row.get("basis").strip(), row.where("basis"))
+    _at(row, "basis", schema.check_basis, row.get("basis").strip())
     if row.get("as_of").strip():
-        schema.parse_date(row.get("as_of"), row.where("as_of"))
+        _at(row, "as_of", schema.parse_date, row.get("as_of"))
     unit = row.get("unit").strip()
     value = _value(spec, parameter, row, unit)
     return Fact(
@@ -211,10 +230,19 @@ def _fact(kind: str, subject: str, row: Row) -> Fact:
 
 def _value(spec: schema.Spec, parameter: str, row: Row, unit: str) -> float | str:
     try:
-        return schema.parse_value(spec, parameter, row.get("value"), unit, row.where("value"))
+        return schema.parse_value(spec, parameter, row.get("value"), unit)
     except InputError as problem:
-        if "unit" in problem.message or "measures" in problem.message:
-            problem.where = row.where("unit")
+        about_unit = "unit" in problem.message or "measures" in problem.message
+        problem.where = row.where("unit" if about_unit else "value")
+        raise
+
+
+def _at(row: Row, column: str, check: Callable[[str], object], text: str) -> None:
+    """Check a cell; a problem stands at its place, which is only sought when there is one."""
+    try:
+        check(text)
+    except InputError as problem:
+        problem.where = row.where(column)
         raise
 
 
@@ -254,13 +282,13 @@ def _check_row(name: str, row: Row, problems: list[InputError]) -> None:
         if not text or spec is None or spec.kind in ("text", "words"):
             continue
         try:
-            schema.parse_value(spec, column, text, spec.unit, row.where(column) if spec.kind == "date" else "")
+            schema.parse_value(spec, column, text, spec.unit)
         except InputError as problem:
             problem.where = row.where(column)
             problems.append(problem)
     if name != "sources" and row.get("basis"):
         try:
-            schema.check_basis(row.get("basis"), "")
+            schema.check_basis(row.get("basis"))
         except InputError as problem:
             problem.where = row.where("basis")
             problems.append(problem)
