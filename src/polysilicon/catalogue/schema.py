@@ -52,6 +52,7 @@ CHIP: Mapping[str, Spec] = {
     "scale_up_chips": _COUNT,
     "tdp_w": _number("W", 1e5),
     "all_in_w": _number("W", 1e5),
+    "cost_usd_per_chip_hour.*": _number("USD/chip-hour", 1e4),
     "dense_tflop_per_s.*": _RATE,
     "sparse_tflop_per_s.*": _RATE,
 }
