@@ -272,7 +272,7 @@ def _problem(document: Document, error: dict[str, Any]) -> InputError:
 def _fields_at(loc: tuple[Any, ...]) -> list[str]:
     sections = {"targets": TargetPart, "keys": KeyPart, "budgets": BudgetPart, "contracts": ContractTerms, "broker": BrokerPart,
                 "reliability": ReliabilityPart, "promotion": PromotionPart, "listen": Listen, "admin": Admin}  # fmt: skip
-    part: type[Part] = sections.get(str(loc[0]), GatewayConfig) if loc else GatewayConfig
+    part: Any = sections.get(str(loc[0]), GatewayConfig) if loc else GatewayConfig
     if "models" in loc:
         part = ServedPart
     return list(part.model_fields)

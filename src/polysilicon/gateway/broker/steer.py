@@ -1,0 +1,93 @@
+"""Hysteresis: weights move only when the move is worth it, not too often, not too fast; what is out of service is left at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from polysilicon.gateway.config import BrokerPart
+
+
+@dataclass(slots=True)
+class Steer:
+    """The weights of one route over time."""
+
+    settings: BrokerPart
+    weights: list[float]
+    goal: list[float] = field(default_factory=list)
+    moved_s: float = float("-inf")  # when a move for price was last decided
+    at_s: float = float("-inf")
+    switches: int = 0
+    reason: str = "plan"
+
+    def __post_init__(self) -> None:
+        if not self.goal:
+            self.goal = list(self.weights)
+
+    def step(
+        self, now_s: float, wanted: Sequence[float], price: Sequence[float], usable: Sequence[float], *, urgent: str = ""
+    ) -> list[float]:
+        """Return the weights for this tick.
+
+        `wanted` are the dispatch's shares, `price` what each lane costs now (its commitment's worth taken off), `usable` the share
+        each lane may carry at most (0: out of service). `urgent` names a reason to take the wanted shares at once.
+        """
+        elapsed_s = min(60.0, now_s - self.at_s) if self.at_s > float("-inf") else self.settings.tick_s
+        self.at_s = now_s
+        self._flee(usable, wanted)
+        if urgent and list(wanted) != self.goal:
+            self.goal = list(wanted)
+            self.weights = list(wanted)
+            self.reason = urgent
+            self.switches += 1
+            return self.weights
+        self._decide(now_s, wanted, price)
+        self._ramp(elapsed_s)
+        return self.weights
+
+    def _flee(self, usable: Sequence[float], wanted: Sequence[float]) -> None:
+        """Take weight off what may not carry it; it goes where the dispatch wants it, or in proportion to what is left."""
+        lost = sum(max(0.0, w - u) for w, u in zip(self.weights, usable, strict=True))
+        if lost <= 1e-9:
+            return
+        left = [min(w, u) for w, u in zip(self.weights, usable, strict=True)]
+        room = [max(0.0, s - w) for s, w in zip(wanted, left, strict=True)]
+        if sum(room) <= 1e-12:
+            room = [w if u > w else 0.0 for w, u in zip(left, usable, strict=True)]
+        if sum(room) <= 1e-12:
+            room = [max(0.0, u - w) for w, u in zip(left, usable, strict=True)]
+        total = sum(room)
+        if total > 1e-12:
+            left = [min(u, w + lost * x / total) for w, x, u in zip(left, room, usable, strict=True)]
+        self.weights = left
+        self.goal = list(wanted)
+        self.reason = "availability"
+        self.switches += 1
+
+    def _decide(self, now_s: float, wanted: Sequence[float], price: Sequence[float]) -> None:
+        """Take a new goal where it is worth the switch and long enough after the last."""
+        moved = sum(abs(a - b) for a, b in zip(wanted, self.goal, strict=True)) / 2.0
+        if moved < 0.005:
+            return
+        have = sum(w * p for w, p in zip(self.goal, price, strict=True))
+        would = sum(w * p for w, p in zip(wanted, price, strict=True)) + moved * self.settings.switch_usd_per_mtok
+        if have <= 0.0:
+            return
+        gain = (have - would) / have
+        settings = self.settings
+        dwell_s = settings.dwell_large_gain_s if gain >= settings.large_gain_frac else settings.dwell_s
+        if gain < settings.gain_min_frac or now_s - self.moved_s < dwell_s:
+            return
+        self.goal = list(wanted)
+        self.moved_s = now_s
+        self.switches += 1
+        self.reason = f"price: {gain:.1%} cheaper"
+
+    def _ramp(self, elapsed_s: float) -> None:
+        """Go towards the goal, at most so many points a minute."""
+        gap = sum(abs(g - w) for g, w in zip(self.goal, self.weights, strict=True)) / 2.0
+        if gap <= 1e-9:
+            self.weights = list(self.goal)
+            return
+        step = min(1.0, self.settings.ramp_per_minute_frac * elapsed_s / 60.0 / gap)
+        self.weights = [w + step * (g - w) for g, w in zip(self.goal, self.weights, strict=True)]

@@ -1,0 +1,204 @@
+"""One tick of the broker: what is known now, in; a directive, out. No clock, no network, no file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from polysilicon.cloud.contract import Contract
+from polysilicon.gateway.broker.dispatch import Commitment, Dispatch, Lane, dispatch
+from polysilicon.gateway.broker.steer import Steer
+from polysilicon.gateway.config import BrokerPart
+from polysilicon.gateway.tariff import Tariff
+from polysilicon.gateway.wiring import Directive, Wiring, cap_of, first_directive, mix_price
+
+_DAY_S = 86400.0
+
+
+class View(msgspec.Struct):
+    """Everything a tick looks at; logged whole, so that the tick can be done again."""
+
+    now_s: float  # Unix time
+    demand_mtok_per_s: list[float]  # per route
+    mix_in_frac: list[float]  # prompt share of the tokens, per route
+    quotes: dict[str, tuple[float, float]] = {}  # variant -> dollars per million tokens in and out, as quoted now
+    down: dict[str, str] = {}  # variants out of service, and why
+    drawn_usd: dict[str, float] = {}  # contract -> drawn so far
+    stages: dict[str, tuple[str, str]] = {}  # variant -> stage, gate: as promoted or demoted since the wiring
+    capacity_mtok_per_s: dict[int, float] = {}  # target -> what it can take
+
+
+class Logged(msgspec.Struct):
+    """One decision: what was seen, what was directed."""
+
+    view: View
+    directive: Directive
+
+
+class Broker:
+    """The state between ticks: weights on their way, quotes that moved tariffs."""
+
+    def __init__(self, wiring: Wiring, settings: BrokerPart, contracts: Sequence[Contract] = ()) -> None:
+        self.wiring = wiring
+        self.settings = settings
+        self.contracts = {c.id: c for c in contracts}
+        self.directive = first_directive(wiring)
+        self.steers = [Steer(settings, list(route.weights)) for route in wiring.routes]
+        self.reference = [mix_price(v.tariff) / 1e9 for v in wiring.variants]  # $ per Mtok when the plan was made
+        self.last: Dispatch | None = None
+
+    def tick(self, view: View) -> Directive:
+        """Return the directive for what is seen now; its number rises only when it says something new."""
+        wiring = self.wiring
+        tariffs = [self._tariff(v.id, v.tariff, view) for v in wiring.variants]
+        stages = [view.stages.get(v.id, (v.stage, v.gate)) for v in wiring.variants]
+        caps = [cap_of(stage, v.share_max_frac, gate) for v, (stage, gate) in zip(wiring.variants, stages, strict=True)]
+        is_open = [v.id not in view.down for v in wiring.variants]
+        commitments = self._commitments(view)
+        lanes = self._lanes(view, tariffs, caps, is_open, commitments)
+        result = dispatch(
+            lanes,
+            view.demand_mtok_per_s,
+            commitments=commitments,
+            capacity_mtok_per_s=view.capacity_mtok_per_s,
+            cloud_share_max_frac=self.settings.cloud_share_max_frac,
+        )
+        self.last = result
+        weights = self._steer(view, lanes, result)
+        prices = [self._price(i, tariffs[i], result, 0.75) for i in range(len(tariffs))]
+        new = Directive(
+            number=self.directive.number, written_s=self.directive.written_s, weights=[[round(w, 6) for w in row] for row in weights],
+            caps=caps, open=is_open, price_nano_usd=[round(p * 1e9, 3) for p in prices], stages=[stage for stage, _ in stages],
+            tariffs={i: t for i, t in enumerate(tariffs) if t is not wiring.variants[i].tariff},
+            shadow_usd={k: round(usd, 4) for k, usd in result.shadow_usd.items()}, reason=self._reason(view),
+        )  # fmt: skip
+        if msgspec.structs.asdict(new) != msgspec.structs.asdict(self.directive):
+            new.number += 1
+            new.written_s = view.now_s
+            self.directive = new
+        return self.directive
+
+    @staticmethod
+    def _tariff(variant: str, tariff: Tariff, view: View) -> Tariff:
+        """Return the tariff with a quoted price in place of the known one; cache rates keep their ratio to the input rate."""
+        quote = view.quotes.get(variant)
+        if quote is None:
+            return tariff
+        fresh, out = round(quote[0] * 1e6), round(quote[1] * 1e6)
+        if (fresh, out) == (tariff.rates[0], tariff.rates[4]):
+            return tariff
+        up = fresh / tariff.rates[0] if tariff.rates[0] > 0 else 1.0
+        cached, w5, w1 = (rate if rate < 0 else round(rate * up) for rate in tariff.rates[1:4])
+        day = datetime.fromtimestamp(view.now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        version = f"{tariff.version.split('@')[0]}@quote-{day}"
+        return msgspec.structs.replace(tariff, version=version, rates=(fresh, cached, w5, w1, out), batch=None, long=None)
+
+    def _commitments(self, view: View) -> list[Commitment]:
+        """Return what each contract in force still asks for by its end."""
+        today = datetime.fromtimestamp(view.now_s, UTC)
+        out = []
+        for contract in self.contracts.values():
+            left_s = (datetime.fromisoformat(contract.end).replace(tzinfo=UTC) - today).total_seconds()
+            if left_s > 0 and contract.start <= today.date().isoformat():
+                drawn = view.drawn_usd.get(contract.id, 0.0) + (contract.drawn_before_usd or 0.0)
+                missing = contract.take_or_pay_frac * contract.commit_usd - drawn
+                out.append(Commitment(contract.id, max(0.0, missing), max(left_s, 1.0)))
+        return out
+
+    def _lanes(
+        self,
+        view: View,
+        tariffs: Sequence[Tariff],
+        caps: Sequence[float],
+        is_open: Sequence[bool],
+        commitments: Sequence[Commitment],
+    ) -> list[Lane]:
+        short = self._short_of(view, tariffs, commitments)
+        lanes = []
+        for r, route in enumerate(self.wiring.routes):
+            cut = any(not is_open[v] or caps[v] < w - 1e-9 for v, w in zip(route.variants, route.weights, strict=True) if w > 0)
+            for v, planned in zip(route.variants, route.weights, strict=True):
+                variant = self.wiring.variants[v]
+                usd = _mix_usd(tariffs[v], view.mix_in_frac[r])
+                cap = caps[v] if is_open[v] else 0.0
+                low, high = 0.0, cap
+                if self.settings.mode == "plan" and not cut:
+                    low, high = self._bounds(v, usd, min(planned, cap), cap, view.mix_in_frac[r], variant.contract in short)
+                target = self.wiring.targets[variant.target]
+                lanes.append(Lane(r, v, variant.target, target.cloud, usd, variant.contract, low, high))
+        return lanes
+
+    def _bounds(self, v: int, usd: float, planned: float, cap: float, mix: float, short: bool) -> tuple[float, float]:
+        """Keep the plan's share except where a price has moved: less of what became dearer, more of what became cheaper."""
+        was = _mix_usd(self.wiring.variants[v].tariff, mix)
+        change = usd / was - 1.0 if was > 0 else 0.0
+        gain = self.settings.gain_min_frac
+        dearer, cheaper = change >= gain, change <= -gain or short
+        others_moved = self._others_moved
+        low = 0.0 if dearer or others_moved > 0 else planned
+        high = cap if cheaper or others_moved < 0 else planned
+        return min(low, cap), max(low, high)
+
+    def _short_of(self, view: View, tariffs: Sequence[Tariff], commitments: Sequence[Commitment]) -> set[str]:
+        """Return the contracts that the plan's shares would not meet, and note which way prices have moved."""
+        short = set()
+        for c in commitments:
+            per_s = 0.0
+            for r, route in enumerate(self.wiring.routes):
+                for v, w in zip(route.variants, route.weights, strict=True):
+                    if self.wiring.variants[v].contract == c.id:
+                        per_s += w * view.demand_mtok_per_s[r] * _mix_usd(tariffs[v], view.mix_in_frac[r])
+            if per_s * c.left_s < c.missing_usd * 0.999:
+                short.add(c.id)
+        gain = self.settings.gain_min_frac
+        moved = []
+        for variant, tariff in zip(self.wiring.variants, tariffs, strict=True):
+            was, now = _mix_usd(variant.tariff, 0.75), _mix_usd(tariff, 0.75)
+            moved.append(now / was - 1.0 if was > 0 else 0.0)
+        # what became cheaper (or is short) takes from the others; what became dearer gives to them
+        self._others_moved = (1 if short or any(m <= -gain for m in moved) else 0) or (-1 if any(m >= gain for m in moved) else 0)
+        return short
+
+    def _price(self, v: int, tariff: Tariff, result: Dispatch, mix: float) -> float:
+        """Return the marginal price: list less discount, less what drawing it is worth to its commitment."""
+        usd = _mix_usd(tariff, mix)
+        return usd * (1.0 - min(1.0, result.shadow_usd.get(self.wiring.variants[v].contract, 0.0)))
+
+    def _steer(self, view: View, lanes: Sequence[Lane], result: Dispatch) -> list[list[float]]:
+        weights = []
+        for r, steer in enumerate(self.steers):
+            mine = [i for i, lane in enumerate(lanes) if lane.route == r]
+            wanted = [result.shares[i] for i in mine]
+            total = sum(wanted)
+            if total <= 1e-9:  # nothing may serve: keep what there is, the router will say so
+                weights.append([0.0 if lanes[i].cap_frac <= 0 else w for i, w in zip(mine, steer.weights, strict=True)])
+                continue
+            wanted = [w / total for w in wanted]
+            price = [self._lane_price(lanes[i], result) for i in mine]
+            weights.append(list(steer.step(view.now_s, wanted, price, [lanes[i].cap_frac for i in mine])))
+        return weights
+
+    @staticmethod
+    def _lane_price(lane: Lane, result: Dispatch) -> float:
+        return lane.usd_per_mtok * (1.0 - min(1.0, result.shadow_usd.get(lane.contract, 0.0)))
+
+    def _reason(self, view: View) -> str:
+        parts = [f"{self.wiring.routes[r].id}: {steer.reason}" for r, steer in enumerate(self.steers) if steer.reason != "plan"]
+        parts += [f"{name} out of service: {why}" for name, why in sorted(view.down.items())]
+        return "; ".join(parts) or "plan"
+
+
+def _mix_usd(tariff: Tariff, in_frac: float) -> float:
+    """Return dollars per million tokens at a share of prompt tokens, discount included; nothing where it is paid for already."""
+    if tariff.provisioned:
+        return 0.0
+    fresh, out = max(0, tariff.rates[0]) / 1e6, max(0, tariff.rates[4]) / 1e6
+    return (fresh * in_frac + out * (1.0 - in_frac)) * (1.0 - tariff.discount_frac)
+
+
+def replay(wiring: Wiring, settings: BrokerPart, contracts: Sequence[Contract], log: Iterable[Logged]) -> list[Directive]:
+    """Return the directives that the logged views lead to: the same as the logged ones, or something else decided."""
+    broker = Broker(wiring, settings, contracts)
+    return [broker.tick(entry.view) for entry in log]
