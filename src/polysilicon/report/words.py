@@ -136,3 +136,59 @@ def gap(evidence: Evidence) -> str:
     if plan.status == "optimal":
         return f"optimal within {plan.gap_frac:.2%}"
     return f"at most {plan.gap_frac:.1%} above the best possible ({plan.status.replace('_', ' ')})"
+
+
+def cost(evidence: Evidence) -> str:
+    """Return the total, and what of it is not chips."""
+    plan = evidence.plan
+    total = figures.total_usd(plan)
+    shortfall = sum(bill.shortfall_usd for bill in plan.contracts)
+    parts = [f"{money(total)} over the horizon, undiscounted ({money(plan.objective_usd)} discounted)."]
+    for usd, what in ((shortfall, "commitments not used up"), (plan.energy_usd, "energy and carbon"), (plan.port_usd, "ports")):
+        if total > 0 and usd / total >= 0.0005:
+            parts.append(f"{money(usd)} ({usd / total:.1%}) is {what}.")
+    parts.append("Training is not part of this plan.")
+    return " ".join(parts)
+
+
+def margin(evidence: Evidence) -> str:
+    """Return gross margin, and how much of it is the saving against the alternative; empty where a price is missing."""
+    steps = figures.margin_steps(evidence)
+    if not steps:
+        return ""
+    price, kept = steps[0].usd, steps[-1].usd
+    told = (
+        f"Users pay {money(price)} per million tokens, {money(kept)} of which is gross margin ({kept / price:.0%})."
+        if price > 0
+        else ""
+    )
+    found = figures.saving(evidence)
+    served = figures.mtok(evidence.plan)
+    if found is None or price <= 0 or served <= 0:
+        return told
+    name, _, share = found
+    unit = figures.total_usd(evidence.plan) / served
+    other = unit / (1 - share) if share < 1 else unit
+    return f"{told} At the cost of {name} it would be {(price - other) / price:.0%}: every dollar saved drops to margin."
+
+
+def energy(evidence: Evidence) -> str:
+    """Return the most valuable limit on power, and energy per million output tokens."""
+    told = []
+    kwh, out = sum(e.kwh for e in evidence.energy), sum(e.mtok_out for e in evidence.energy)
+    if out > 0:
+        told.append(f"A million output tokens take {_three(kwh / out)} kWh at the meter.")
+    power = [s for s in evidence.plan.shadow_prices if s.limit.startswith("power") and abs(s.usd) > 0]
+    if power:
+        best = max(power, key=lambda s: abs(s.usd))
+        told.append(f"Power binds: {best.words} ({money(abs(best.usd))} per {best.per}).")
+    return " ".join(told)
+
+
+def horizon(evidence: Evidence) -> str:
+    """Return the time the plan covers."""
+    periods = evidence.plan.periods
+    if not periods:
+        return ""
+    span = figures.years(evidence.plan)
+    return f"from {periods[0].start}, {span:.3g} year{'' if abs(span - 1) < 0.005 else 's'}"

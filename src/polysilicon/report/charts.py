@@ -1,0 +1,329 @@
+"""The charts: Vega-Lite specifications by altair, coloured so that they read on white, on black and on paper.
+
+Text, axes and grids take the page's own ink by CSS; only data marks carry colours of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from polysilicon.portfolio import Plan
+from polysilicon.report import figures
+from polysilicon.report.evidence import ContractEvidence, Distribution, Evidence
+from polysilicon.report.figures import Step
+from polysilicon.report.words import cell, money, seconds
+
+Spec = dict[str, Any]
+PALETTE = ("#4269d0", "#e08a1e", "#2fa37c", "#d1495b", "#8b5fd0", "#3aa5c9", "#a08030", "#8a8f98")
+UP, DOWN, LEVEL, PROMISE = "#d1495b", "#2fa37c", "#4269d0", "#d1495b"
+SHOWN = 7  # places with a colour of their own; the rest are "other"
+POINTS = 120  # of a distribution's line
+
+
+def charts(evidence: Evidence) -> dict[str, tuple[str, Spec]]:
+    """Return every chart that has data: name -> (title, specification)."""
+    made: dict[str, tuple[str, Spec]] = {}
+    plan = evidence.plan
+    if plan.holdings or plan.placements:
+        made["spend"] = ("Spending by supplier and chip", spend(plan))
+        made["cost"] = ("From list price to total", steps(figures.waterfall(plan)))
+    if len(plan.periods) > 1 and plan.holdings:
+        made["capacity"] = ("Chips held, by period", capacity(plan))
+    if plan.placements:
+        made["mix"] = ("Where the tokens are served", mix(plan))
+    margin = figures.margin_steps(evidence)
+    if margin:
+        made["margin"] = ("From price to margin, per million tokens", steps(margin, gain=True))
+    if any(a.objective_usd is not None for a in evidence.alternatives):
+        made["alternatives"] = ("Against other answers", alternatives(evidence))
+    for contract in evidence.contracts:
+        spec = burn_down(plan, contract)
+        if spec is not None:
+            made[f"burn-down-{contract.id}"] = (f"Burn-down of {contract.id}", spec)
+    for d in evidence.distributions:
+        if len(d.value_s) > 1:
+            made[f"{d.measure}-{d.workload}"] = (f"{d.measure.upper()} of {d.workload}", distribution(d))
+    if evidence.series:
+        for name in dict.fromkeys(s.name for s in evidence.series):
+            made[f"series-{name}"] = (f"{name.capitalize()} during the replay", series(evidence, name))
+    return made
+
+
+def spend(plan: Plan) -> Spec:
+    """Return dollars by period and place, stacked; by place alone where there is one period."""
+    return _stack(plan, {place: list(usd) for place, usd in figures.by_place(plan).items()}, "Dollars", money)
+
+
+def capacity(plan: Plan) -> Spec:
+    """Return chips held by period and place."""
+    chips: dict[str, list[float]] = {place: [0.0] * len(plan.periods) for place in figures.by_place(plan)}
+    for holding in plan.holdings:
+        chips[figures.label(holding.chip, holding.cloud)][holding.period] += holding.chips
+    return _stack(plan, {k: v for k, v in chips.items() if any(v)}, "Chips", lambda x: cell(x, "whole"))
+
+
+def _stack(plan: Plan, by_place: dict[str, list[float]], title: str, word: Any) -> Spec:
+    values = []
+    places = list(figures.by_place(plan))
+    for place, amounts in by_place.items():
+        shown = place if places.index(place) < SHOWN else "other"
+        for period, amount in zip(plan.periods, amounts, strict=True):
+            if amount:
+                values.append({"period": period.start, "place": shown, "amount": amount, "words": word(amount), "of": place})
+    colour = _colour(places)
+    tip = [alt.Tooltip("of:N", title="Place"), alt.Tooltip("period:O", title="From"), alt.Tooltip("words:N", title=title)]
+    if len(plan.periods) == 1:
+        chart = (
+            alt.Chart(alt.InlineData(values=values))
+            .mark_bar(cornerRadiusEnd=3)
+            .encode(
+                x=alt.X("sum(amount):Q", title=title, axis=alt.Axis(format="~s", tickCount=5)),
+                y=alt.Y("place:N", sort="-x", title=None, axis=alt.Axis(labelLimit=150)),
+                color=alt.Color("place:N", scale=colour, legend=None),
+                tooltip=tip,
+            )
+        )
+        return _finished(chart, height=max(120, 34 * min(len(by_place), SHOWN + 1)))
+    chart = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_bar()
+        .encode(
+            x=alt.X("period:O", title=None, axis=alt.Axis(labelExpr=_LABEL, labelAngle=0, labelOverlap="greedy")),
+            y=alt.Y("sum(amount):Q", title=title, axis=alt.Axis(format="~s", tickCount=5)),
+            color=alt.Color("place:N", scale=colour, legend=_legend()),
+            order=alt.Order("rank:Q"),
+            tooltip=tip,
+        )
+        .transform_calculate(rank=f"indexof({[*places[:SHOWN], 'other']!r}, datum.place)")
+    )
+    return _finished(chart, height=280)
+
+
+# "2027-04-01" -> "Apr 2027" in January and where space allows, the month alone otherwise
+_LABEL = "slice(datum.value, 5, 7) == '01' ? slice(datum.value, 0, 4) : timeFormat(toDate(datum.value + 'T12:00'), '%b')"
+
+
+def steps(made: Sequence[Step], *, gain: bool = False) -> Spec:
+    """Return a waterfall; the last level equals the sum of the steps before it."""
+    values, level = [], 0.0
+    for step in made:
+        begin, end = (0.0, step.usd) if step.total else (level, level + step.usd)
+        kind = "level" if step.total else ("down" if step.usd < 0 else "up")
+        values.append(
+            {
+                "layer": step.layer,
+                "begin": begin,
+                "end": end,
+                "high": max(begin, end),
+                "words": money(step.usd),
+                "kind": kind,
+                "usd": step.usd,
+            }
+        )
+        level = end
+    order = [step.layer for step in made]
+    good, bad = (UP, DOWN) if gain else (DOWN, UP)
+    base = alt.Chart(alt.InlineData(values=values)).encode(
+        y=alt.Y("layer:N", sort=order, title=None, axis=alt.Axis(labelLimit=170, domain=False, ticks=False))
+    )
+    bars = base.mark_bar(cornerRadius=2, height={"band": 0.62}).encode(
+        x=alt.X("begin:Q", title=None, axis=alt.Axis(format="~s", tickCount=5)),
+        x2="end:Q",
+        color=alt.Color("kind:N", scale=alt.Scale(domain=["level", "down", "up"], range=[LEVEL, good, bad]), legend=None),
+        tooltip=[alt.Tooltip("layer:N", title="Layer"), alt.Tooltip("words:N", title="Dollars")],
+    )
+    text = base.mark_text(align="left", dx=5).encode(x="high:Q", text="words:N")
+    return _finished(bars + text, height=34 * len(values), padding_right=56)
+
+
+def mix(plan: Plan) -> Spec:
+    """Return the share of each workload's tokens by place."""
+    places = list(figures.by_place(plan))
+    served: dict[tuple[str, str], float] = {}
+    whole: dict[str, float] = {}
+    for p in plan.placements:
+        place = figures.label(p.chip, p.cloud, p.pool)
+        if place not in places:
+            places.append(place)
+        shown = place if places.index(place) < SHOWN else "other"
+        served[(p.workload, shown)] = served.get((p.workload, shown), 0.0) + p.mtok
+        whole[p.workload] = whole.get(p.workload, 0.0) + p.mtok
+    values = [
+        {"workload": w, "place": place, "share": mtok / whole[w], "words": f"{mtok / whole[w]:.1%}", "mtok": cell(mtok, "whole")}
+        for (w, place), mtok in served.items()
+        if whole[w] > 0
+    ]
+    chart = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_bar(height={"band": 0.66})
+        .encode(
+            x=alt.X(
+                "sum(share):Q", title=None, stack="zero", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=4)
+            ),
+            y=alt.Y("workload:N", sort=list(whole), title=None, axis=alt.Axis(labelLimit=150, domain=False, ticks=False)),
+            color=alt.Color("place:N", scale=_colour(places), legend=_legend()),
+            tooltip=[
+                alt.Tooltip("workload:N", title="Workload"),
+                alt.Tooltip("place:N", title="Place"),
+                alt.Tooltip("words:N", title="Share of tokens"),
+                alt.Tooltip("mtok:N", title="Mtok"),
+            ],
+        )
+    )
+    return _finished(chart, height=34 * len(whole) + 10)
+
+
+def alternatives(evidence: Evidence) -> Spec:
+    """Return the discounted cost of this plan and of other answers."""
+    table = [row for row in figures.alternatives(evidence).records() if row["objective_usd"] is not None]
+    values = [
+        {"name": r["name"], "usd": r["objective_usd"], "words": money(float(r["objective_usd"] or 0)), "own": i == 0}
+        for i, r in enumerate(table)
+    ]
+    base = alt.Chart(alt.InlineData(values=values)).encode(
+        y=alt.Y(
+            "name:N", sort=[str(v["name"]) for v in values], title=None, axis=alt.Axis(labelLimit=180, domain=False, ticks=False)
+        ),
+        x=alt.X("usd:Q", title="Discounted cost", axis=alt.Axis(format="~s", tickCount=5)),
+    )
+    bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.62}).encode(
+        color=alt.Color("own:N", scale=alt.Scale(domain=[True, False], range=[LEVEL, PALETTE[-1]]), legend=None)
+    )
+    return _finished(bars + base.mark_text(align="left", dx=5).encode(text="words:N"), height=34 * len(values), padding_right=56)
+
+
+def burn_down(plan: Plan, contract: ContractEvidence) -> Spec | None:
+    """Return cumulative drawdown of a commitment against what is due, or None where nothing is committed."""
+    if not contract.commit_usd:
+        return None
+    drawn = [0.0] * len(plan.periods)
+    short = [0.0] * len(plan.periods)
+    for bill in plan.contracts:
+        if bill.contract == contract.id:
+            drawn[bill.period] += bill.drawdown_usd
+            short[bill.period] += bill.shortfall_usd
+    values, used, paid = [], 0.0, 0.0
+    ends = [*(p.start for p in plan.periods[1:]), _end(plan)]
+    values += [{"at": plan.periods[0].start, "usd": 0.0, "line": line} for line in ("drawn", "drawn and shortfall")]
+    for end, d, s in zip(ends, drawn, short, strict=True):
+        used, paid = used + d, paid + d + s
+        values.append({"at": end, "usd": used, "line": "drawn"})
+        values.append({"at": end, "usd": paid, "line": "drawn and shortfall"})
+    due = (
+        [(contract.start, 0.0), *contract.schedule]
+        if contract.schedule
+        else [(contract.start, 0.0), (contract.end, contract.commit_usd)]
+    )
+    values += [{"at": day, "usd": usd, "line": "due"} for day, usd in due]
+    values = [{**v, "words": money(float(v["usd"]))} for v in values]
+    lines = ["due", "drawn", "drawn and shortfall"]
+    chart = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_line(point=alt.OverlayMarkDef(size=26))
+        .encode(
+            x=alt.X("at:T", title=None, axis=alt.Axis(format="%b %Y", labelAngle=0, labelOverlap="greedy", tickCount=5)),
+            y=alt.Y("usd:Q", title="Dollars, cumulative", axis=alt.Axis(format="~s", tickCount=5)),
+            color=alt.Color(
+                "line:N", scale=alt.Scale(domain=lines, range=[PALETTE[-1], PALETTE[0], PALETTE[3]]), legend=_legend()
+            ),
+            strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(domain=lines, range=[[4, 3], [1, 0], [2, 2]]), legend=None),
+            tooltip=[
+                alt.Tooltip("line:N", title="Line"),
+                alt.Tooltip("at:T", title="At"),
+                alt.Tooltip("words:N", title="Dollars"),
+            ],
+        )
+    )
+    return _finished(chart, height=240)
+
+
+def _end(plan: Plan) -> str:
+    from datetime import date, timedelta
+
+    last = plan.periods[-1]
+    return (date.fromisoformat(last.start) + timedelta(hours=last.hours)).isoformat()
+
+
+def distribution(d: Distribution) -> Spec:
+    """Return the share of requests under a latency, on a log axis, with the promise as a rule."""
+    keep = max(1, len(d.value_s) // POINTS)
+    pairs = [(v, p) for v, p in zip(d.value_s, d.probability, strict=True) if v > 0]
+    pairs = [*pairs[::keep], pairs[-1]] if pairs else [(1e-9, 1.0)]
+    values = [{"s": v, "share": p, "words": seconds(v), "part": f"{p:.1%}"} for v, p in pairs]
+    line = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_line(color=LEVEL, interpolate="monotone", strokeWidth=2)
+        .encode(
+            x=alt.X(
+                "s:Q",
+                title="Seconds",
+                scale=alt.Scale(type="log", nice=False),
+                axis=alt.Axis(format="~g", tickCount=4, labelOverlap=True),
+            ),
+            y=alt.Y("share:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=4)),
+            tooltip=[alt.Tooltip("words:N", title="Within"), alt.Tooltip("part:N", title="of requests")],
+        )
+    )
+    if d.slo_s is None:
+        return _finished(line, height=150)
+    promise = alt.Chart(alt.InlineData(values=[{"s": d.slo_s, "words": f"promise {seconds(d.slo_s)}", "q": d.slo_quantile}]))
+    rule = promise.mark_rule(color=PROMISE, strokeDash=[4, 3], strokeWidth=1.5).encode(
+        x="s:Q", tooltip=alt.Tooltip("words:N", title="Promise")
+    )
+    level = promise.mark_rule(strokeDash=[1, 3], opacity=0.6, color=PALETTE[-1]).encode(y="q:Q")
+    return _finished(line + level + rule, height=150)
+
+
+def series(evidence: Evidence, name: str) -> Spec:
+    """Return a quantity of the replay over time, by subject."""
+    values = [
+        {"t": t / 60, "value": v, "subject": s.subject}
+        for s in evidence.series
+        if s.name == name
+        for t, v in zip(s.time_s, s.value, strict=True)
+    ]
+    subjects = list(dict.fromkeys(s.subject for s in evidence.series if s.name == name))
+    chart = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_line(interpolate="step-after", strokeWidth=1.5)
+        .encode(
+            x=alt.X("t:Q", title="Minutes", axis=alt.Axis(tickCount=6)),
+            y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format="~g")),
+            color=alt.Color("subject:N", scale=_colour(subjects), legend=_legend()),
+        )
+    )
+    return _finished(chart, height=200)
+
+
+def _colour(places: Sequence[str]) -> alt.Scale:
+    shown = [*places[:SHOWN], *(["other"] if len(places) > SHOWN else [])]
+    return alt.Scale(domain=shown, range=list(PALETTE[: len(shown)]))
+
+
+def _legend() -> alt.Legend:
+    return alt.Legend(orient="bottom", title=None, columns=2, symbolType="square", labelLimit=190)
+
+
+def _finished(chart: Any, *, height: int, padding_right: int = 8) -> Spec:
+    made = (
+        chart.properties(width="container", height=height, background="transparent")
+        .configure(autosize=alt.AutoSizeParams(type="fit-x", contains="padding"), font="inherit")
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            gridOpacity=0.5,
+            tickSize=0,
+            labelPadding=6,
+            domain=False,
+        )
+        .configure_legend(labelFontSize=12)
+        .configure_text(fontSize=12)
+    )
+    spec: Spec = made.to_dict()
+    spec["padding"] = {"left": 4, "right": padding_right, "top": 8, "bottom": 4}
+    return spec
