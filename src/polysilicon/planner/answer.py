@@ -11,10 +11,11 @@ from polysilicon.planner.constraints import RELOAD_HOURS
 from polysilicon.planner.money import IDLE_POWER_FRAC
 from polysilicon.planner.prices import shadow_prices
 from polysilicon.planner.problem import F8, Arc
-from polysilicon.planner.program import Program, contracted
+from polysilicon.planner.program import Program
 from polysilicon.planner.solution import Solution
 from polysilicon.planner.usage import bills, by_period_usd, recomputed_usd, taken
 from polysilicon.portfolio import Assumption, ContractBill, Holding, Placement, Plan
+from polysilicon.units import HOURS_PER_MONTH
 
 LITTLE = 1e-6
 
@@ -295,19 +296,21 @@ def _assumptions(program: Program, solution: Solution) -> tuple[Assumption, ...]
     for label, candidate in zip(program.blocks["port"], tables.candidates, strict=True):
         if solution.values[label] > 0.5:
             port = candidate.port
-            words = f"{candidate.cost_usd / 1e6:,.1f} M$, live after {port.lead_months:g} months, {port.efficiency_frac:.0%} of the prediction when mature"
+            words = f"{candidate.cost_usd / 1e6:,.1f} M$, live after {port.lead_months:g} months"
+            words += f", {port.efficiency_frac:.0%} of the prediction when mature"
             found.append(
                 Assumption(f"port of {port.model_family} to {port.chip_family}", words, port.basis, port.source, port.as_of)
             )
             if port.cost_usd is None:
                 found.append(Assumption("engineer-month", f"{engines.USD_PER_ENGINEER_MONTH:,.0f} $", "assumed", "planner"))
-    for o in sorted({int(k) for k in program.hold_offer}):
-        if contracted(tables.offers[o].kind, tables.offers[o].min_term_months) and tables.offers[o].min_term_months > 12 * len(
-            tables.periods
-        ):
-            found.append(
-                Assumption(
-                    tables.offers[o].id, "its term runs on after the horizon; only the horizon is billed", "assumed", "planner"
-                )
-            )
+    horizon = sum(p.hours for p in tables.periods) / HOURS_PER_MONTH
+    longer = [
+        tables.offers[o].id
+        for o in sorted({int(k) for k in program.hold_offer})
+        if tables.offers[o].min_term_months > horizon + 0.5
+    ]
+    found += [
+        Assumption(name, "its term runs on after the horizon; only the horizon is billed", "assumed", "planner")
+        for name in longer
+    ]
     return tuple(found)

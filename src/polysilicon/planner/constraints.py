@@ -224,7 +224,10 @@ def demand(program: Program) -> None:
 
 
 def deferral(program: Program) -> None:
-    """State that work which cannot wait half a day is partly done where it arrives: sum of s in a block >= (1 - d) x arrivals there."""
+    """State that work which cannot wait half a day is partly done where it arrives.
+
+    Sum of s in a block >= (1 - d) x the block's share of arrivals, d = deadline / 12 h.
+    """
     tables, flows = program.tables, program.flows
     rows: list[tuple[int, int, float]] = []
     for r, (w, y, t) in enumerate(zip(program.demand_workload, program.demand_period, program.demand_slot, strict=True)):

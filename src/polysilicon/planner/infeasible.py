@@ -13,6 +13,7 @@ from polysilicon.planner.program import Program
 from polysilicon.planner.solution import Engine
 
 TOLERANCE = 1e-6
+LARGE = 30_000  # columns, from which the interior point method is quicker
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +46,34 @@ def explain(program: Program) -> Infeasible | None:
         clashes = [Clash(words, "") for words in sorted(program.impossible)]
         return _error(program, clashes)
     engine, groups = _elastic(program)
-    total, weights = _least_slack(engine, groups, set(range(len(groups))))
+    everything = set(range(len(groups)))
+    first = _least_slack(engine, groups, everything)
+    if first is None:
+        words = "limits clash, and the time was too short to find the smallest set of them"
+        return Infeasible(words, where=program.tables.name, hint="ask about a shorter horizon or fewer offers first")
+    total, weights = first
     if total <= TOLERANCE:
         return None
-    suspects = {g for g in range(len(groups)) if weights[g] > 1e-12} or set(range(len(groups)))
-    if _least_slack(engine, groups, suspects)[0] <= TOLERANCE:
-        suspects = set(range(len(groups)))
+    suspects = {g for g in everything if weights[g] > 1e-12} or everything
+    if not _clash(engine, groups, suspects):
+        suspects = everything
     for g in sorted(suspects, key=lambda g: weights[g]):
-        if len(suspects) > 1 and _least_slack(engine, groups, suspects - {g})[0] > TOLERANCE:
+        if len(suspects) > 1 and _clash(engine, groups, suspects - {g}):
             suspects = suspects - {g}
     kept = sorted(suspects, key=lambda g: groups[g].words)
     return _error(program, [Clash(groups[g].words, _give(engine, groups, set(kept), g)) for g in kept])
 
 
+def _clash(engine: Engine, groups: list[Group], enforced: set[int]) -> bool:
+    """Return whether limits clash among themselves, all others being free; what time does not settle counts as no clash."""
+    found = _least_slack(engine, groups, enforced)
+    return found is not None and found[0] > TOLERANCE
+
+
 def _elastic(program: Program) -> tuple[Engine, list[Group]]:
     engine = Engine(program)
     engine.integrality(engine.integer_columns, integer=False)
+    engine.options(solver="ipm" if len(engine.columns) > LARGE else "simplex")
     unserved = engine.column_of[program.blocks["unserved"]]
     stated = np.array([program.tables.unserved_usd_per_mtok[w] is not None for w in program.demand_workload], bool)
     engine.bounds(unserved, np.zeros(len(unserved)), np.where(stated, 1.0, 0.0))
@@ -72,12 +85,11 @@ def _elastic(program: Program) -> tuple[Engine, list[Group]]:
             scale = max(abs(float(block.rhs[i])), 1e-3) if block.unit != "share of demand" else 1.0
             grouped.setdefault(words, []).append((int(engine.row_of[block.labels[i]]), block.unit, block.size, scale))
     groups = []
-    lower, upper = np.array(engine.highs.getLp().row_lower_), np.array(engine.highs.getLp().row_upper_)
+    lower = np.array(engine.highs.getLp().row_lower_)
     for words, members in grouped.items():
         columns = []
         for row, _, _, _ in members:
             sign = 1.0 if np.isfinite(lower[row]) else -1.0  # a >= row or a balance lacks; a <= row has too much
-            assert np.isfinite(lower[row]) or np.isfinite(upper[row])
             engine.highs.addCol(0.0, 0.0, highspy.kHighsInf, 1, np.array([row], np.int32), np.array([sign]))
             columns.append(engine.highs.getNumCol() - 1)
         groups.append(
@@ -93,38 +105,37 @@ def _elastic(program: Program) -> tuple[Engine, list[Group]]:
     return engine, groups
 
 
-def _least_slack(engine: Engine, groups: list[Group], enforced: set[int]) -> tuple[float, F8]:
-    """Return the least relative slack of the enforced limits, all others being free, and how much each limit weighs in it."""
+def _least_slack(engine: Engine, groups: list[Group], enforced: set[int]) -> tuple[float, F8] | None:
+    """Return the least relative slack of the enforced limits, all others being free, and how much each limit weighs in it.
+
+    None where time ran out.
+    """
     for g, group in enumerate(groups):
         cost = 1.0 / group.scale if g in enforced else np.zeros(len(group.slack))
         engine.highs.changeColsCost(len(group.slack), group.slack.astype(np.int32), cost)
-    engine.options(solver="simplex")
-    engine.run(60.0)
+    if engine.run(120.0) != highspy.HighsModelStatus.kOptimal:
+        return None
     duals = np.abs(np.asarray(engine.highs.getSolution().row_dual, float))
     return engine.objective, np.array([float((duals[g.rows] * g.scale).sum()) for g in groups])
 
 
 def _give(engine: Engine, groups: list[Group], clash: set[int], g: int) -> str:
-    """Return the least that one limit must give for the others of the clash to hold."""
-    free = [i for i in range(len(groups)) if i not in clash]
+    """Return the least that one limit must give for the others of the clash to hold; empty where it alone cannot."""
     for i, group in enumerate(groups):
-        closed = i in clash and i != g
-        top = np.full(len(group.slack), 0.0 if closed else highspy.kHighsInf)
-        engine.highs.changeColsBounds(len(group.slack), group.slack.astype(np.int32), np.zeros(len(group.slack)), top)
+        _free_slack(engine, group, free=i not in clash or i == g)
         cost = np.full(len(group.slack), 1.0 if i == g else 0.0)
         engine.highs.changeColsCost(len(group.slack), group.slack.astype(np.int32), cost)
-    engine.run(60.0)
-    found = engine.found
-    slack = engine.point()[groups[g].slack] if found else np.zeros(1)
+    solved = engine.run(120.0) == highspy.HighsModelStatus.kOptimal
+    slack = engine.point()[groups[g].slack] if solved else np.zeros(1)
     for group in groups:
-        engine.highs.changeColsBounds(
-            len(group.slack),
-            group.slack.astype(np.int32),
-            np.zeros(len(group.slack)),
-            np.full(len(group.slack), highspy.kHighsInf),
-        )
-    assert free is not None
-    return _amount(float(slack.max()) * groups[g].size, groups[g].unit) if found else ""
+        _free_slack(engine, group, free=True)
+    return _amount(float(slack.max()) * groups[g].size, groups[g].unit) if solved else ""
+
+
+def _free_slack(engine: Engine, group: Group, *, free: bool) -> None:
+    count = len(group.slack)
+    top = np.full(count, highspy.kHighsInf if free else 0.0)
+    engine.highs.changeColsBounds(count, group.slack.astype(np.int32), np.zeros(count), top)
 
 
 def _amount(value: float, unit: str) -> str:

@@ -137,7 +137,7 @@ def _energy(program: Program) -> None:
 
 
 def commitments(program: Program) -> None:
-    """State take-or-pay: eligible spend so far + shortfalls so far >= dollars due, at each milestone [value of commitment, $ per $].
+    """State take-or-pay: eligible spend so far + shortfalls so far >= dollars due, at each milestone [$ per $ of commitment].
 
     Without rollover the same holds from one milestone to the next.
     """
@@ -245,7 +245,7 @@ def tiers(program: Program) -> None:
 
 
 def choices(program: Program) -> None:
-    """State that unsigned terms bind only if taken: fixed payments, chips, base discount and take-or-pay all times y in {0, 1}."""
+    """State that unsigned terms bind only if taken: payments, chips, base discount and take-or-pay all times y in {0, 1}."""
     tables, table = program.tables, program.spend
     open_ones = [c for c, contract in enumerate(tables.contracts) if not contract.signed]
     take = program.variables("take", len(open_ones), binary=True)
@@ -280,7 +280,7 @@ def choices(program: Program) -> None:
 
 
 def _discount_if_taken(program: Program, c: int, y: int, mine: I8) -> None:
-    """Let dollars G drawn under unsigned terms, G <= eligible list spend and G <= M y, earn the base discount and fill the commitment."""
+    """Let dollars G drawn under unsigned terms earn the base discount and fill the commitment: G <= eligible spend, G <= M y."""
     tables, table, contract = program.tables, program.spend, program.tables.contracts[c]
     force = np.array(sorted({int(p) for p in table.period[mine]}), np.int64)
     drawn = program.variables(f"drawn_{c}", len(force))

@@ -81,6 +81,11 @@ def _round_blocks(engine: Engine, point: F8, binaries: I8, blocks: I8, seconds: 
     return found
 
 
+def port_columns(engine: Engine) -> I8:
+    """Return the columns that stay whole when blocks are relaxed: ports, contracts taken, tiers."""
+    return np.setdiff1d(engine.integer_columns, _columns(engine, ("sign", "rent_blocks")))
+
+
 def _columns(engine: Engine, names: tuple[str, ...]) -> I8:
     blocks = engine.program.integers
     labels = np.concatenate([*(blocks[n] for n in names if n in blocks), np.empty(0, np.int64)]).astype(np.int64)

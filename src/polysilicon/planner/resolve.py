@@ -1,0 +1,148 @@
+"""Asking the same program again: suppliers gone, prices moved, structure fixed. One warm engine, no rebuilding.
+
+Blocks are continuous here, ports stay whole: differences between two answers are then not the noise of rounding racks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from polysilicon.planner.problem import F8, I8, Problem
+from polysilicon.planner.program import Program, build
+from polysilicon.planner.search import port_columns
+from polysilicon.planner.solution import Engine
+
+GAP_FRAC = 2e-4
+Owner = Callable[[int, int], bool]  # (pool or -1, token offer or -1) -> belongs to the supplier
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One re-solve: what it costs, what it serves, where the spend goes."""
+
+    usd: float  # discounted, unserved demand priced as the program prices it
+    unserved_frac: float  # of requests
+    unserved_usd: float  # discounted, part of usd
+    values: F8
+
+
+class Asker:
+    """A program with a warm engine that answers what-ifs and then forgets them."""
+
+    def __init__(self, tables: Problem, *, seconds: float = 20.0, program: Program | None = None) -> None:
+        self.program = program or build(tables)
+        self.tables = tables
+        self.engine = Engine(self.program)
+        self.seconds = seconds
+        self.cost = np.array(self.engine.highs.getLp().col_cost_)
+        self.usd = self.program.cost_usd()
+        blocks = np.setdiff1d(self.engine.integer_columns, port_columns(self.engine))
+        self.blocks = blocks
+        self.engine.integrality(blocks, integer=False)
+        self.engine.options(mip_rel_gap=GAP_FRAC)
+
+    def ask(
+        self,
+        *,
+        closed: I8 | None = None,
+        price: tuple[I8, F8] | None = None,
+        free: tuple[I8, F8] | None = None,
+        start: Answer | None = None,
+    ) -> Answer:
+        """Return the best answer with labels `closed` to nil, costs of labels multiplied, costs of labels replaced.
+
+        `price` is (labels, factor), `free` is (labels, $ per unit), `start` an answer to begin the search from.
+        """
+        engine = self.engine
+        shut = engine.column_of[closed] if closed is not None else np.empty(0, np.int64)
+        cost = self.cost.copy()
+        usd = self.usd.copy()
+        if price is not None:
+            np.multiply.at(cost, engine.column_of[price[0]], price[1])
+            np.multiply.at(usd, price[0], price[1])
+        if free is not None:
+            cost[engine.column_of[free[0]]] = free[1] / self.program.usd_unit
+            usd[free[0]] = free[1]
+        engine.bounds(shut, np.zeros(len(shut)), np.zeros(len(shut)))
+        engine.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
+        if start is not None and np.isfinite(start.usd):
+            engine.start_from(start.values[engine.columns])
+        engine.run(self.seconds)
+        found = engine.found
+        point = engine.point() if found else np.zeros(len(cost))
+        engine.reset_bounds(shut)
+        engine.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), self.cost)
+        return self._answer(point, usd, found)
+
+    def _answer(self, point: F8, usd: F8, found: bool) -> Answer:
+        program = self.program
+        if not found:
+            return Answer(np.inf, 1.0, np.inf, np.zeros(len(usd)))
+        values = np.zeros(len(usd))
+        values[self.engine.columns] = point
+        share = values[program.blocks["unserved"]]
+        requests = program.demand_requests
+        lost = float((share * requests).sum() / max(float(requests.sum()), 1e-30))
+        lost_usd = float((usd[program.blocks["unserved"]] * share).sum())
+        return Answer(float(usd @ values) + float(program.constant_usd), lost, lost_usd, values)
+
+    def owned(self, owner: Owner) -> I8:
+        """Return the labels of everything a supplier sells or runs: service on its pools, rent, terms, deliveries."""
+        tables, program, flows = self.tables, self.program, self.program.flows
+        pools = np.array([owner(p, -1) for p in range(len(tables.pools))] + [False], bool)
+        tokens = np.array([owner(-1, o) for o in range(len(tables.token_offers))] + [False], bool)
+        token_of = np.array([a.offer for a in tables.arcs], np.int64)[flows.arc] if len(flows.arc) else np.empty(0, np.int64)
+        pool_of = np.array(tables.pool_of, np.int64)
+        parts = [flows.label[pools[flows.pool] | ((flows.pool < 0) & tokens[token_of])]]
+        for offer, block in ((program.rent_offer, "rent"), (program.sign_offer, "sign")):
+            if len(offer):
+                parts.append(program.blocks[block][pools[pool_of[offer]]])
+        if len(program.given_pool):
+            parts.append(program.blocks["given"][pools[program.given_pool]])
+        return np.concatenate(parts)
+
+    def spend_of(self, owner: Owner) -> tuple[I8, F8]:
+        """Return (labels, discounted $ per unit) of the spend with a supplier."""
+        tables, table = self.tables, self.program.spend
+        pool_of = [*tables.pool_of, *[-1] * len(tables.token_offers)]
+        mine = np.array(
+            [owner(p, -1) if p >= 0 else owner(-1, o - len(tables.offers)) for o, p in enumerate(pool_of)] + [False], bool
+        )
+        keep = mine[table.offer] if len(table.offer) else np.empty(0, bool)
+        return table.label[keep], self.usd[table.label[keep]]
+
+
+def served_share(asker: Asker, answer: Answer, owner: Owner) -> float:
+    """Return the share of tokens that a supplier serves in an answer."""
+    program, tables, flows = asker.program, asker.tables, asker.program.flows
+    if not len(flows.arc):
+        return 0.0
+    per_request = np.array([tables.mtok(w, 1.0) for w in range(len(tables.workloads))])
+    mtok = answer.values[flows.label] * program.demand_requests[flows.row] * per_request[flows.workload]
+    pools = np.array([owner(p, -1) for p in range(len(tables.pools))] + [False], bool)
+    tokens = np.array([owner(-1, o) for o in range(len(tables.token_offers))] + [False], bool)
+    token_of = np.array([a.offer for a in tables.arcs], np.int64)[flows.arc]
+    mine = pools[flows.pool] | ((flows.pool < 0) & tokens[token_of])
+    return float(mtok[mine].sum() / max(float(mtok.sum()), 1e-30))
+
+
+def supplier(tables: Problem, kind: str, name: str) -> Owner:
+    """Return the test of what belongs to a cloud or a chip vendor."""
+
+    def is_of(pool: int, token: int) -> bool:
+        if kind == "vendor":
+            return pool >= 0 and tables.pools[pool].chip.vendor == name
+        return tables.pools[pool].cloud == name if pool >= 0 else tables.token_offers[token].cloud == name
+
+    return is_of
+
+
+def suppliers(tables: Problem) -> list[tuple[str, str]]:
+    """Return every (kind, name) that sells something usable: clouds, then chip vendors where there are several."""
+    pools = {a.pool for a in tables.arcs if a.pool >= 0}
+    clouds = {tables.pools[p].cloud for p in pools} | {tables.token_offers[a.offer].cloud for a in tables.arcs if a.pool < 0}
+    vendors = {tables.pools[p].chip.vendor for p in pools}
+    return [("cloud", c) for c in sorted(clouds)] + ([("vendor", v) for v in sorted(vendors)] if len(vendors) > 1 else [])
