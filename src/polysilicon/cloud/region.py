@@ -32,16 +32,15 @@ def geographies(region: str) -> tuple[str, ...]:
     ()
     """
     name = region.lower()
-    for place, patterns in _PLACES:
-        if _any(name, patterns):
-            break
-    else:
+    place = next((place for place, patterns in _PLACES if _any(name, patterns)), "")
+    if not place:
         return ()
     if place != "europe":
         return (place,)
     if _any(name, _UK):
         return ("europe", "uk")
-    return ("europe",) if name.startswith("europe") and "-" not in name or _any(name, _SWISS_NORWAY) else ("europe", "eu")
+    beyond = name == "europe" or _any(name, _SWISS_NORWAY)
+    return ("europe",) if beyond else ("europe", "eu")
 
 
 def lies_in(region: str, wanted: str) -> bool:

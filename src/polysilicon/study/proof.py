@@ -1,0 +1,203 @@
+"""The proof: the traffic of a workload's busiest hour, replayed on the fleet that the plan holds for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polysilicon.application.workload import Workload
+from polysilicon.performance import ServingPoint
+from polysilicon.portfolio import Plan
+from polysilicon.scenario import Resolved
+from polysilicon.study.fleet import Part, fleet_of, parts_of
+from polysilicon.study.traffic import WARM_UP, peak_window
+
+EXTRA_STEPS: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0)  # capacity tried on top, one after another
+EXTRA_TOLERANCE = 0.04
+PROBABILITIES: tuple[float, ...] = tuple(round(p, 3) for p in [*np.linspace(0.0, 0.95, 39), 0.96, 0.97, 0.98, 0.99, 0.995, 1.0])
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One promise and what the replay measured at its quantile."""
+
+    measure: str  # ttft_s, tpot_s, e2e_s or deadline_s
+    limit_s: float
+    quantile: float
+    attained_s: float
+
+    @property
+    def kept(self) -> bool:
+        """Return whether the promise was kept."""
+        return self.attained_s <= self.limit_s
+
+    @property
+    def words(self) -> str:
+        """Say what was promised and what was measured."""
+        name = self.measure.removesuffix("_s").upper() if self.measure != "deadline_s" else "completion"
+        return f"{name} {_time(self.attained_s)} at the {100 * self.quantile:g}th percentile, {_time(self.limit_s)} promised"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the replay of one workload in one period said."""
+
+    workload: str
+    period: int
+    promises: tuple[Promise, ...]
+    requests: int  # measured, warm-up not counted
+    rps: float  # replayed
+    planned_rps: float  # of the busiest hour
+    replicas: int
+    held_replicas: int
+    goodput_frac: float  # share of requests that kept every promise
+    cached_frac: float
+    latencies: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # measure -> value at each of PROBABILITIES
+    source: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Return whether every promise was kept."""
+        return all(promise.kept for promise in self.promises)
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Say in words what was missed."""
+        return tuple(f"{self.workload}: {p.words}" for p in self.promises if not p.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What stays the same while a workload is replayed with more and more capacity."""
+
+    resolved: Resolved
+    plan: Plan
+    points: Mapping[tuple[str, str], ServingPoint]
+    requests: int  # to aim at, for one workload in one period
+    seed: int
+    margin_quantile: float
+
+
+def replay(job: Replay, work: Workload, period: int, *, extra_frac: float = 0.0) -> Measured | None:
+    """Return what the replay of a workload measures, or None where the plan serves it by the token alone.
+
+    The fleet is scaled down so that about `job.requests` requests fill a window of at least a minute and of a dozen mean
+    request times; a replica keeps exactly its planned load. Small pools of replicas even out bursts less than large
+    ones do, so scaling down makes the proof harder, not easier.
+    """
+    parts = parts_of(job.resolved, job.plan, job.points, work, period)
+    if not parts:
+        return None
+    from polysilicon.simulator import simulate
+
+    seconds = _seconds(work, parts)
+    planned = sum(part.rps for part in parts)
+    scale = job.requests / (planned * seconds)
+    fleet, rps, count = fleet_of(
+        job.resolved,
+        job.plan,
+        work,
+        parts,
+        period=period,
+        scale=scale,
+        extra_frac=extra_frac,
+        margin_quantile=job.margin_quantile,
+    )
+    prefill = sum(pool.replicas * pool.max_step_tokens / float(pool.step_times.tokens_s[-1]) for pool in fleet.pools)
+    window = peak_window(work, rps=rps, seconds=seconds, prefill_tok_per_s=prefill, seed=job.seed + period)
+    result = simulate(fleet, window.trace, seed=job.seed)
+    rows = result.requests
+    counted = (rows["arrival_s"] >= window.measured_from_s) & (rows["workload"] != _warm_index(result.workload_names))
+    columns = {"ttft_s": result.ttft_s[counted], "tpot_s": result.tpot_s[counted], "e2e_s": result.e2e_s[counted]}
+    lone = ~np.isnan(columns["e2e_s"]) & np.isnan(columns["tpot_s"])  # answers of one token have no TPOT
+    columns["tpot_s"] = columns["tpot_s"][~lone]
+    isl = float(rows["isl_tokens"][counted].sum())
+    return Measured(
+        workload=work.id,
+        period=period,
+        promises=_promises(work, columns),
+        requests=int(counted.sum()),
+        rps=rps,
+        planned_rps=planned,
+        replicas=count,
+        held_replicas=sum(part.replicas for part in parts),
+        goodput_frac=float(result.met()[counted].mean()) if counted.any() else 0.0,
+        cached_frac=float(rows["cached_tokens"][counted].sum()) / isl if isl else 0.0,
+        latencies={name: _curve(values) for name, values in columns.items()},
+        source=window.source,
+    )
+
+
+class Replayer(Protocol):
+    """Replays one workload in one period with some capacity on top."""
+
+    def __call__(self, job: Replay, work: Workload, period: int, *, extra_frac: float = 0.0) -> Measured | None:
+        """Return what is measured, or None where there is nothing to replay."""
+
+
+def needed_headroom(job: Replay, work: Workload, period: int, *, one: Replayer = replay) -> float | None:
+    """Return the least extra capacity, to a few percent, with which a workload keeps its promises; None where none does.
+
+    More replicas for the same traffic, in growing steps until the promise holds, then halving the step that made it.
+    """
+    low = 0.0
+    for high in EXTRA_STEPS:
+        measured = one(job, work, period, extra_frac=high)
+        if measured is not None and measured.kept:
+            break
+        low = high
+    else:
+        return None
+    while high - low > EXTRA_TOLERANCE * (1.0 + high):
+        middle = (low + high) / 2.0
+        measured = one(job, work, period, extra_frac=middle)
+        low, high = (low, middle) if measured is not None and measured.kept else (middle, high)
+    return high
+
+
+def _seconds(work: Workload, parts: list[Part]) -> float:
+    request_s = max(part.point.ttft_s + work.lengths.osl_tokens * part.point.tpot_s for part in parts)
+    return float(min(600.0, max(60.0, 12.0 * request_s)))
+
+
+def _promises(work: Workload, columns: Mapping[str, NDArray[np.float64]]) -> tuple[Promise, ...]:
+    limits = (("ttft_s", work.slo.ttft_s), ("tpot_s", work.slo.tpot_s), ("e2e_s", work.slo.e2e_s))
+    return tuple(
+        Promise(name, limit, work.slo.quantile, _at(columns[name], work.slo.quantile))
+        for name, limit in limits
+        if limit is not None
+    )
+
+
+def _at(values: NDArray[np.float64], quantile: float) -> float:
+    """Return a quantile; a request that never got there counts as infinitely late."""
+    if not len(values):
+        return 0.0
+    ordered = np.sort(np.where(np.isnan(values), np.inf, values))
+    return float(ordered[min(len(ordered) - 1, int(np.ceil(quantile * len(ordered))) - 1)])
+
+
+def _curve(values: NDArray[np.float64]) -> tuple[float, ...]:
+    known = values[~np.isnan(values)]
+    return tuple(float(v) for v in np.quantile(known, PROBABILITIES)) if len(known) else ()
+
+
+def _warm_index(names: tuple[str, ...]) -> int:
+    return names.index(WARM_UP) if WARM_UP in names else -1
+
+
+def _time(seconds: float) -> str:
+    """Return a time the way a person says it.
+
+    >>> _time(0.0312), _time(2.5), _time(7200.0)
+    ('31.2 ms', '2.5 s', '2 h')
+    """
+    if seconds == np.inf:
+        return "never"
+    if seconds < 1.0:
+        return f"{1000 * seconds:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 3600 else f"{seconds / 3600:.3g} h"
