@@ -39,9 +39,9 @@ class Attempt:
     """One try at one variant; its owner hears of content, success or failure, each once."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_cut", "_deltas", "_error", "_finished", "_frames", "_held", "_refused_body", "_said_content", "_to_client",
-        "began_s", "connection", "content_s", "deadline_s", "done", "door", "headers", "limits", "owner", "payload", "pool", "resent", "status",
-        "stream", "stripped", "task", "used", "variant", "want",
+        "_body", "_body_bytes", "_cut", "_deltas", "_error", "_finished", "_frames", "_held", "_said_content", "_to_client",
+        "began_s", "connection", "content_s", "deadline_s", "done", "door", "headers", "limits", "owner", "payload", "pool",
+        "resent", "status", "stop", "stream", "stripped", "task", "tools", "used", "variant", "want",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, variant: Variant, door: Door, pool: Pool, limits: Reliability) -> None:
@@ -66,6 +66,8 @@ class Attempt:
         self._error = b""
         self._deltas = 0
         self._said_content = False
+        self.stop = ""
+        self.tools: tuple[str, ...] = ()
 
     def start(self, ask: Ask, want: str, now_s: float, *, include_usage: bool = True) -> None:
         """Send the request; `want` is the client's dialect."""
@@ -196,6 +198,7 @@ class Attempt:
                     usage.of_message_start(data, self.used)
                 elif kind == b"message_delta":
                     usage.of_message(data, self.used)
+                    self.stop = _stop(data)
                 elif kind == b"message_stop":
                     self._finished = True
                 elif kind == b"error":
@@ -291,6 +294,21 @@ class Attempt:
         if self._deltas > self.used.output_tokens:
             self.used.output_tokens = self._deltas
             self.used.estimated = True
+
+
+class _Delta(msgspec.Struct, frozen=True):
+    stop_reason: str | None = None
+
+
+class _MessageDelta(msgspec.Struct):
+    delta: _Delta = _Delta()
+
+
+_STOP = msgspec.json.Decoder(_MessageDelta).decode
+
+
+def _stop(data: bytes) -> str:
+    return _STOP(data).delta.stop_reason or ""
 
 
 class _Typed(msgspec.Struct):

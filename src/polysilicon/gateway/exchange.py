@@ -528,6 +528,15 @@ class Exchange:
         self.worker.ledger.append(entry)
         return entry.cost_nano_usd
 
+    def ask_for(self, dialect: str) -> Ask | None:
+        """Return the request in a door's dialect, None where it cannot be said in it."""
+        return self._ask(dialect)
+
+    def book_shadow(self, attempt: Attempt, outcome: str, status: int) -> None:
+        """Write a shadow's line: it is paid for, but by nobody's budget."""
+        self._book(attempt, "shadow", outcome, status)
+        self._spent = 0
+
     def _entry(self, kind: str, outcome: str, status: int, attempt: Attempt) -> Entry:
         live, key, used = self.live, self.key, attempt.used
         variant = attempt.variant

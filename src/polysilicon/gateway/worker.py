@@ -20,6 +20,7 @@ from polysilicon.gateway.exchange import Exchange, dialect_of, new_prefix
 from polysilicon.gateway.http import Limits, Request, Server, error_body
 from polysilicon.gateway.ledger import Writer
 from polysilicon.gateway.live import Live
+from polysilicon.gateway.shadow import Samples, Shadow, ending
 from polysilicon.gateway.wiring import Wiring
 
 _TICK_S = 0.05
@@ -41,6 +42,8 @@ class Worker:
         self.hedges = 0
         self.refused: dict[str, int] = {}
         self.ready = False
+        self.samples = Samples(Path(wiring.state) / "samples", index)
+        self.shadows: set[Shadow] = set()
         self._first_turns: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._ticker: asyncio.Task[None] | None = None
 
@@ -63,6 +66,7 @@ class Worker:
         for exchange in list(self.exchanges):
             exchange.client_gone()
         self.ledger.close()
+        self.samples.close()
         self.live.close()
         return clean
 
@@ -140,6 +144,27 @@ class Worker:
         if first is not None and exchange.live is self.live:
             conversation, route = first
             self.live.router.bind(route, conversation, attempt.variant.index, time.monotonic())
+        if self.live.wiring.shadow_frac and exchange.live is self.live and exchange.operation == "create":
+            self._shadow(exchange, attempt, body)
+
+    def _shadow(self, exchange: Exchange, attempt: Attempt, body: bytes) -> None:
+        """Copy the request to variants on trial, each at its share; which ones depends on the count alone."""
+        live = self.live
+        for v in live.router.routes[exchange.route].variants:
+            name = live.wiring.variants[v].id
+            frac = live.wiring.shadow_frac.get(name, 0.0)
+            if not frac or v == attempt.variant.index or live.router.directive.stages[v] not in ("shadow", "pilot", "canary"):
+                continue
+            live.shadow_due[name] += frac
+            if live.shadow_due[name] < 1.0:
+                continue
+            live.shadow_due[name] -= 1.0
+            if body and not attempt.stop:
+                dialect = {"messages": "messages", "chat": "chat"}.get(exchange.dialect, "")
+                attempt.stop, attempt.tools = ending(body, dialect) if dialect else ("", ())
+            shadow = Shadow(exchange, v, attempt)
+            if shadow.start(time.monotonic()):
+                self.shadows.add(shadow)
 
     def may_hedge(self, share_max_frac: float) -> bool:
         """Return whether one more hedge keeps them within their share of all requests."""
@@ -153,6 +178,8 @@ class Worker:
             now_s = time.monotonic()
             for exchange in list(self.exchanges):
                 exchange.tick(now_s)
+            for shadow in list(self.shadows):
+                shadow.tick(now_s)
             self.server.sweep()
             if now_s >= due_s:
                 due_s = now_s + 1.0

@@ -1,0 +1,131 @@
+"""Shadow traffic: a copy of an answered request to a variant on trial; the client never sees the answer, the ledger does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from polysilicon.gateway.attempt import Attempt
+from polysilicon.gateway.doors import Ask, Refusal
+from polysilicon.gateway.promotion import Sample
+
+if TYPE_CHECKING:
+    from polysilicon.gateway.exchange import Exchange
+
+_ENCODE = msgspec.json.Encoder().encode
+
+
+class Shadow:
+    """One copied request, compared with the answer the client got."""
+
+    def __init__(self, exchange: Exchange, variant: int, reference: Attempt) -> None:
+        self.exchange = exchange
+        self.live = exchange.live
+        self.reference = reference
+        self.variant = self.live.wiring.variants[variant]
+        self.attempt: Attempt | None = None
+
+    def start(self, now_s: float) -> bool:
+        """Send the copy, whole rather than streamed; return whether its door can say it."""
+        door = self.live.doors[self.variant.target]
+        ask = self.exchange.ask_for(door.dialect)
+        if ask is None or not door.supports(self.exchange.operation):
+            return False
+        envelope = {name: value for name, value in ask.envelope.items() if name not in ("stream", "stream_options")}
+        copy = Ask(ask.operation, False, envelope, ask.version, ask.beta)
+        pool = self.live.pools[self.variant.target]
+        self.attempt = Attempt(self, self.variant, door, pool, self.live.wiring.reliability)
+        self.live.router.load[self.variant.target] += 1.0
+        self.attempt.start(copy, door.dialect, now_s)
+        return True
+
+    def tick(self, now_s: float) -> None:
+        """Check the deadline."""
+        if self.attempt is not None and now_s > self.attempt.deadline_s:
+            self.attempt.expire()
+
+    def attempt_content(self, attempt: Attempt, data: bytes) -> None:
+        """Take no content: a shadow is asked for its answer whole."""
+
+    def attempt_done(self, attempt: Attempt, body: bytes) -> None:
+        """Compare and book."""
+        stop, tools = ending(body, attempt.door.dialect)
+        reference = self.reference
+        good = bool(stop) and stop == (reference.stop or stop) and tools == (reference.tools or tools)
+        self._sample(attempt, good=good, error=False)
+        self._leave(attempt, "ok", 200)
+
+    def attempt_failed(self, attempt: Attempt, refusal: Refusal) -> None:
+        """Count the failure."""
+        self._sample(attempt, good=False, error=refusal.kind != "request")
+        self._leave(attempt, "error", refusal.status)
+
+    def _leave(self, attempt: Attempt, outcome: str, status: int) -> None:
+        self.live.router.load[self.variant.target] -= 1.0
+        self.exchange.book_shadow(attempt, outcome, status)
+        self.exchange.worker.shadows.discard(self)
+
+    def _sample(self, attempt: Attempt, *, good: bool, error: bool) -> None:
+        reference = self.reference
+        self.exchange.worker.samples.append(
+            Sample(self.variant.id, good, True, attempt.used.output_tokens, float(reference.used.output_tokens), error)
+        )
+
+
+def ending(body: bytes, dialect: str) -> tuple[str, tuple[str, ...]]:
+    """Return how a whole answer ended, in the Messages API's words, and the tools it called.
+
+    >>> ending(b'{"stop_reason":"tool_use","content":[{"type":"tool_use","name":"f"}]}', "messages")
+    ('tool_use', ('f',))
+    """
+    try:
+        answer: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+        if dialect == "chat":
+            choice = answer["choices"][0]
+            stop = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}.get(
+                choice.get("finish_reason"), "other"
+            )
+            return stop, tuple(c["function"]["name"] for c in choice["message"].get("tool_calls") or ())
+        return answer.get("stop_reason") or "", tuple(b["name"] for b in answer.get("content", ()) if b.get("type") == "tool_use")
+    except (msgspec.MsgspecError, KeyError, IndexError, TypeError, AttributeError):
+        return "", ()
+
+
+class Samples:
+    """Append samples to a worker's file; the controller reads them."""
+
+    def __init__(self, folder: Path, worker: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(folder / f"w{worker:02d}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def append(self, sample: Sample) -> None:
+        """Write one sample."""
+        os.write(self._file, _ENCODE(sample) + b"\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+class SampleTail:
+    """Read samples as they are appended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._offsets: dict[str, int] = {}
+        self._decode = msgspec.json.Decoder(Sample).decode
+
+    def read(self) -> list[Sample]:
+        """Return samples not seen before."""
+        out: list[Sample] = []
+        for path in sorted(self.folder.glob("w*.jsonl")):
+            with path.open("rb") as file:
+                file.seek(self._offsets.get(path.name, 0))
+                data = file.read()
+            whole = data.rfind(b"\n") + 1
+            self._offsets[path.name] = self._offsets.get(path.name, 0) + whole
+            out += [self._decode(row) for row in data[:whole].splitlines() if row]
+        return out
