@@ -37,13 +37,14 @@ def deal(
 
 def _write(out: Path, answer: Any) -> list[Path]:
     from polysilicon.exchange import focus, xlsx
-    from polysilicon.report import deal as page
 
     folder = out if out.suffix == "" else None
     wanted = [out] if folder is None else [folder / f"deal.{kind}" for kind in ("html", "xlsx", "csv")]
     for path in wanted:
         if path.suffix == ".html":
-            write_atomically(path, page.page(answer).encode())
+            from polysilicon.report.deal import page
+
+            write_atomically(path, page(answer).encode())
         elif path.suffix == ".xlsx":
             write_atomically(path, xlsx.deal_workbook(answer))
         elif path.suffix == ".csv":
