@@ -21,6 +21,7 @@ class PortTerms:
     overlap_years: float = 0.25  # old and new run side by side before go-live
     discount_per_year_frac: float = 0.10
     growth_per_year_frac: float = 0.0
+    may_wait: bool = False  # True: traffic stays while the new engine, still learning, is the dearer one
 
 
 def efficiency_frac(age_years: float, terms: PortTerms) -> float:
@@ -53,6 +54,7 @@ def npv_usd(gain_frac: float, spend_usd_per_year: float, *, horizon_years: float
         age = years - t.lead_years
         if age > 0:
             saved = moved * (1.0 + t.growth_per_year_frac) ** years * (1.0 - 1.0 / ((1.0 + gain_frac) * efficiency_frac(age, t)))
+            saved = max(0.0, saved) if t.may_wait else saved
             total += (saved - t.upkeep_usd_per_year) / 12.0 * (1.0 + t.discount_per_year_frac) ** -years
     return total
 

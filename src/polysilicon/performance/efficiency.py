@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 
-from polysilicon.errors import InputError
-from polysilicon.facts import Basis
+from polysilicon.errors import InputError, InputErrors
+from polysilicon.facts import BASES, Basis
 from polysilicon.silicon.chip import Chip
 
 ANY = "*"
+COLUMNS = (
+    "subject", "precision", "engine", "parameter", "value", "unit", "source", "as_of", "basis", "points", "error_frac", "note",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,60 +25,108 @@ class Efficiency:
     """What a chip family reaches of its peaks, and the latencies no datasheet prints.
 
     Shares are of dense peak, HBM peak and link rate; latencies are per layer, per collective step or per engine step.
+    Factors multiply the parameter they name, for an engine on a chip family or for one chip.
     """
 
     gemm_math_frac: float = 0.6
-    gemm_memory_frac: float = 0.75
-    expert_math_frac: float = 0.4
-    expert_memory_frac: float = 0.6
-    kv_memory_frac: float = 0.5
-    attention_math_frac: float = 0.4
-    link_frac: float = 0.7
-    knee_sharpness_ratio: float = 2.0
-    layer_s: float = 20e-6  # launches, norms, small kernels of one layer
-    moe_layer_s: float = 30e-6  # routing, permutation, grouped-GEMM launches of one MoE layer, on top
-    collective_s: float = 8e-6  # one step of a collective
-    step_s: float = 1e-3  # scheduler, sampler, host of one engine step
+    gemm_memory_frac: float = 0.7
+    expert_math_frac: float = 0.35
+    expert_memory_frac: float = 0.55
+    weight_only_math_frac: float = 0.35  # 4-bit weights expanded to 16 bits on the way
+    weight_only_memory_frac: float = 0.6
+    kv_memory_frac: float = 0.6
+    latent_memory_frac: float = 0.4  # one latent cache for all heads
+    attention_math_frac: float = 0.35
+    latent_math_frac: float = 0.4
+    link_frac: float = 0.6
+    knee_sharpness_ratio: float = 1.8
+    gemm_pad_tokens: float = 16.0  # rows a GEMM pays for beyond those it has
+    layer_s: float = 18e-6  # launches, norms, small kernels of one layer
+    quantised_layer_s: float = 5e-6  # quantising activations of one layer, on top
+    moe_layer_s: float = 20e-6  # routing, permutation, grouped-GEMM launches of one MoE layer, on top
+    latent_layer_s: float = 15e-6  # projections around a latent cache, on top
+    linear_layer_s: float = 15e-6  # recurrent state update, on top
+    collective_s: float = 4e-6  # one step of a collective
+    all_to_all_s: float = 20e-6
+    imbalance_factor: float = 1.25  # busiest expert rank over mean
+    step_s: float = 0.6e-3  # scheduler, sampler, host of one engine step
     sequence_s: float = 10e-6  # host work for one decoding sequence
     prefill_step_s: float = 2e-3  # a step with prefill is launched kernel by kernel
-    first_token_s: float = 10e-3  # request handling before and after the engine
-    imbalance_factor: float = 1.1  # busiest expert rank over mean
-    usable_memory_frac: float = 0.9  # of HBM, after runtime and activations
+    prefill_layer_s: float = 60e-6
+    first_token_s: float = 15e-3  # request handling before and after the engine
+    admission_s: float = 1e-3  # requests are tokenised and queued one after another
+    admission_s_per_token: float = 0.3e-6
+    software_gain_ratio: float = 1.15  # launch latencies shrink by this in a year of releases
+    launch_factor: float = 1.0  # engine on chip family: layer_s and what is on top
+    moe_launch_factor: float = 1.0
+    expert_factor: float = 1.0
+    kv_factor: float = 1.0
+    memory_factor: float = 1.0  # chip: bandwidth reached over its family's
+    chip_launch_factor: float = 1.0
+    usable_memory_frac: float = 0.92  # of HBM, after runtime and activations
     idle_power_frac: float = 0.35  # of TDP drawn by a chip that serves nothing
-    error_frac: float = 0.4  # half-width of the 80 % band
+    error_frac: float = 0.45  # half-width of the 80 % band
     basis: Basis = "assumed"
     as_of: str = ""
     source: str = ""
 
 
+PARAMETERS: tuple[str, ...] = tuple(f.name for f in fields(Efficiency) if f.name not in ("basis", "as_of", "source"))
+
+
+def read(text: str, *, where: str) -> tuple[dict[str, str], ...]:
+    """Return the rows of an efficiency table; every bad row at once.
+
+    Raises: InputErrors naming row and column.
+    """
+    table = list(csv.DictReader(text.splitlines()))
+    problems: list[InputError] = []
+    for number, row in enumerate(table, start=2):
+        try:
+            value = float(row["value"])
+        except (KeyError, TypeError, ValueError):
+            value = math.nan
+        if not (math.isfinite(value) and value >= 0):
+            problems.append(InputError(f"value is {row.get('value')!r}; a number from 0 is expected", where=f"{where}:{number}"))
+        if row.get("parameter") not in PARAMETERS:
+            problems.append(InputError(f'parameter "{row.get("parameter")}" is no efficiency', where=f"{where}:{number}"))
+        if row.get("basis") not in BASES:
+            problems.append(InputError(f'basis "{row.get("basis")}" is not one of {", ".join(BASES)}', where=f"{where}:{number}"))
+    if problems:
+        raise InputErrors(problems)
+    return tuple(table)
+
+
 @lru_cache(maxsize=8)
 def rows(path: str = "") -> tuple[dict[str, str], ...]:
-    """Return the rows of the efficiency table: the embedded one, or a user's own file."""
+    """Return the rows of the embedded efficiency table, or of a user's own file."""
     if path:
-        with open(path, newline="", encoding="utf-8") as file:  # noqa: PTH123
-            return tuple(csv.DictReader(file))
-    text = resources.files("polysilicon.data").joinpath("efficiency.csv").read_text(encoding="utf-8")
-    return tuple(csv.DictReader(text.splitlines()))
+        try:
+            return read(Path(path).read_text(encoding="utf-8"), where=path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot be read: {error}", where=path) from error
+    return read(resources.files("polysilicon.data").joinpath("efficiency.csv").read_text(encoding="utf-8"), where="efficiency.csv")
 
 
-@lru_cache(maxsize=512)
-def _resolve(chip_id: str, family: str, precision: str, engine: str, path: str) -> Efficiency:
-    known = {f.name for f in fields(Efficiency)}
-    best: dict[str, tuple[int, dict[str, str]]] = {}
-    for row in rows(path):
-        subject = (0, 4, 8)[[ANY, family, chip_id].index(row["subject"])] if row["subject"] in (ANY, family, chip_id) else -1
-        matches = row["precision"] in (ANY, precision) and row["engine"] in (ANY, engine)
-        if subject < 0 or not matches:
+def resolve(table: Iterable[Mapping[str, str]], chip_id: str, family: str, precision: str, engine: str) -> Efficiency:
+    """Return the most specific value of every parameter: chip over family over any, precision over any, engine over any."""
+    rank_of = {ANY: 0, family: 4, chip_id: 8}
+    best: dict[str, tuple[int, Mapping[str, str]]] = {}
+    for row in table:
+        if row["subject"] not in rank_of or row["precision"] not in (ANY, precision) or row["engine"] not in (ANY, engine):
             continue
-        rank = subject + 2 * (row["precision"] == precision) + (row["engine"] == engine != ANY)
-        if row["parameter"] not in known:
-            raise InputError(f'parameter "{row["parameter"]}" is no efficiency', where=path or "efficiency.csv")
+        rank = rank_of[row["subject"]] + 2 * (row["precision"] != ANY) + (row["engine"] != ANY)
         if rank >= best.get(row["parameter"], (-1, {}))[0]:
             best[row["parameter"]] = (rank, row)
     values = {name: float(row["value"]) for name, (_, row) in best.items()}
-    own = [row for rank, row in best.values() if rank >= 4] or [row for _, row in best.values()]
-    chosen = own[0] if own else {"basis": "assumed", "as_of": "", "source": ""}
-    return replace(Efficiency(), **values, basis=chosen["basis"], as_of=chosen["as_of"], source=chosen["source"])  # type: ignore[arg-type]
+    own = next((row for name, (rank, row) in best.items() if name == "error_frac"), None)
+    label = {"basis": own["basis"], "as_of": own["as_of"], "source": own["source"]} if own else {}
+    return replace(Efficiency(), **values, **label)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=1024)
+def _resolve(chip_id: str, family: str, precision: str, engine: str, path: str) -> Efficiency:
+    return resolve(rows(path), chip_id, family, precision, engine)
 
 
 def efficiency(chip: Chip, precision: str = ANY, engine: str = ANY, *, path: str = "") -> Efficiency:

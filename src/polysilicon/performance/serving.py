@@ -44,14 +44,19 @@ def layouts(
         kv = "fp8" if precision in ("fp8", "fp4", "int8") and "fp8" in chip.dense_tflop_per_s else "bf16"
         for tp in (n for n in _TP if n <= min(room, domain, 8 * max(1, model.kv_heads)) and model.heads % n == 0):
             if model.experts:
-                wide = [(dp, 1) for dp in _DP if tp * dp <= room] + [(1, pp) for pp in (2, 4) if tp * pp <= room]
+                wide = [(dp, 1) for dp in _DP if tp * dp <= room] + [(1, pp) for pp in _stages(tp, domain) if tp * pp <= room]
             else:
-                wide = [(1, pp) for pp in (1, 2, 4) if tp * pp <= room and model.layers >= 4 * pp]
+                wide = [(1, pp) for pp in (1, *_stages(tp, domain)) if tp * pp <= room and model.layers >= 4 * pp]
             for dp, pp in wide:
                 ep = tp * dp if model.experts and (dp > 1) else 1
                 if ep <= max(1, model.experts):
                     found.append(Layout(precision, kv, tp=tp, pp=pp, ep=ep, dp=dp))
     return found
+
+
+def _stages(tp: int, domain: int) -> tuple[int, ...]:
+    """Return pipeline depths worth trying: only over whole scale-up domains, where sharding further is too slow."""
+    return (2, 4) if 2 * tp > domain or tp >= 8 else ()
 
 
 def _precisions(model: Model, chip: Chip) -> list[str]:
@@ -108,7 +113,7 @@ def steady_state(
     rps = n / (osl * step)
     service = chunks * (decode + mixed_extra)
     wait = _queue_wait_s(np.minimum(share, 0.999), service, quantile, lengths.isl_cv)
-    ttft = g.eff.first_token_s + service + wait + decode / 2.0
+    ttft = g.eff.first_token_s + g.eff.admission_s + service + wait + decode / 2.0
     held = n * context * (1.0 + _z(0.95) * lengths.osl_cv * 0.5 / np.sqrt(n))
     fits = (held <= s.kv_tokens) & (s.missing_gb_per_chip <= 0.0) & (share < 1.0) & (n <= 4096.0 * d.dp)
     mfu, mbu = _utilisation(g, d, n, step, uncached / osl, context)
@@ -118,14 +123,14 @@ def steady_state(
 def _decode_s(g: Ground, d: Degrees, s: Slopes, n: Array, context: float) -> Array:
     window = g.terms.window_tokens or g.terms.selected_tokens
     slope = s.sequence_s + s.kv_s_per_token * context + s.window_s_per_token * min(context, float(window))
-    return np.asarray(tokens_s(g, d, n) + n * slope)
+    return np.asarray(tokens_s(g.terms, g.rates, d, n) + n * slope)
 
 
 def _mixed_extra(g: Ground, d: Degrees, s: Slopes, n: Array, chunk: Array, lengths: Lengths) -> Array:
     """Return how much longer a step becomes by carrying a chunk of prefill."""
     attended = chunk * (lengths.isl_tokens - np.minimum(chunk, lengths.isl_tokens) / 2.0)
-    more = tokens_s(g, d, n + chunk) - tokens_s(g, d, n)
-    return np.asarray(more + s.pair_s * attended + g.eff.prefill_step_s)
+    more = tokens_s(g.terms, g.rates, d, n + chunk) - tokens_s(g.terms, g.rates, d, n)
+    return np.asarray(more + s.pair_s * attended + g.rates.prefill_step_s)
 
 
 def _queue_wait_s(busy: Array, service: Array, quantile: float, cv: float) -> Array:

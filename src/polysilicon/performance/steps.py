@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,11 @@ from polysilicon.performance.efficiency import Efficiency, efficiency
 from polysilicon.performance.types import StepTimes
 from polysilicon.silicon.chip import BITS, Chip
 from polysilicon.silicon.network import Links, all_reduce_s, all_to_all_s, send_s
-from polysilicon.silicon.roofline import math_precision, math_s, memory_s, smooth_max
+from polysilicon.silicon.roofline import math_precision, smooth_max
 from polysilicon.units import BYTES_PER_GB, FLOP_PER_TFLOP
 
 Array = NDArray[np.float64]
+Number = Any  # a float, or a column of them
 WINDOW_CONTEXT_TOKENS = 8192.0  # context at which window layers' share of the KV cache is counted
 
 
@@ -34,13 +36,44 @@ class Degrees:
 
 
 @dataclass(frozen=True, slots=True)
+class Rates:
+    """What one chip reaches for one model in one precision: reached rates in FLOP/s and bytes/s, latencies in seconds.
+
+    Every field may be a number (one model on one chip) or a column [rows, 1] (many at once, as the calibration needs).
+    """
+
+    dense_flop_per_s: Number
+    dense_bytes_per_s: Number
+    expert_flop_per_s: Number
+    expert_bytes_per_s: Number
+    kv_bytes_per_s: Number
+    prefill_flop_per_s: Number  # attention of prefill
+    decode_flop_per_s: Number  # attention of decode
+    scale_up_bytes_per_s: Number
+    scale_out_bytes_per_s: Number
+    domain_chips: Number
+    collective_s: Number
+    all_to_all_s: Number
+    imbalance_factor: Number
+    knee_sharpness_ratio: Number
+    gemm_pad_tokens: Number
+    launch_s: Number  # of all layers of one step
+    step_s: Number
+    sequence_s: Number
+    prefill_step_s: Number
+    first_token_s: Number
+    admission_s: Number
+    admission_s_per_token: Number
+
+
+@dataclass(frozen=True, slots=True)
 class Ground:
     """Everything a step's time depends on except the layout and the tokens: one model on one chip in one precision."""
 
     terms: Terms
     chip: Chip
     eff: Efficiency
-    links: Links
+    rates: Rates
     peak_tflop_per_s: float
     hbm_gb_per_s: float
     note: str
@@ -53,17 +86,85 @@ def ground(
 
     Raises: MissingFact where the chip's math rate, memory bandwidth or, for several chips, links are not known.
     """
-    math, note = math_precision(chip, precision)
-    eff = efficiency(chip, math, engine, path=efficiency_path)
-    links = Links(
-        scale_up_gb_per_s=(chip.scale_up_gb_per_s or chip.scale_out_gb_per_s or 1.0) * eff.link_frac,
-        domain_chips=int(chip.scale_up_chips or 1),
-        scale_out_gb_per_s=(chip.scale_out_gb_per_s or 12.5) * eff.link_frac,
-        latency_s=eff.collective_s, scale_out_latency_s=4 * eff.collective_s,
-    )  # fmt: skip
+    cost = terms(model, precision, kv_precision)
+    facts = chip_facts(model, chip, precision)
+    eff = efficiency(chip, facts.weights, engine, path=efficiency_path)
+    dense = efficiency(chip, facts.dense_weights, engine, path=efficiency_path)
     return Ground(
-        terms=terms(model, precision, kv_precision), chip=chip, eff=eff, links=links,
-        peak_tflop_per_s=chip.dense_tflop_per_s[math], hbm_gb_per_s=chip.need("hbm_gb_per_s", needed_for="step times"), note=note,
+        terms=cost, chip=chip, eff=eff, rates=rates(cost, facts, eff, dense), peak_tflop_per_s=facts.peak_tflop_per_s,
+        hbm_gb_per_s=facts.hbm_gb_per_s, note=facts.note,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ChipFacts:
+    """The datasheet figures a model in a precision meets on a chip."""
+
+    weights: str  # precision of the (routed) weights, in the names of the efficiency table
+    dense_weights: str  # precision of the rest
+    weight_only: bool  # no math in the precision of the weights
+    latent: bool
+    quantised: bool
+    peak_tflop_per_s: float  # of the routed or only weights
+    dense_peak_tflop_per_s: float
+    attention_peak_tflop_per_s: float
+    hbm_gb_per_s: float
+    scale_up_gb_per_s: float
+    scale_out_gb_per_s: float
+    domain_chips: int
+    note: str
+
+
+def chip_facts(model: Model, chip: Chip, precision: str) -> ChipFacts:
+    """Return what of a chip's datasheet a model in a precision meets; 16-bit math runs attention everywhere."""
+    math, note = math_precision(chip, precision)
+    weights = {"int4": "fp4", "fp16": "bf16", "fp32": "bf16"}.get(precision, precision)
+    dense = "bf16" if model.quantised == "experts" else weights
+    dense_math, _ = math_precision(chip, dense)
+    attention_math, _ = math_precision(chip, "bf16")
+    return ChipFacts(
+        weights=weights, dense_weights=dense, weight_only=math != weights, quantised=weights != "bf16",
+        latent=any(g.latent_dim for g in model.groups), peak_tflop_per_s=chip.dense_tflop_per_s[math],
+        dense_peak_tflop_per_s=chip.dense_tflop_per_s[dense_math], attention_peak_tflop_per_s=chip.dense_tflop_per_s[attention_math],
+        hbm_gb_per_s=chip.need("hbm_gb_per_s", needed_for="step times"),
+        scale_up_gb_per_s=chip.scale_up_gb_per_s or chip.scale_out_gb_per_s or 1.0,
+        scale_out_gb_per_s=chip.scale_out_gb_per_s or 12.5, domain_chips=int(chip.scale_up_chips or 1), note=note,
+    )  # fmt: skip
+
+
+def rates(t: Terms, facts: ChipFacts, eff: Efficiency, dense: Efficiency, *, years: Number = 0.0) -> Rates:
+    """Return reached rates and latencies: datasheet x efficiency; `years` of releases after the table's epoch shrink launches.
+
+    Accepts columns in place of numbers in every argument.
+    """
+    bandwidth = facts.hbm_gb_per_s * BYTES_PER_GB * eff.memory_factor
+    softer = np.power(eff.software_gain_ratio, years)
+    only = np.asarray(facts.weight_only)
+    latent = np.asarray(facts.latent)
+    gemm_math = np.where(only & np.asarray(facts.weights == facts.dense_weights), dense.weight_only_math_frac, dense.gemm_math_frac)
+    gemm_memory = np.where(
+        only & np.asarray(facts.weights == facts.dense_weights), dense.weight_only_memory_frac, dense.gemm_memory_frac
+    )
+    expert_math = np.where(only, eff.weight_only_math_frac, eff.expert_math_frac) * eff.expert_factor
+    expert_memory = np.where(only, eff.weight_only_memory_frac, eff.expert_memory_frac) * eff.expert_factor
+    kv = np.where(latent, eff.latent_memory_frac, eff.kv_memory_frac) * eff.kv_factor
+    attention_peak = facts.attention_peak_tflop_per_s * FLOP_PER_TFLOP
+    launch = t.layers * (eff.layer_s + np.where(facts.quantised, eff.quantised_layer_s, 0.0) + np.where(latent, eff.latent_layer_s, 0.0))
+    launch = (launch + t.linear_layers * eff.linear_layer_s) * eff.launch_factor * eff.chip_launch_factor
+    launch = launch + t.moe_layers * eff.moe_layer_s * eff.moe_launch_factor
+    heavier = np.where(np.asarray(t.moe_layers) > 0, 2.0, 1.0)  # a MoE layer launches about twice the kernels
+    return Rates(
+        dense_flop_per_s=facts.dense_peak_tflop_per_s * FLOP_PER_TFLOP * gemm_math, dense_bytes_per_s=bandwidth * gemm_memory,
+        expert_flop_per_s=facts.peak_tflop_per_s * FLOP_PER_TFLOP * expert_math, expert_bytes_per_s=bandwidth * expert_memory,
+        kv_bytes_per_s=bandwidth * kv, prefill_flop_per_s=attention_peak * eff.attention_math_frac,
+        decode_flop_per_s=attention_peak * np.where(latent, eff.latent_math_frac, 2.0 * eff.attention_math_frac),
+        scale_up_bytes_per_s=facts.scale_up_gb_per_s * BYTES_PER_GB * eff.link_frac,
+        scale_out_bytes_per_s=facts.scale_out_gb_per_s * BYTES_PER_GB * eff.link_frac, domain_chips=facts.domain_chips,
+        collective_s=eff.collective_s / softer, all_to_all_s=eff.all_to_all_s, imbalance_factor=eff.imbalance_factor,
+        knee_sharpness_ratio=eff.knee_sharpness_ratio, gemm_pad_tokens=eff.gemm_pad_tokens, launch_s=launch / softer,
+        step_s=eff.step_s, sequence_s=eff.sequence_s,
+        prefill_step_s=(eff.prefill_step_s + t.layers * eff.prefill_layer_s * heavier) / softer, first_token_s=eff.first_token_s,
+        admission_s=eff.admission_s, admission_s_per_token=eff.admission_s_per_token,
     )  # fmt: skip
 
 
@@ -73,51 +174,45 @@ def degrees(layouts: Sequence[Layout]) -> Degrees:
     return Degrees(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
 
 
-def tokens_s(g: Ground, d: Degrees, tokens: Array) -> Array:
-    """Return the seconds of a step's token-dependent part [layouts, tokens]: GEMMs, collectives, launches, host.
+def tokens_s(t: Terms, r: Rates, d: Degrees, tokens: Array) -> Array:
+    """Return the seconds of a step's token-dependent part [rows, tokens]: GEMMs, collectives, launches, host.
 
     With pipeline stages a step is one round: pp micro-batches of t / pp tokens, each in another stage, so every stage reads
     its own layers once per micro-batch and the round takes as long as the whole depth at t / pp tokens.
     """
-    t, eff = g.terms, g.eff
     each = np.maximum(tokens / d.pp, 1.0)  # micro-batch over the whole expert group
     mine = np.maximum(each / d.dp, 1.0)  # rows one attention rank multiplies
-    bw = g.hbm_gb_per_s
     dense = smooth_max(
-        math_s(2.0 * t.dense_params * mine / d.tp, g.peak_tflop_per_s, eff.gemm_math_frac),
-        memory_s(t.dense_bytes / d.tp + 0.0 * mine, bw, eff.gemm_memory_frac), eff.knee_sharpness_ratio,
+        2.0 * t.dense_params / d.tp / r.dense_flop_per_s * (mine + r.gemm_pad_tokens),
+        np.asarray(t.dense_bytes / d.tp / r.dense_bytes_per_s), r.knee_sharpness_ratio,
     )  # fmt: skip
-    total = dense + memory_s(t.head_bytes / d.tp, bw, eff.gemm_memory_frac)
-    if t.experts:
-        total = total + _experts_s(g, d, each)
-    total = total + math_s(t.state_flop * mine / d.tp, g.peak_tflop_per_s, eff.attention_math_frac)
-    total = total + _wire_s(g, d, mine)
-    total = total + t.layers * eff.layer_s + t.moe_layers * eff.moe_layer_s
-    return np.asarray(total + eff.step_s)
+    head = t.head_bytes / d.tp / r.dense_bytes_per_s
+    state = t.state_flop / d.tp / (0.3 * r.prefill_flop_per_s) * mine
+    return np.asarray(dense + head + _experts_s(t, r, d, each) + state + _wire_s(t, r, d, mine) + r.launch_s + r.step_s)
 
 
-def _experts_s(g: Ground, d: Degrees, each: Array) -> Array:
+def _experts_s(t: Terms, r: Rates, d: Degrees, each: Array) -> Array:
     """Return the seconds of routed experts: experts hit are read once, the busiest rank sets the pace."""
-    t, eff = g.terms, g.eff
+    count = np.maximum(t.experts, 1)
     chips = d.tp * d.dp
-    hit = experts_hit(t.experts, t.experts_per_token, each) / t.experts
-    busiest = np.where(d.ep > 1.0, eff.imbalance_factor, 1.0)
-    active = 2.0 * t.routed_params * t.experts_per_token / t.experts
+    hit = experts_hit(count, t.experts_per_token, each) / count
+    busiest = np.where(d.ep > 1.0, r.imbalance_factor, 1.0)
+    active = 2.0 * t.routed_params * t.experts_per_token / count
     return smooth_max(
-        math_s(active * each / chips * busiest, g.peak_tflop_per_s, eff.expert_math_frac),
-        memory_s(t.routed_bytes * hit / chips * busiest, g.hbm_gb_per_s, eff.expert_memory_frac), eff.knee_sharpness_ratio,
+        active / chips * busiest / r.expert_flop_per_s * each, t.routed_bytes / chips * busiest / r.expert_bytes_per_s * hit,
+        r.knee_sharpness_ratio,
     )  # fmt: skip
 
 
-def _wire_s(g: Ground, d: Degrees, mine: Array) -> Array:
+def _wire_s(t: Terms, r: Rates, d: Degrees, mine: Array) -> Array:
     """Return the seconds on the wire: two all-reduces a layer over tp, dispatch and combine over experts, stage hand-over."""
-    t = g.terms
+    links = Links(r.scale_up_bytes_per_s, r.domain_chips, r.scale_out_bytes_per_s, r.collective_s, 4.0 * r.collective_s)
     row = t.hidden * ACTIVATION_BYTES
-    time = 2.0 * t.layers * all_reduce_s(mine * row, d.tp, g.links)
-    if t.experts:
-        sent = mine / d.tp * t.experts_per_token * row * 0.75  # dispatched in 8 bits, combined in 16
-        time = time + np.where(d.dp > 1.0, 2.0 * t.moe_layers * all_to_all_s(sent, d.tp * d.dp, g.links), 0.0)
-    return np.asarray(time + np.where(d.pp > 1.0, (d.pp - 1.0) / d.pp * send_s(mine * row, g.links), 0.0))
+    time = 2.0 * t.layers * all_reduce_s(mine * row, d.tp, links)
+    sent = mine / d.tp * (t.experts_per_token * row * 0.75)  # dispatched in 8 bits, combined in 16
+    slower = Links(r.scale_up_bytes_per_s, r.domain_chips, r.scale_out_bytes_per_s, r.all_to_all_s, 2.0 * r.all_to_all_s)
+    time = time + np.where(d.dp > 1.0, 2.0 * t.moe_layers * all_to_all_s(sent, d.tp * d.dp, slower), 0.0)
+    return np.asarray(time + np.where(d.pp > 1.0, (d.pp - 1.0) / d.pp * send_s(mine * row, links), 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,27 +228,30 @@ class Slopes:
     missing_gb_per_chip: Array  # > 0: the weights do not fit
 
 
+def affine(t: Terms, r: Rates, d: Degrees) -> tuple[Array, Array, Array, Array]:
+    """Return the seconds per decoding sequence, per context token, per windowed token and per prefill pair."""
+    shards = np.minimum(d.tp, t.kv_heads)  # beyond its KV heads (one for a latent cache) a tp group holds copies
+    ranks = d.dp * d.pp
+    kv = np.maximum(
+        (t.kv_bytes_per_token + t.index_bytes_per_token) / shards / r.kv_bytes_per_s, t.decode_pair_flop / d.tp / r.decode_flop_per_s
+    )
+    near = (t.window_bytes_per_token + t.selected_bytes_per_token) / shards / r.kv_bytes_per_s
+    sequence = 2.0 * t.head_params / d.tp / r.dense_flop_per_s + 2.0 * t.state_bytes / d.tp / r.kv_bytes_per_s
+    pair = t.prefill_pair_flop / d.tp / r.prefill_flop_per_s
+    return (sequence / ranks + r.sequence_s, kv / ranks, near / ranks, pair / ranks)
+
+
 def slopes(g: Ground, d: Degrees) -> Slopes:
     """Return the coefficients of sequences, contexts and prefill pairs, and the memory left for KV."""
-    t, eff = g.terms, g.eff
-    shards = np.minimum(d.tp, float(t.kv_heads))  # beyond its KV heads (one for a latent cache) a tp group holds copies
-    ranks = d.dp * d.pp
-    memory = g.hbm_gb_per_s * BYTES_PER_GB * eff.kv_memory_frac
-    peak = g.peak_tflop_per_s * FLOP_PER_TFLOP
-    kv = np.maximum(
-        (t.kv_bytes_per_token + t.index_bytes_per_token) / shards / memory,
-        t.decode_pair_flop / d.tp / (peak * eff.attention_math_frac),
-    )  # fmt: skip
-    near = (t.window_bytes_per_token + t.selected_bytes_per_token) / shards / memory
-    sequence = 2.0 * t.head_params / d.tp / (peak * eff.gemm_math_frac) + 2.0 * t.state_bytes / d.tp / memory
-    pair = t.prefill_pair_flop / d.tp / (peak * eff.attention_math_frac)
+    t = g.terms
+    sequence, kv, near, pair = affine(t, g.rates, d)
+    shards = np.minimum(d.tp, float(t.kv_heads))
     free, weights = _free_gb(g, d)
     window = t.window_bytes_per_token * min(1.0, t.window_tokens / WINDOW_CONTEXT_TOKENS)
     kept = t.kv_bytes_per_token + t.index_bytes_per_token + t.selected_bytes_per_token + window
-    room = np.maximum(free, 0.0) * BYTES_PER_GB * shards * ranks / max(kept, 1.0)
+    room = np.maximum(free, 0.0) * BYTES_PER_GB * shards * d.dp * d.pp / max(kept, 1.0)
     return Slopes(
-        sequence_s=(sequence + eff.sequence_s) / ranks, kv_s_per_token=kv / ranks,
-        window_s_per_token=near / ranks, pair_s=pair / ranks, kv_tokens=np.floor(room),
+        sequence_s=sequence, kv_s_per_token=kv, window_s_per_token=near, pair_s=pair, kv_tokens=np.floor(room),
         weight_gb_per_chip=weights, missing_gb_per_chip=np.maximum(-free, 0.0),
     )  # fmt: skip
 
@@ -182,7 +280,7 @@ def step_times(
     s = slopes(g, d)
     if float(s.missing_gb_per_chip[0, 0]) > 0 or float(s.kv_tokens[0, 0]) < 1:
         raise DoesNotFit(no_fit_words(model, chip, layout, s, 0))
-    table = tokens_s(g, d, np.arange(max_step_tokens + 1, dtype=float)[None, :])[0] / efficiency_frac
+    table = tokens_s(g.terms, g.rates, d, np.arange(max_step_tokens + 1, dtype=float)[None, :])[0] / efficiency_frac
     table[0] = 0.0
     np.maximum.accumulate(table, out=table)
     link = (link_gb_per_s or chip.scale_out_gb_per_s or 12.5) * g.eff.link_frac * BYTES_PER_GB
@@ -193,7 +291,7 @@ def step_times(
         window_s_per_token=float(s.window_s_per_token[0, 0]) / e, window_tokens=g.terms.window_tokens or g.terms.selected_tokens,
         pair_s=float(s.pair_s[0, 0]) / e, kv_tokens=int(s.kv_tokens[0, 0]),
         transfer_s_per_token=kept / (link * layout.tp), transfer_latency_s=4 * g.eff.collective_s,
-        prefill_step_s=g.eff.prefill_step_s / e, first_token_s=g.eff.first_token_s,
+        prefill_step_s=float(g.rates.prefill_step_s) / e, first_token_s=g.eff.first_token_s + g.eff.admission_s,
     )  # fmt: skip
 
 

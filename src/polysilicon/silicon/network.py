@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polysilicon.units import BYTES_PER_GB
-
 Number = float | NDArray[np.float64]
 
 # NVLink SHARP reduces in the switch: each chip sends its data once instead of 2 (n-1)/n times.
@@ -25,11 +23,11 @@ SHARP_FACTOR = 2.0
 class Links:
     """The wires of a chip: rates of one direction, latencies of one collective step, chips of the scale-up domain."""
 
-    scale_up_gb_per_s: float
-    domain_chips: int
-    scale_out_gb_per_s: float = 50.0
-    latency_s: float = 5e-6
-    scale_out_latency_s: float = 20e-6
+    scale_up_bytes_per_s: Number
+    domain_chips: Number
+    scale_out_bytes_per_s: Number = 50e9
+    latency_s: Number = 5e-6
+    scale_out_latency_s: Number = 20e-6
     sharp_factor: float = 1.0  # SHARP_FACTOR where the switch reduces
 
 
@@ -38,20 +36,20 @@ def all_reduce_s(message_bytes: Number, chips: Number, links: Links) -> NDArray[
 
     Beyond the domain: reduce-scatter inside, all-reduce of the shards between domains, all-gather inside.
 
-    >>> float(all_reduce_s(450e9, 1, Links(450.0, 8)))
+    >>> float(all_reduce_s(450e9, 1, Links(450e9, 8)))
     0.0
-    >>> round(float(all_reduce_s(450e9, 8, Links(450.0, 8, latency_s=0.0))), 3)  # 2 x 7/8
+    >>> round(float(all_reduce_s(450e9, 8, Links(450e9, 8, latency_s=0.0))), 3)  # 2 x 7/8
     1.75
-    >>> round(float(all_reduce_s(450e9, 8, Links(450.0, 8, latency_s=0.0, sharp_factor=2.0))), 3)
+    >>> round(float(all_reduce_s(450e9, 8, Links(450e9, 8, latency_s=0.0, sharp_factor=2.0))), 3)
     0.875
     """
     size, n = np.asarray(message_bytes, dtype=float), np.asarray(chips, dtype=float)
     inside, domains = _split(n, links)
-    up = links.scale_up_gb_per_s * BYTES_PER_GB
+    up = links.scale_up_bytes_per_s
     time = links.latency_s * np.log2(np.maximum(inside, 1.0)) + 2.0 * (inside - 1.0) / inside * size / (up * links.sharp_factor)
-    out = links.scale_out_gb_per_s * BYTES_PER_GB
+    out = links.scale_out_bytes_per_s
     between = 2.0 * (domains - 1.0) / domains * size / inside / out + links.scale_out_latency_s * np.log2(domains)
-    return np.where(n > 1.0, time + np.where(domains > 1.0, between, 0.0), 0.0)
+    return np.asarray(np.where(n > 1.0, time + np.where(domains > 1.0, between, 0.0), 0.0))
 
 
 def all_to_all_s(message_bytes: Number, chips: Number, links: Links) -> NDArray[np.float64]:
@@ -59,8 +57,8 @@ def all_to_all_s(message_bytes: Number, chips: Number, links: Links) -> NDArray[
 
     Beyond the domain, the share that leaves it goes over the scale-out link of the chip.
 
-    >>> inside = all_to_all_s(1e9, 8, Links(450.0, 8))
-    >>> beyond = all_to_all_s(1e9, 16, Links(450.0, 8))
+    >>> inside = all_to_all_s(1e9, 8, Links(450e9, 8))
+    >>> beyond = all_to_all_s(1e9, 16, Links(450e9, 8))
     >>> bool(beyond > 5 * inside)
     True
     """
@@ -68,20 +66,20 @@ def all_to_all_s(message_bytes: Number, chips: Number, links: Links) -> NDArray[
     inside, domains = _split(n, links)
     stays = size * (inside - 1.0) / np.maximum(n, 1.0)
     leaves = size * (n - inside) / np.maximum(n, 1.0)
-    up = links.latency_s + stays / (links.scale_up_gb_per_s * BYTES_PER_GB)
-    out = np.where(domains > 1.0, links.scale_out_latency_s + leaves / (links.scale_out_gb_per_s * BYTES_PER_GB), 0.0)
-    return np.where(n > 1.0, np.maximum(up, 0.0) + out, 0.0)
+    up = links.latency_s + stays / (links.scale_up_bytes_per_s)
+    out = np.where(domains > 1.0, links.scale_out_latency_s + leaves / (links.scale_out_bytes_per_s), 0.0)
+    return np.asarray(np.where(n > 1.0, np.maximum(up, 0.0) + out, 0.0))
 
 
 def send_s(message_bytes: Number, links: Links, *, inside_domain: bool = True) -> NDArray[np.float64]:
     """Return the seconds of a point-to-point message: alpha + bytes / link."""
-    rate = links.scale_up_gb_per_s if inside_domain else links.scale_out_gb_per_s
+    rate = links.scale_up_bytes_per_s if inside_domain else links.scale_out_bytes_per_s
     latency = links.latency_s if inside_domain else links.scale_out_latency_s
-    return latency + np.asarray(message_bytes, dtype=float) / (rate * BYTES_PER_GB)
+    return np.asarray(latency + np.asarray(message_bytes, dtype=float) / rate)
 
 
 def _split(n: NDArray[np.float64], links: Links) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return chips of a group inside one domain, and how many domains it spans."""
-    domain = float(max(links.domain_chips, 1))
+    domain = np.maximum(np.asarray(links.domain_chips, dtype=float), 1.0)
     inside = np.maximum(np.minimum(n, domain), 1.0)
     return inside, np.ceil(np.maximum(n, 1.0) / domain)

@@ -1,0 +1,230 @@
+"""Cases: the runs behind measured points, as the engine, the client and the layout they were measured with.
+
+One case is one configuration under one protocol; several points (TTFT, TPOT, throughput) may come from one case. What is
+stated about engines here was read in the public benchmark scripts of InferenceX (SemiAnalysisAI/InferenceX, benchmarks/):
+step budgets, polling of the SGLang scheduler, TensorRT-LLM's batch wait, 8-bit caches.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from polysilicon.errors import InputError, MissingFact
+from polysilicon.exchange.points import Point, degree, first_number
+from polysilicon.exchange.reference import Lookup
+from polysilicon.model.architecture import Model
+from polysilicon.model.layout import Layout
+from polysilicon.silicon.chip import Chip
+
+Protocol = Literal["closed", "disaggregated", "saturated", "static", "prefill", "decode"]
+DRAFT_ACCEPTED_TOKENS = 3.0  # tokens a step with a small draft model, where a source states speculation but no acceptance
+
+# MLPerf data sets: mean prompt and output tokens; promises of the scenario (TTFT s, TPOT s). Source: MLPerf Inference
+# rules v5.1, table of latency constraints, and the data sets' statistics (OpenOrca, CNN-DailyMail, LongBench mix).
+_MLPERF: dict[str, tuple[float, float, tuple[float, float], tuple[float, float]]] = {
+    "llama-2-70b": (294.0, 294.0, (2.0, 0.2), (0.45, 0.04)),
+    "mixtral-8x7b": (330.0, 144.0, (2.0, 0.2), (2.0, 0.2)),
+    "llama-3.1-405b": (9400.0, 680.0, (6.0, 0.175), (4.5, 0.08)),
+    "llama-3.1-8b": (870.0, 128.0, (2.0, 0.1), (0.5, 0.03)),
+    "deepseek-r1": (800.0, 3880.0, (2.0, 0.08), (2.0, 0.08)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How an engine schedules: tokens a step, sequences, prefill apart from decode, polling, waiting for a batch."""
+
+    step_tokens: int = 8192
+    sequences: int = 1_000_000
+    prefill_only: bool = False
+    poll_steps: int = 1
+    wait_steps: int = 0
+    wait_tokens: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run: what served, how it was loaded."""
+
+    key: str
+    model: Model
+    chip: Chip
+    layout: Layout
+    engine: str
+    years: float
+    protocol: Protocol
+    isl_tokens: float
+    osl_tokens: float
+    concurrency: float
+    uniform_lengths: bool = False
+    recipe: Recipe = Recipe()
+    ttft_limit_s: float = 0.0  # saturated under promises; 0: none
+    tpot_limit_s: float = 0.0
+    replicas: int = 1
+    prefill_layout: Layout | None = None
+    prefill_replicas: int = 1
+    accepted_tokens: float = 1.0  # tokens a decode step yields (speculation)
+    cached_frac: float = 0.0
+
+
+def of(point: Point, lookup: Lookup) -> Case:
+    """Return the case behind a point.
+
+    Raises: InputError or MissingFact with the reason when nothing can be predicted for it.
+    """
+    model = lookup.model(point.model, point.total_params, point.active_params)
+    chip = lookup.chip(point.chip)
+    chip.need("hbm_gb_per_s", needed_for="prediction")
+    if not chip.dense_tflop_per_s:
+        raise MissingFact(chip.id, "dense_tflop_per_s", needed_for="prediction")
+    precision, kv = precisions(point, model)
+    if "disagg" in point.parallelism:
+        return _disaggregated(point, model, chip, precision, kv)
+    protocol = _protocol(point)
+    isl, osl = _lengths(point, model, protocol)
+    layout = _layout(point, model, chip, precision, kv, saturated=protocol == "saturated")
+    limits = _limits(point, model) if protocol == "saturated" else (0.0, 0.0)
+    return Case(
+        key=_key(point), model=model, chip=chip, layout=layout, engine=point.engine, years=point.years, protocol=protocol,
+        isl_tokens=isl, osl_tokens=osl, concurrency=_concurrency(point, protocol, layout), uniform_lengths=_uniform(point),
+        recipe=recipe(point, model, chip, layout), ttft_limit_s=limits[0], tpot_limit_s=limits[1],
+        replicas=max(1, point.n_chips // layout.chips),
+        accepted_tokens=DRAFT_ACCEPTED_TOKENS if "speculative" in f"{point.quant} {point.note}".replace("decoding off", "") and
+        "speculative decoding off" not in point.note else 1.0, cached_frac=_cached(point),
+    )  # fmt: skip
+
+
+def _key(point: Point) -> str:
+    known = (
+        point.model, point.quant, point.chip, point.n_chips, point.parallelism, point.isl, point.osl, point.load, point.backend,
+        point.date, point.source, point.metric if point.kind == "throughput" or "prefix" in point.metric else "",
+    )  # fmt: skip
+    run = re.sub(r"/performance/.*|row \d+.*", "", point.run) if "throughput" not in point.metric else ""
+    return "|".join(str(k) for k in (*known, run if "id=" in run else ""))
+
+
+def precisions(point: Point, model: Model) -> tuple[str, str]:
+    """Return the precision of weights and of the KV cache that a point's words mean."""
+    words = point.quant.casefold()
+    if "fp4" in words and "fp8 or" not in words:
+        weights = "fp4"
+    elif "fp8" in words:
+        weights = "fp8"
+    elif "int8" in words:
+        weights = "int8"
+    elif "int4" in words or "w4a16" in words:
+        weights = "fp4"
+    else:
+        weights = "bf16" if words or model.native_precision == "fp32" else model.native_precision
+    small = weights in ("fp8", "fp4") and "w-" not in words and model.family != "gpt-oss"
+    return weights, "fp8" if small or "fp8 kv" in words else "bf16"
+
+
+def _protocol(point: Point) -> Protocol:
+    if point.metric.startswith(("prefill_throughput",)):
+        return "prefill"
+    if point.metric.startswith(("decode_throughput",)):
+        return "decode"
+    if point.metric in ("prefill_batch_time", "decode_step_time") or "neuron" in f"{point.source} {point.backend}".casefold():
+        return "static"
+    if re.fullmatch(r"\d+(\.\d+)?", point.load):
+        return "closed"
+    return "saturated"
+
+
+def _lengths(point: Point, model: Model, protocol: Protocol) -> tuple[float, float]:
+    isl, osl = first_number(point.isl), first_number(point.osl)
+    known = _mlperf(model)
+    if protocol == "saturated" and known and (isl == 0 or not point.isl[:1].isdigit()):
+        return known[0], osl if osl >= 16 else known[1]
+    if isl == 0 or not point.isl[:1].isdigit():
+        isl = 1024.0
+    return isl, osl or 128.0
+
+
+def _mlperf(model: Model) -> tuple[float, float, tuple[float, float], tuple[float, float]] | None:
+    name = model.id.rsplit("/", 1)[-1].casefold().removeprefix("meta-")
+    return next((v for k, v in _MLPERF.items() if name.startswith(k)), None)
+
+
+def _limits(point: Point, model: Model) -> tuple[float, float]:
+    known = _mlperf(model)
+    if known is None:
+        return 0.0, 0.0
+    return {"Server": known[2], "Interactive": known[3]}.get(point.load, (0.0, 0.0))
+
+
+def _uniform(point: Point) -> bool:
+    return "[0.8L, L]" in point.note or "inferencex" in point.source.casefold()
+
+
+def _cached(point: Point) -> float:
+    if point.metric.endswith("_prefix_cache") and "no_prefix" not in point.metric:
+        return first_number(point.isl.split("~")[-1].split(">")[-1]) / 100.0 if "%" in point.isl else 0.0
+    return 0.0
+
+
+def _concurrency(point: Point, protocol: Protocol, layout: Layout) -> float:
+    load = first_number(point.load, 1.0)
+    if protocol in ("prefill", "decode") and "per GPU" in point.load:
+        return load * layout.chips
+    return max(1.0, load)
+
+
+def _layout(point: Point, model: Model, chip: Chip, precision: str, kv: str, *, saturated: bool) -> Layout:
+    text, n = point.parallelism, max(1, point.n_chips)
+    attention_dp = degree(text, "attnDP")
+    wide = degree(text, "EP")
+    if "attention-DP" in text or ("DP attention" in text) or re.match(r"EP\d+ (prefill|decode)", text):
+        return Layout(precision, kv, tp=1, ep=max(wide, n), dp=n)
+    if "ranks per" in text:
+        return Layout(precision, kv, tp=1, ep=n, dp=n)
+    if saturated and not re.match(r"TP\d", text):
+        return Layout(precision, kv, tp=smallest_tp(model, chip, precision, n))
+    tp = max(1, n // attention_dp)
+    return Layout(precision, kv, tp=tp, ep=wide if wide <= n else 1, dp=attention_dp)
+
+
+def smallest_tp(model: Model, chip: Chip, precision: str, most: int) -> int:
+    """Return the fewest chips (a power of two) whose memory is at most two thirds weights, as submitters choose."""
+    weights_gb = model.weight_bytes(precision) / 1e9
+    tp = 1
+    while tp * 2 <= most and weights_gb > 0.67 * tp * (chip.hbm_gb or 0.0):
+        tp *= 2
+    return tp
+
+
+def _disaggregated(point: Point, model: Model, chip: Chip, precision: str, kv: str) -> Case:
+    found = re.search(r"(\d+)P\(TP(\d+) DP(\d+) EP(\d+)\) (\d+)D\(TP(\d+) DP(\d+) EP(\d+)\)", point.parallelism)
+    if found is None:
+        raise InputError(f'disaggregated layout "{point.parallelism}" is not understood')
+    p, ptp, pdp, pep, d, dtp, ddp, dep = (int(x) for x in found.groups())
+    return Case(
+        key=_key(point), model=model, chip=chip, layout=Layout(precision, kv, tp=dtp, dp=ddp, ep=dep), engine=point.engine,
+        years=point.years, protocol="disaggregated", isl_tokens=first_number(point.isl, 1024), osl_tokens=first_number(point.osl, 1024),
+        concurrency=max(1.0, first_number(point.load, 1.0)), uniform_lengths=_uniform(point), replicas=d,
+        recipe=Recipe(16384, prefill_only=True), prefill_layout=Layout(precision, kv, tp=ptp, dp=pdp, ep=pep), prefill_replicas=p,
+    )  # fmt: skip
+
+
+def recipe(point: Point, model: Model, chip: Chip, layout: Layout) -> Recipe:
+    """Return how the measured engine was set up, as far as its public scripts say."""
+    isl, osl, load = first_number(point.isl, 1024), first_number(point.osl, 1024), first_number(point.load, 1)
+    scripted = "inferencex" in point.source.casefold()
+    blackwell = chip.family == "cuda-blackwell"
+    if point.engine == "sglang":
+        polled = scripted and model.family == "deepseek-mla" and blackwell
+        return Recipe(16384, prefill_only=True, poll_steps=(30 if load >= 16 else 10) if polled else 1)
+    if point.engine == "trtllm" and scripted:
+        budget, wait = 8192.0, 0
+        if model.family == "gpt-oss":
+            budget = 20000.0
+        elif model.family == "deepseek-mla":
+            budget = max(8192.0, load + isl + 128)
+        elif model.family == "llama":
+            budget = 16384.0 if blackwell else max(isl + osl + 200, 2248.0)
+            wait = 20 if isl == osl == 1024 and layout.tp < 8 else 0
+        return Recipe(int(max(budget, load + 256)), wait_steps=wait, wait_tokens=0.9 * budget if wait else 0.0)
+    return Recipe(int(max(8192.0, load + 256)))

@@ -1,0 +1,269 @@
+"""Predictions of measured cases: the same physics as serving points, played under the protocol of the measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polysilicon.application.workload import Lengths
+from polysilicon.exchange import closed_loop
+from polysilicon.exchange.cases import Case
+from polysilicon.model.work import Terms, terms
+from polysilicon.performance.efficiency import Efficiency, efficiency, resolve
+from polysilicon.performance.serving import BATCHES, steady_state
+from polysilicon.performance.steps import ChipFacts, Degrees, Rates, affine, chip_facts, degrees, ground, rates, slopes, tokens_s
+from polysilicon.units import BYTES_PER_GB
+
+Array = NDArray[np.float64]
+GRID: Array = np.unique(np.round(np.concatenate([np.arange(1, 17), 2.0 ** np.arange(4, 17.01, 0.25)])))
+TURNAROUND_S = 1e-3  # a client sees an answer end and asks again
+PROMPTS_PER_SLOT = 10  # of the closed loop
+MOST_REQUESTS = 40_000
+DRAFT_COST_FRAC = 0.25  # of a step, for drafting and checking
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Many cases as columns [cases, 1]: one expression predicts them all."""
+
+    cases: tuple[Case, ...]
+    terms: Terms
+    facts: ChipFacts
+    degrees: Degrees
+    years: Array
+    kv_tokens: Array  # [cases]
+
+
+def columns(cases: Sequence[Case], *, prefill: bool = False) -> Columns:
+    """Return cases as columns; `prefill` takes the prefill pool of disaggregated ones."""
+    layouts = [c.prefill_layout if prefill and c.prefill_layout else c.layout for c in cases]
+    cost = [terms(c.model, x.precision, x.kv_precision) for c, x in zip(cases, layouts, strict=True)]
+    facts = [chip_facts(c.model, c.chip, x.precision) for c, x in zip(cases, layouts, strict=True)]
+    d = degrees(layouts)
+    t = stack(Terms, cost)
+    weights = (t.dense_bytes + 2 * t.head_bytes) / (d.tp * d.pp) + t.routed_bytes / (d.tp * d.dp * d.pp)
+    memory = np.array([[c.chip.need("hbm_gb") * BYTES_PER_GB] for c in cases])
+    free = np.maximum(0.96 * memory - weights, 0.04 * memory)  # measured engines fill what they have
+    kept = t.kv_bytes_per_token + t.index_bytes_per_token + t.selected_bytes_per_token + 0.1 * t.window_bytes_per_token
+    room = free * np.minimum(d.tp, t.kv_heads) * d.dp * d.pp / np.maximum(kept, 1.0)
+    return Columns(tuple(cases), t, stack(ChipFacts, facts), d, np.array([[c.years] for c in cases]), room[:, 0])
+
+
+def stack(kind: type[Any], items: Sequence[Any]) -> Any:
+    """Return one dataclass whose fields are columns over many of its kind."""
+    return kind(**{f.name: np.array([getattr(x, f.name) for x in items])[:, None] for f in fields(kind)})
+
+
+def embedded(cols: Columns, *, path: str = "", table: Sequence[dict[str, str]] | None = None) -> tuple[Efficiency, Efficiency]:
+    """Return the efficiency table's values for each case, for its routed (or only) weights and for the rest."""
+
+    def find(case: Case, precision: str) -> Efficiency:
+        if table is not None:
+            return resolve(table, case.chip.id, case.chip.family, precision, case.engine)
+        return efficiency(case.chip, precision, case.engine, path=path)
+
+    weights = [find(c, str(w)) for c, w in zip(cols.cases, cols.facts.weights[:, 0], strict=True)]  # type: ignore[index]
+    dense = [find(c, str(w)) for c, w in zip(cols.cases, cols.facts.dense_weights[:, 0], strict=True)]  # type: ignore[index]
+    return stack(Efficiency, weights), stack(Efficiency, dense)
+
+
+def reached(cols: Columns, eff: tuple[Efficiency, Efficiency]) -> Rates:
+    """Return the rates that every case reaches."""
+    return rates(cols.terms, cols.facts, eff[0], eff[1], years=cols.years)
+
+
+def _line(value: Any, size: int) -> Array:
+    """Return a column or a number as one value a case."""
+    return np.broadcast_to(np.asarray(value, dtype=float).reshape(-1), (size,)) if np.size(value) in (1, size) else np.asarray(value)[:, 0]
+
+
+def play(cols: Columns, r: Rates, *, each: Callable[[float], None] | None = None, prompts_per_slot: int = PROMPTS_PER_SLOT) -> Array:
+    """Play every case as a closed loop and return [cases, OUTPUTS] of `closed_loop`."""
+    size = len(cols.cases)
+    table = tokens_s(cols.terms, r, cols.degrees, np.broadcast_to(GRID, (size, len(GRID))))
+    sequence, kv, near, pair = (_line(x, size) for x in affine(cols.terms, r, cols.degrees))
+    window = _line(np.maximum(cols.terms.window_tokens, cols.terms.selected_tokens), size)
+    prefill, first = _line(r.prefill_step_s, size), _line(r.first_token_s, size)
+    admission, per_token = _line(r.admission_s, size), _line(r.admission_s_per_token, size)
+    out = np.zeros((size, closed_loop.OUTPUTS))
+    for i, case in enumerate(cols.cases):
+        isl, osl, slots = requests(case, i, prompts_per_slot)
+        if case.protocol == "disaggregated":
+            isl = np.ones_like(isl)  # prompts arrive prefilled; their contexts count through the slope
+        shift = case.isl_tokens * (0.9 if case.uniform_lengths else 1.0) if case.protocol == "disaggregated" else 0.0
+        limits = np.array([
+            case.recipe.step_tokens * case.layout.dp, case.recipe.sequences, max(cols.kv_tokens[i], 4.0 * case.isl_tokens),
+            float(case.recipe.prefill_only), case.recipe.poll_steps, case.recipe.wait_steps, case.recipe.wait_tokens,
+        ])  # fmt: skip
+        slope = np.array([sequence[i] + kv[i] * shift, kv[i], near[i], window[i], pair[i], 0.0 if shift else prefill[i]])
+        client = np.array([TURNAROUND_S, 0.0 if shift else admission[i], per_token[i], first[i]])
+        closed_loop.play(isl, osl, slots, GRID, table[i], slope, limits, client, out[i])
+        if each is not None and i % 64 == 0:
+            each(i / size)
+    return out
+
+
+def requests(case: Case, seed: int, prompts_per_slot: int = PROMPTS_PER_SLOT) -> tuple[Any, Any, int]:
+    """Return prompt lengths, output lengths and slots of one replica's closed loop."""
+    slots = max(1, round(case.concurrency / case.replicas)) if case.protocol == "disaggregated" else max(1, round(case.concurrency))
+    count = max(slots + 1, min(prompts_per_slot * slots, MOST_REQUESTS))
+    isl = closed_loop.lengths(case.isl_tokens * (1.0 - case.cached_frac), count, uniform=case.uniform_lengths, seed=2 * seed + 1)
+    osl = closed_loop.lengths(case.osl_tokens, count, uniform=case.uniform_lengths, seed=2 * seed)
+    return isl, osl, slots
+
+
+def analytic(cols: Columns, r: Rates, played: Array) -> tuple[Array, Array]:
+    """Return TTFT and TPOT from the steps that a played loop counted, at other rates: what a calibration moves.
+
+    A request's TTFT is a number of steps of each kind; their order hardly changes when rates move a little.
+    """
+    size = len(cols.cases)
+    scale = np.array([0.9 if c.uniform_lengths else 1.0 for c in cols.cases])
+    isl = np.array([c.isl_tokens * (1 - c.cached_frac) for c in cols.cases]) * scale
+    context = np.array([c.isl_tokens + c.osl_tokens / 2 for c in cols.cases]) * scale
+    n = np.maximum(played[:, closed_loop.RUNNING], 1.0)
+    sequence, kv, near, pair = (_line(x, size) for x in affine(cols.terms, r, cols.degrees))
+    window = _line(np.maximum(cols.terms.window_tokens, cols.terms.selected_tokens), size)
+    budget = np.array([float(c.recipe.step_tokens * c.layout.dp) for c in cols.cases])
+    chunk = np.minimum(budget, np.maximum(isl, 1.0))
+    apart = np.array([c.recipe.prefill_only for c in cols.cases])
+    at = tokens_s(cols.terms, r, cols.degrees, np.stack([n, n + chunk, np.ones_like(n)], axis=1))
+    decode = at[:, 0] + n * (sequence + kv * context + near * np.minimum(window, context))
+    per_token = (at[:, 1] - at[:, 0]) / chunk
+    carrying = np.where(apart, at[:, 2], decode) + _line(r.prefill_step_s, size)
+
+    def total(counts: Array) -> Array:
+        return counts[:, 0] * decode + counts[:, 1] * carrying + counts[:, 2] * per_token + counts[:, 3] * pair
+
+    slots = np.array([c.concurrency for c in cols.cases])
+    queue = (_line(r.admission_s, size) + _line(r.admission_s_per_token, size) * isl) * (1.0 + slots / (2 * PROMPTS_PER_SLOT))
+    ttft = total(played[:, closed_loop.WAIT]) + _line(r.first_token_s, size) + queue
+    return ttft, total(played[:, closed_loop.TOKEN])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a case is predicted to show: seconds and tokens per second of the whole system."""
+
+    ttft_s: float
+    tpot_s: float
+    output_tok_per_s: float
+    prompt_tok_per_s: float
+    ttft_tail_s: float  # 99th percentile, where the protocol has one
+    tpot_tail_s: float
+
+
+def outcomes(cols: Columns, r: Rates, *, path: str = "", each: Callable[[float], None] | None = None) -> list[Outcome]:
+    """Return the prediction of every case under its protocol."""
+    loops = [i for i, c in enumerate(cols.cases) if c.protocol in ("closed", "disaggregated")]
+    found: dict[int, Outcome] = {}
+    if loops:
+        part = take(cols, loops)
+        played = play(part, pick(r, loops, len(cols.cases)), each=each)
+        for row, i in enumerate(loops):
+            found[i] = _looped(cols.cases[i], played[row])
+    split = [i for i in loops if cols.cases[i].protocol == "disaggregated"]
+    if split:
+        _prefill_pools(cols, split, found, path)
+    for i, case in enumerate(cols.cases):
+        if i not in found:
+            found[i] = _saturated(case, path) if case.protocol == "saturated" else _static(take(cols, [i]), pick(r, [i], len(cols.cases)))
+    return [found[i] for i in range(len(cols.cases))]
+
+
+def take(cols: Columns, rows: Sequence[int]) -> Columns:
+    """Return some of the cases."""
+    index = np.asarray(rows)
+    return Columns(
+        tuple(cols.cases[i] for i in rows), pick(cols.terms, rows, len(cols.cases)), pick(cols.facts, rows, len(cols.cases)),
+        pick(cols.degrees, rows, len(cols.cases)), cols.years[index], cols.kv_tokens[index],
+    )  # fmt: skip
+
+
+def pick(item: Any, rows: Sequence[int], size: int) -> Any:
+    """Return some rows of a dataclass of columns."""
+    index = np.asarray(rows)
+
+    def part(value: Any) -> Any:
+        return value[index] if np.ndim(value) == 2 and value.shape[0] == size else value
+
+    return type(item)(**{f.name: part(getattr(item, f.name)) for f in fields(item)})
+
+
+def _looped(case: Case, out: Array) -> Outcome:
+    isl, osl, slots = requests(case, 0, 1)
+    speed = case.accepted_tokens / (1.0 + DRAFT_COST_FRAC) if case.accepted_tokens > 1 else 1.0
+    ttft, tpot = float(out[closed_loop.TTFT]), float(out[closed_loop.TPOT]) / speed
+    requests_per_s = slots / max(ttft + tpot * (float(osl.mean()) - 1.0), 1e-9)
+    return Outcome(
+        ttft, tpot, requests_per_s * float(osl.mean()) * case.replicas, requests_per_s * float(isl.mean()) * case.replicas, ttft, tpot
+    )
+
+
+def _prefill_pools(cols: Columns, rows: Sequence[int], found: dict[int, Outcome], path: str) -> None:
+    """Replace the TTFT of disaggregated cases by that of their prefill pool."""
+    cases = [cols.cases[i] for i in rows]
+    pool = columns(cases, prefill=True)
+    r = reached(pool, embedded(pool, path=path))
+    size = len(cases)
+    table = tokens_s(pool.terms, r, pool.degrees, np.broadcast_to(GRID, (size, len(GRID))))
+    pair = _line(affine(pool.terms, r, pool.degrees)[3], size)
+    prefill, first, admission = (_line(x, size) for x in (r.prefill_step_s, r.first_token_s, r.admission_s))
+    link = _line(r.scale_out_bytes_per_s, size)
+    for row, (i, case) in enumerate(zip(rows, cases, strict=True)):
+        whole = Case(**{**{f.name: getattr(case, f.name) for f in fields(case)}, "replicas": 1})
+        isl, osl, slots = requests(whole, i)
+        layout = case.prefill_layout or case.layout
+        kept = case.model.kv_bytes_per_token(layout.kv_precision, context_tokens=case.isl_tokens)
+        slope = np.array([0.0, 0.0, 0.0, 0.0, pair[row], prefill[row]])
+        client = np.array([TURNAROUND_S, admission[row] / case.prefill_replicas, 0.0, first[row]])
+        limits = np.array([case.recipe.step_tokens * layout.dp, 1024.0])
+        before = found[i]
+        ttft = closed_loop.play_prefill(
+            isl, osl, slots, case.prefill_replicas, GRID, table[row], slope, limits, client, before.tpot_s,
+            2.0 * before.tpot_s, kept / link[row],
+        )  # fmt: skip
+        rate = slots / max(ttft + before.tpot_s * float(osl.mean()), 1e-9)
+        found[i] = Outcome(ttft, before.tpot_s, rate * float(osl.mean()), rate * float(isl.mean()), ttft, before.tpot_s)
+
+
+def _static(cols: Columns, r: Rates) -> Outcome:
+    """Predict a static batch: one prefill of all prompts, then decode steps at the mean context."""
+    case = cols.cases[0]
+    n = case.concurrency
+    sequence, kv, near, pair = (float(_line(x, 1)[0]) for x in affine(cols.terms, r, cols.degrees))
+    window = float(max(np.max(cols.terms.window_tokens), np.max(cols.terms.selected_tokens)))
+    new = case.isl_tokens * (1.0 - case.cached_frac)
+    per_request = case.protocol == "static"
+    batch = n * new if per_request else n
+    at = tokens_s(cols.terms, r, cols.degrees, np.array([[batch, n]]))[0]
+    prefill = float(at[0]) + pair * batch * case.isl_tokens / 2.0 + float(_line(r.prefill_step_s, 1)[0])
+    context = case.isl_tokens + (case.osl_tokens / 2.0 if per_request else 0.0)
+    decode = float(at[1]) + n * (sequence + kv * context + near * min(window, context))
+    if case.accepted_tokens > 1:
+        decode *= (1.0 + DRAFT_COST_FRAC) / case.accepted_tokens
+    rate = n * case.osl_tokens / (prefill + decode * case.osl_tokens) if per_request else n / decode
+    return Outcome(prefill, decode, rate, batch / prefill, prefill, decode)
+
+
+def _saturated(case: Case, path: str) -> Outcome:
+    """Predict offline saturation: the batch with most tokens a second that fits, under the scenario's promises if any."""
+    g = ground(case.model, case.chip, case.layout.precision, case.layout.kv_precision, engine=case.engine, efficiency_path=path)
+    d = degrees([case.layout])
+    lengths = Lengths(case.isl_tokens, case.osl_tokens, isl_cv=0.3, osl_cv=0.0 if not case.ttft_limit_s else 0.5)
+    grid = steady_state(g, d, slopes(g, d), lengths, 0.5, batches=BATCHES)
+    tail = steady_state(g, d, slopes(g, d), lengths, 0.99, batches=BATCHES) if case.ttft_limit_s else grid
+    keep = grid.fits[0].copy()
+    if case.ttft_limit_s:
+        keep &= (tail.ttft_q_s[0] <= case.ttft_limit_s) & (tail.tpot_q_s[0] <= case.tpot_limit_s)
+    rate = np.where(keep, grid.rps[0], -1.0)
+    best = int(np.argmax(rate)) if keep.any() else 0
+    total = float(grid.rps[0, best]) * case.replicas
+    return Outcome(
+        float(grid.ttft_q_s[0, best]), float(grid.tpot_s[0, best]), total * case.osl_tokens, total * case.isl_tokens,
+        float(tail.ttft_q_s[0, best]), float(tail.tpot_q_s[0, best]),
+    )  # fmt: skip
