@@ -37,6 +37,13 @@ VERBS: dict[str, Verb] = {
     "deals": Verb("polysilicon.cli.deal", "deals", "List public compute deals by comparable units."),
     "audit": Verb("polysilicon.cli.economics", "audit", "Check public claims: does each hold, and which premise would have to change?"),
     "trace": Verb("polysilicon.cli.trace", "trace", "Describe, convert or generate traffic."),
+    "explain": Verb("polysilicon.cli.plan_answers", "explain", "Say what binds in a plan, what it is worth, what would change the answer."),
+    "negotiate": Verb("polysilicon.cli.plan_answers", "negotiate", "Say what each supplier is worth, and from which price to walk away."),
+    "compare-offers": Verb("polysilicon.cli.plan_answers", "compare_offers", "Compare two offers or contracts by what the plan costs."),
+    "port": Verb("polysilicon.cli.plan_answers", "port", "Say from which gain leaving an engine pays."),
+    "stress": Verb("polysilicon.cli.plan_answers", "stress", "Say what outages, deficits, slips, price steps and growth cost."),
+    "frontier": Verb("polysilicon.cli.plan_answers", "frontier", "Show cost against resilience, concentration and carbon."),
+    "exit-cost": Verb("polysilicon.cli.plan_answers", "exit_cost", "Say what leaving a cloud for good costs."),
 }  # fmt: skip
 
 

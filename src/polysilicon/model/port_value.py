@@ -48,7 +48,8 @@ def npv_usd(gain_frac: float, spend_usd_per_year: float, *, horizon_years: float
     t = terms or PortTerms()
     moved = spend_usd_per_year * t.movable_frac
     total: float = -t.cost_usd
-    total -= t.overlap_years * moved / (1.0 + gain_frac) * (1.0 + t.discount_per_year_frac) ** -(t.lead_years - t.overlap_years / 2.0)
+    doubled = t.overlap_years * moved / (1.0 + gain_frac)
+    total -= doubled * (1.0 + t.discount_per_year_frac) ** -(t.lead_years - t.overlap_years / 2.0)
     for month in range(round(12 * horizon_years)):
         years = (month + 0.5) / 12.0
         age = years - t.lead_years

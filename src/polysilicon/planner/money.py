@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from polysilicon.cloud.contract import Contract, contract_for
+from polysilicon.errors import MissingFact
 from polysilicon.planner.build import site_of
 from polysilicon.planner.constraints import held_by_pool
-from polysilicon.planner.problem import F8, I8, Problem
+from polysilicon.planner.problem import F8, I8, Arc, Problem
 from polysilicon.planner.program import Program, Spend, Term
 
 TIE_FRAC = 1e-6  # a shortfall is preferred to chips rented for nothing at the same price
@@ -96,13 +97,24 @@ def power_coefficients(program: Program) -> tuple[list[tuple[I8, I8, I8, F8]], I
     tables, flows = program.tables, program.flows
     idle = np.array([IDLE_POWER_FRAC * (p.chip.all_in_w or 0.0) for p in tables.pools])
     on = np.flatnonzero(flows.pool >= 0)
-    watts = np.array([a.w_per_chip for a in tables.arcs])[flows.arc[on]] if len(on) else np.empty(0)
+    watts = np.array([_watts(tables, a) for a in tables.arcs])[flows.arc[on]] if len(on) else np.empty(0)
     pool = flows.pool[on]
     extra = np.maximum(0.0, watts - idle[pool]) * flows.chips[on] * flows.mean_frac[on] * program.chip_unit
     parts = [(pool, flows.slot[on], flows.label[on], extra)]
     for p, t, label in chips_by_slot(program):
         parts.append((p, t, label, idle[p] * program.chip_unit))
     return parts, on
+
+
+def _watts(tables: Problem, arc: Arc) -> float:
+    """Return a busy chip's power: as the serving point says, else its all-in power; needed only where a site meters it."""
+    if arc.pool < 0 or np.isfinite(arc.w_per_chip):
+        return arc.w_per_chip
+    pool = tables.pools[arc.pool]
+    site = site_of(tables, pool)
+    if pool.chip.all_in_w is None and site is not None and (site.usd_per_kwh or site.g_co2_per_kwh):
+        raise MissingFact(pool.chip.id, "all_in_w", needed_for=f"energy and carbon at site {site.id}")
+    return pool.chip.all_in_w or 0.0
 
 
 def chips_by_slot(program: Program) -> list[tuple[I8, I8, I8]]:

@@ -142,7 +142,10 @@ def solve(program: Program, *, seconds: float, gap_frac: float, progress: Progre
     began = time.monotonic()
     clock: dict[str, float] = {}
     tell = progress or (lambda _done, _words: None)
-    left = lambda: seconds - (time.monotonic() - began)  # noqa: E731
+
+    def left() -> float:
+        return seconds - (time.monotonic() - began)
+
     if len(engine.integer_columns) <= WHOLE_INTEGERS:
         point, bound, finished = _whole(engine, left, gap_frac)
     else:
