@@ -14,8 +14,13 @@ from pydantic import BaseModel
 import polysilicon
 from polysilicon.units import SUFFIXES, convert, known_units
 
-# Words that name a pure number of the field, or a value whose unit stands beside it as data.
-DIMENSIONLESS = {"value", "weight", "weights", "stated", "recomputed", "low", "high", "base", "p10", "p50", "p90", "hhi", "slope", "chips", "peak_chips", "replicas", "batch", "racks"}
+# Pure numbers and counts of the field, and values whose unit stands beside them as data (a fact, a threshold, a cell of a comparison).
+DIMENSIONLESS = {
+    "value", "weight", "weights", "stated", "recomputed", "low", "high", "base", "p10", "p50", "p90", "hhi", "slope", "shares", "goal",
+    "chips", "peak_chips", "replicas", "batch", "racks", "facilities", "gigawatt_facilities", "messages", "events", "concurrency", "size",
+    "press", "dense", "sparse", "left", "right", "old", "new", "above", "below", "now", "threshold", "needed_systems", "predicted",
+    "prior", "width", "most", "least", "delta", "floor", "total", "squares", "probability", "day", "hourly", "live_month",
+}  # fmt: skip
 FLOAT = re.compile(r"\bfloat\b|Positive|NonNegative|Share|FiniteFloat")
 MODULES = [m.name for m in pkgutil.walk_packages(polysilicon.__path__, "polysilicon.") if not m.name.endswith("__main__")]
 
