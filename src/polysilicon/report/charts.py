@@ -5,7 +5,10 @@ Text, axes and grids take the page's own ink by CSS; only data marks carry colou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -17,145 +20,160 @@ from polysilicon.report.figures import Step
 from polysilicon.report.words import cell, money, seconds
 
 Spec = dict[str, Any]
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", sans-serif'
 PALETTE = ("#4269d0", "#e08a1e", "#2fa37c", "#d1495b", "#8b5fd0", "#3aa5c9", "#a08030", "#8a8f98")
-UP, DOWN, LEVEL, PROMISE = "#d1495b", "#2fa37c", "#4269d0", "#d1495b"
+UP, DOWN, LEVEL, PROMISE = "#e08a1e", "#2fa37c", "#4269d0", "#d1495b"
+MEASURES = {"ttft": "Time to first token", "tpot": "Time per output token", "e2e": "End to end"}
+OTHER = "other"
+THIN_FRAC = 0.004  # of the tallest bar
 SHOWN = 7  # places with a colour of their own; the rest are "other"
 POINTS = 120  # of a distribution's line
 
 
-def charts(evidence: Evidence) -> dict[str, tuple[str, Spec]]:
-    """Return every chart that has data: name -> (title, specification)."""
-    made: dict[str, tuple[str, Spec]] = {}
+# dollars as people write them: $250M, $1.2B; the format's own word for a billion is G
+DOLLARS = "'$' + (abs(datum.value) >= 1000 ? replace(format(datum.value, '~s'), 'G', 'B') : format(datum.value, '~g'))"
+COUNTS = "replace(format(datum.value, '~s'), 'G', 'B')"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A specification, its heading, and the colours that the page explains under it."""
+
+    title: str
+    spec: Spec
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+def charts(evidence: Evidence) -> dict[str, Chart]:
+    """Return every chart that has data, by name."""
+    made: dict[str, Chart] = {}
     plan = evidence.plan
     if plan.holdings or plan.placements:
-        made["spend"] = ("Spending by supplier and chip", spend(plan))
-        made["cost"] = ("From list price to total", steps(figures.waterfall(plan)))
+        made["spend"] = spend(plan)
+        made["cost"] = Chart("From list price to total", steps(figures.waterfall(plan)))
     if len(plan.periods) > 1 and plan.holdings:
-        made["capacity"] = ("Chips held, by period", capacity(plan))
+        made["capacity"] = capacity(plan)
     if plan.placements:
-        made["mix"] = ("Where the tokens are served", mix(plan))
+        made["mix"] = mix(plan)
     margin = figures.margin_steps(evidence)
     if margin:
-        made["margin"] = ("From price to margin, per million tokens", steps(margin, gain=True))
+        made["margin"] = Chart("From price to margin, per million tokens", steps(margin, gain=True))
     if any(a.objective_usd is not None for a in evidence.alternatives):
-        made["alternatives"] = ("Against other answers", alternatives(evidence))
+        made["alternatives"] = Chart("Discounted cost of each answer", alternatives(evidence))
     for contract in evidence.contracts:
-        spec = burn_down(plan, contract)
-        if spec is not None:
-            made[f"burn-down-{contract.id}"] = (f"Burn-down of {contract.id}", spec)
+        burned = burn_down(plan, contract)
+        if burned is not None:
+            made[f"burn-down-{contract.id}"] = burned
     for d in evidence.distributions:
         if len(d.value_s) > 1:
-            made[f"{d.measure}-{d.workload}"] = (f"{d.measure.upper()} of {d.workload}", distribution(d))
-    if evidence.series:
-        for name in dict.fromkeys(s.name for s in evidence.series):
-            made[f"series-{name}"] = (f"{name.capitalize()} during the replay", series(evidence, name))
+            made[f"{d.measure}-{d.workload}"] = Chart(f"{MEASURES.get(d.measure, d.measure)}, {d.workload}", distribution(d))
+    for name in dict.fromkeys(s.name for s in evidence.series):
+        made[f"series-{name}"] = series(evidence, name)
     return made
 
 
-def spend(plan: Plan) -> Spec:
+def spend(plan: Plan) -> Chart:
     """Return dollars by period and place, stacked; by place alone where there is one period."""
-    return _stack(plan, {place: list(usd) for place, usd in figures.by_place(plan).items()}, "Dollars", money)
+    per = f" per {_period(plan)}" if len(plan.periods) > 1 else ""
+    return _stack(plan, dict(figures.by_place(plan)), f"Spending by chip and supplier{per}", word=money, axis=DOLLARS)
 
 
-def capacity(plan: Plan) -> Spec:
+def capacity(plan: Plan) -> Chart:
     """Return chips held by period and place."""
     chips: dict[str, list[float]] = {place: [0.0] * len(plan.periods) for place in figures.by_place(plan)}
     for holding in plan.holdings:
         chips[figures.label(holding.chip, holding.cloud)][holding.period] += holding.chips
-    return _stack(plan, {k: v for k, v in chips.items() if any(v)}, "Chips", lambda x: cell(x, "whole"))
+    held = {place: counts for place, counts in chips.items() if any(counts)}
+    return _stack(plan, held, "Chips held", word=lambda x: cell(x, "whole"), axis=COUNTS)
 
 
-def _stack(plan: Plan, by_place: dict[str, list[float]], title: str, word: Any) -> Spec:
-    values = []
+def _period(plan: Plan) -> str:
+    days = plan.periods[0].hours / 24
+    return "month" if days < 45 else "quarter" if days < 200 else "year"
+
+
+def _stack(plan: Plan, by_place: dict[str, list[float]], title: str, *, word: Callable[[float], str], axis: str) -> Chart:
     places = list(figures.by_place(plan))
-    for place, amounts in by_place.items():
-        shown = place if places.index(place) < SHOWN else "other"
-        for period, amount in zip(plan.periods, amounts, strict=True):
-            if amount:
-                values.append({"period": period.start, "place": shown, "amount": amount, "words": word(amount), "of": place})
-    colour = _colour(places)
-    tip = [alt.Tooltip("of:N", title="Place"), alt.Tooltip("period:O", title="From"), alt.Tooltip("words:N", title=title)]
+    values = [
+        {"period": period.start, "place": _shown(place, places), "amount": amount, "words": word(amount), "of": place}
+        for place, amounts in by_place.items()
+        for period, amount in zip(plan.periods, amounts, strict=True)
+        if amount
+    ]
+    tip = [alt.Tooltip("of:N", title="Place"), alt.Tooltip("period:O", title="From"), alt.Tooltip("words:N", title="Amount")]
+    base = alt.Chart(alt.InlineData(values=values))
+    colour = alt.Color("place:N", scale=_colour(places), legend=None)
     if len(plan.periods) == 1:
-        chart = (
-            alt.Chart(alt.InlineData(values=values))
-            .mark_bar(cornerRadiusEnd=3)
-            .encode(
-                x=alt.X("sum(amount):Q", title=title, axis=alt.Axis(format="~s", tickCount=5)),
-                y=alt.Y("place:N", sort="-x", title=None, axis=alt.Axis(labelLimit=150)),
-                color=alt.Color("place:N", scale=colour, legend=None),
-                tooltip=tip,
-            )
-        )
-        return _finished(chart, height=max(120, 34 * min(len(by_place), SHOWN + 1)))
-    chart = (
-        alt.Chart(alt.InlineData(values=values))
-        .mark_bar()
-        .encode(
-            x=alt.X("period:O", title=None, axis=alt.Axis(labelExpr=_LABEL, labelAngle=0, labelOverlap="greedy")),
-            y=alt.Y("sum(amount):Q", title=title, axis=alt.Axis(format="~s", tickCount=5)),
-            color=alt.Color("place:N", scale=colour, legend=_legend()),
-            order=alt.Order("rank:Q"),
+        bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.66}).encode(
+            x=alt.X("sum(amount):Q", title=None, axis=alt.Axis(labelExpr=axis, tickCount=4)),
+            y=alt.Y("place:N", sort="-x", title=None, axis=alt.Axis(labelLimit=150)),
+            color=colour,
             tooltip=tip,
         )
-        .transform_calculate(rank=f"indexof({[*places[:SHOWN], 'other']!r}, datum.place)")
+        return Chart(title, _finished(bars, height=max(110, 34 * len({v["place"] for v in values}) + 20)))
+    stack = base.mark_bar().encode(
+        x=alt.X("period:O", title=None, axis=alt.Axis(labelExpr=_LABEL, labelAngle=0, labelOverlap="greedy")),
+        y=alt.Y("sum(amount):Q", title=None, axis=alt.Axis(labelExpr=axis, tickCount=5)),
+        color=colour,
+        order=alt.Order("rank:Q"),
+        tooltip=tip,
     )
-    return _finished(chart, height=280)
+    ranked = stack.transform_calculate(rank=f"indexof({json.dumps([*places[:SHOWN], OTHER])}, datum.place)")
+    return Chart(title, _finished(ranked, height=300), _legend([p for p in places if p in by_place], places))
 
 
-# "2027-04-01" -> "Apr 2027" in January and where space allows, the month alone otherwise
+# "2027-04-01" -> the year in January, the month otherwise
 _LABEL = "slice(datum.value, 5, 7) == '01' ? slice(datum.value, 0, 4) : timeFormat(toDate(datum.value + 'T12:00'), '%b')"
 
 
 def steps(made: Sequence[Step], *, gain: bool = False) -> Spec:
-    """Return a waterfall; the last level equals the sum of the steps before it."""
+    """Return a waterfall; the last level equals the sum of the steps before it. Steps too thin to see are drawn as one."""
     values, level = [], 0.0
-    for step in made:
+    for step in _thick(made):
         begin, end = (0.0, step.usd) if step.total else (level, level + step.usd)
         kind = "level" if step.total else ("down" if step.usd < 0 else "up")
         values.append(
-            {
-                "layer": step.layer,
-                "begin": begin,
-                "end": end,
-                "high": max(begin, end),
-                "words": money(step.usd),
-                "kind": kind,
-                "usd": step.usd,
-            }
+            {"layer": step.layer, "begin": begin, "end": end, "high": max(begin, end), "words": money(step.usd), "kind": kind}
         )
         level = end
-    order = [step.layer for step in made]
-    good, bad = (UP, DOWN) if gain else (DOWN, UP)
+    down, up = (UP, DOWN) if gain else (DOWN, UP)
     base = alt.Chart(alt.InlineData(values=values)).encode(
-        y=alt.Y("layer:N", sort=order, title=None, axis=alt.Axis(labelLimit=170, domain=False, ticks=False))
+        y=alt.Y("layer:N", sort=[str(v["layer"]) for v in values], title=None, axis=alt.Axis(labelLimit=170))
     )
     bars = base.mark_bar(cornerRadius=2, height={"band": 0.62}).encode(
-        x=alt.X("begin:Q", title=None, axis=alt.Axis(format="~s", tickCount=5)),
+        x=alt.X("begin:Q", title=None, axis=alt.Axis(labelExpr=DOLLARS, tickCount=4)),
         x2="end:Q",
-        color=alt.Color("kind:N", scale=alt.Scale(domain=["level", "down", "up"], range=[LEVEL, good, bad]), legend=None),
+        color=alt.Color("kind:N", scale=alt.Scale(domain=["level", "down", "up"], range=[LEVEL, down, up]), legend=None),
         tooltip=[alt.Tooltip("layer:N", title="Layer"), alt.Tooltip("words:N", title="Dollars")],
     )
     text = base.mark_text(align="left", dx=5).encode(x="high:Q", text="words:N")
-    return _finished(bars + text, height=34 * len(values), padding_right=56)
+    return _finished(bars + text, height=32 * len(values) + 14, padding_right=56)
 
 
-def mix(plan: Plan) -> Spec:
+def _thick(made: Sequence[Step]) -> list[Step]:
+    largest = max((abs(step.usd) for step in made), default=0.0)
+    thin = [step for step in made if not step.total and abs(step.usd) < THIN_FRAC * largest]
+    if len(thin) < 2:
+        return list(made)
+    kept = [step for step in made if step not in thin]
+    return [*kept[:-1], Step(f"{len(thin)} smaller items", sum(step.usd for step in thin)), kept[-1]]
+
+
+def mix(plan: Plan) -> Chart:
     """Return the share of each workload's tokens by place."""
     places = list(figures.by_place(plan))
-    served: dict[tuple[str, str], float] = {}
-    whole: dict[str, float] = {}
+    places += [p for p in dict.fromkeys(figures.label(q.chip, q.cloud, q.pool) for q in plan.placements) if p not in places]
+    served: dict[tuple[str, str], float] = defaultdict(float)
+    whole: dict[str, float] = defaultdict(float)
     for p in plan.placements:
-        place = figures.label(p.chip, p.cloud, p.pool)
-        if place not in places:
-            places.append(place)
-        shown = place if places.index(place) < SHOWN else "other"
-        served[(p.workload, shown)] = served.get((p.workload, shown), 0.0) + p.mtok
-        whole[p.workload] = whole.get(p.workload, 0.0) + p.mtok
+        served[(p.workload, _shown(figures.label(p.chip, p.cloud, p.pool), places))] += p.mtok
+        whole[p.workload] += p.mtok
     values = [
         {"workload": w, "place": place, "share": mtok / whole[w], "words": f"{mtok / whole[w]:.1%}", "mtok": cell(mtok, "whole")}
         for (w, place), mtok in served.items()
         if whole[w] > 0
     ]
+    tip = [("workload", "Workload"), ("place", "Place"), ("words", "Share of tokens"), ("mtok", "Mtok")]
     chart = (
         alt.Chart(alt.InlineData(values=values))
         .mark_bar(height={"band": 0.66})
@@ -163,17 +181,19 @@ def mix(plan: Plan) -> Spec:
             x=alt.X(
                 "sum(share):Q", title=None, stack="zero", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=4)
             ),
-            y=alt.Y("workload:N", sort=list(whole), title=None, axis=alt.Axis(labelLimit=150, domain=False, ticks=False)),
-            color=alt.Color("place:N", scale=_colour(places), legend=_legend()),
-            tooltip=[
-                alt.Tooltip("workload:N", title="Workload"),
-                alt.Tooltip("place:N", title="Place"),
-                alt.Tooltip("words:N", title="Share of tokens"),
-                alt.Tooltip("mtok:N", title="Mtok"),
-            ],
+            y=alt.Y("workload:N", sort=list(whole), title=None, axis=alt.Axis(labelLimit=150)),
+            color=alt.Color("place:N", scale=_colour(places), legend=None),
+            order=alt.Order("rank:Q"),
+            tooltip=[alt.Tooltip(f"{key}:N", title=title) for key, title in tip],
         )
+        .transform_calculate(rank=f"indexof({json.dumps([*places[:SHOWN], OTHER])}, datum.place)")
     )
-    return _finished(chart, height=34 * len(whole) + 10)
+    used = {figures.label(q.chip, q.cloud, q.pool) for q in plan.placements}
+    return Chart(
+        "Share of each workload's tokens",
+        _finished(chart, height=34 * len(whole) + 14),
+        _legend([p for p in places if p in used], places),
+    )
 
 
 def alternatives(evidence: Evidence) -> Spec:
@@ -184,10 +204,8 @@ def alternatives(evidence: Evidence) -> Spec:
         for i, r in enumerate(table)
     ]
     base = alt.Chart(alt.InlineData(values=values)).encode(
-        y=alt.Y(
-            "name:N", sort=[str(v["name"]) for v in values], title=None, axis=alt.Axis(labelLimit=180, domain=False, ticks=False)
-        ),
-        x=alt.X("usd:Q", title="Discounted cost", axis=alt.Axis(format="~s", tickCount=5)),
+        y=alt.Y("name:N", sort=[str(v["name"]) for v in values], title=None, axis=alt.Axis(labelLimit=180)),
+        x=alt.X("usd:Q", title=None, axis=alt.Axis(labelExpr=DOLLARS, tickCount=4)),
     )
     bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.62}).encode(
         color=alt.Color("own:N", scale=alt.Scale(domain=[True, False], range=[LEVEL, PALETTE[-1]]), legend=None)
@@ -195,7 +213,7 @@ def alternatives(evidence: Evidence) -> Spec:
     return _finished(bars + base.mark_text(align="left", dx=5).encode(text="words:N"), height=34 * len(values), padding_right=56)
 
 
-def burn_down(plan: Plan, contract: ContractEvidence) -> Spec | None:
+def burn_down(plan: Plan, contract: ContractEvidence) -> Chart | None:
     """Return cumulative drawdown of a commitment against what is due, or None where nothing is committed."""
     if not contract.commit_usd:
         return None
@@ -219,15 +237,15 @@ def burn_down(plan: Plan, contract: ContractEvidence) -> Spec | None:
     )
     values += [{"at": day, "usd": usd, "line": "due"} for day, usd in due]
     values = [{**v, "words": money(float(v["usd"]))} for v in values]
-    lines = ["due", "drawn", "drawn and shortfall"]
+    lines, colours = ["due", "drawn", "drawn and shortfall"], [PALETTE[-1], PALETTE[0], PALETTE[3]]
     chart = (
         alt.Chart(alt.InlineData(values=values))
         .mark_line(point=alt.OverlayMarkDef(size=26))
         .encode(
             x=alt.X("at:T", title=None, axis=alt.Axis(format="%b %Y", labelAngle=0, labelOverlap="greedy", tickCount=5)),
-            y=alt.Y("usd:Q", title="Dollars, cumulative", axis=alt.Axis(format="~s", tickCount=5)),
+            y=alt.Y("usd:Q", title=None, axis=alt.Axis(labelExpr=DOLLARS, tickCount=5)),
             color=alt.Color(
-                "line:N", scale=alt.Scale(domain=lines, range=[PALETTE[-1], PALETTE[0], PALETTE[3]]), legend=_legend()
+                "line:N", scale=alt.Scale(domain=lines, range=colours), legend=None
             ),
             strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(domain=lines, range=[[4, 3], [1, 0], [2, 2]]), legend=None),
             tooltip=[
@@ -237,7 +255,8 @@ def burn_down(plan: Plan, contract: ContractEvidence) -> Spec | None:
             ],
         )
     )
-    return _finished(chart, height=240)
+    legend = tuple(zip(lines, colours, strict=True))
+    return Chart(f"Burn-down of {contract.id}, cumulative", _finished(chart, height=240), legend)
 
 
 def _end(plan: Plan) -> str:
@@ -259,7 +278,7 @@ def distribution(d: Distribution) -> Spec:
         .encode(
             x=alt.X(
                 "s:Q",
-                title="Seconds",
+                title="seconds",
                 scale=alt.Scale(type="log", nice=False),
                 axis=alt.Axis(format="~g", tickCount=4, labelOverlap=True),
             ),
@@ -277,7 +296,7 @@ def distribution(d: Distribution) -> Spec:
     return _finished(line + level + rule, height=150)
 
 
-def series(evidence: Evidence, name: str) -> Spec:
+def series(evidence: Evidence, name: str) -> Chart:
     """Return a quantity of the replay over time, by subject."""
     values = [
         {"t": t / 60, "value": v, "subject": s.subject}
@@ -290,27 +309,32 @@ def series(evidence: Evidence, name: str) -> Spec:
         alt.Chart(alt.InlineData(values=values))
         .mark_line(interpolate="step-after", strokeWidth=1.5)
         .encode(
-            x=alt.X("t:Q", title="Minutes", axis=alt.Axis(tickCount=6)),
+            x=alt.X("t:Q", title="minutes", axis=alt.Axis(tickCount=6)),
             y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format="~g")),
-            color=alt.Color("subject:N", scale=_colour(subjects), legend=_legend()),
+            color=alt.Color("subject:N", scale=_colour(subjects), legend=None),
         )
     )
-    return _finished(chart, height=200)
+    return Chart(f"{name.capitalize()} during the replay", _finished(chart, height=200), _legend(subjects, subjects))
+
+
+def _shown(place: str, places: Sequence[str]) -> str:
+    return place if places.index(place) < SHOWN else OTHER
 
 
 def _colour(places: Sequence[str]) -> alt.Scale:
-    shown = [*places[:SHOWN], *(["other"] if len(places) > SHOWN else [])]
+    shown = [*places[:SHOWN], *([OTHER] if len(places) > SHOWN else [])]
     return alt.Scale(domain=shown, range=list(PALETTE[: len(shown)]))
 
 
-def _legend() -> alt.Legend:
-    return alt.Legend(orient="bottom", title=None, columns=2, symbolType="square", labelLimit=190)
+def _legend(used: Sequence[str], places: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    shown = dict.fromkeys(_shown(place, places) for place in used)
+    return tuple((name, PALETTE[-1] if name == OTHER else PALETTE[places.index(name)]) for name in shown)
 
 
 def _finished(chart: Any, *, height: int, padding_right: int = 8) -> Spec:
     made = (
         chart.properties(width="container", height=height, background="transparent")
-        .configure(autosize=alt.AutoSizeParams(type="fit-x", contains="padding"), font="inherit")
+        .configure(autosize=alt.AutoSizeParams(type="fit-x", contains="padding"), font=FONT)
         .configure_view(stroke=None)
         .configure_axis(
             labelFontSize=12,
@@ -321,7 +345,6 @@ def _finished(chart: Any, *, height: int, padding_right: int = 8) -> Spec:
             labelPadding=6,
             domain=False,
         )
-        .configure_legend(labelFontSize=12)
         .configure_text(fontSize=12)
     )
     spec: Spec = made.to_dict()

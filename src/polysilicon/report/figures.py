@@ -13,9 +13,10 @@ from typing import Literal
 
 from polysilicon.portfolio import Holding, Placement, Plan
 from polysilicon.report.evidence import Evidence, WorkloadEvidence
+from polysilicon.report.names import proper
 from polysilicon.units import HOURS_PER_YEAR
 
-Form = Literal["text", "usd", "usd_per_mtok", "usd_per_hour", "number", "whole", "frac", "seconds", "kwh", "date"]
+Form = Literal["text", "usd", "usd_per_mtok", "usd_per_hour", "number", "whole", "frac", "seconds", "kwh", "date", "name"]
 Cell = str | float | int | None
 
 
@@ -87,9 +88,9 @@ def label(chip: str, cloud: str, pool: str = "") -> str:
     """Name a place the way a person does: chip and cloud, or the offer that sells tokens.
 
     >>> label("gb200", "azure"), label("", "openai", "openai-gpt-5")
-    ('gb200 · azure', 'tokens · openai')
+    ('GB200 · Azure', 'tokens · OpenAI')
     """
-    return f"{chip} · {cloud}" if chip else f"tokens · {cloud or pool}"
+    return f"{proper(chip)} · {proper(cloud)}" if chip else f"tokens · {proper(cloud or pool)}"
 
 
 def given(holding: Holding) -> bool:
@@ -169,7 +170,7 @@ def concentration(evidence: Evidence) -> Table:
         "by | By",
         "of | Share of",
         "hhi_frac | HHI | number",
-        "top | Largest",
+        "top | Largest | name",
         "top_frac | Its share | frac",
         "suppliers | Suppliers | whole",
     )
@@ -214,12 +215,12 @@ def held(evidence: Evidence) -> Table:
         )
     rows.sort(key=lambda row: -float(row[7] or 0))
     columns = _columns(
-        "chip | Chip",
-        "cloud | Cloud",
+        "chip | Chip | name",
+        "cloud | Cloud | name",
         "region | Region",
         "kind | Terms",
-        "chips_first | Chips at first | whole",
-        "chips_last | Chips at last | whole",
+        "chips_first | Chips now | whole",
+        "chips_last | Chips at end | whole",
         "usd_per_chip_hour | $ / chip-hour | usd_per_hour",
         "usd_per_year | $ / year | usd",
         "share_frac | Share | frac",

@@ -14,6 +14,7 @@ from polysilicon import __version__
 from polysilicon.errors import InputError, did_you_mean
 from polysilicon.report import charts, figures, words
 from polysilicon.report.evidence import Evidence
+from polysilicon.report.names import proper
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,13 @@ def html(evidence: Evidence) -> str:
         "charts": drawn,
         "css": _safe(_resource("report.css")),
         "runtime": _safe(runtime()),
-        "specs": _safe(_json({name: spec for name, (_, spec) in drawn.items()})),
+        "specs": _safe(_json({name: chart.spec for name, chart in drawn.items()})),
         "loop_id": identity.get,
         "burn": [name for name in drawn if name.startswith("burn-down-")],
         "latency": [f"{d.measure}-{d.workload}" for d in evidence.distributions if f"{d.measure}-{d.workload}" in drawn],
         "series": [name for name in drawn if name.startswith("series-")],
         "sections": _sections(context["tables"], drawn),
-        "production": all(p.stage == "production" for p in evidence.plan.placements),
+        "legend_of": lambda name: drawn[name].legend,
     }
     return _environment(escape=True).get_template("report.html.j2").render(context)
 
@@ -61,11 +62,16 @@ def embed(evidence: Evidence, chart: str) -> str:
     drawn = charts.charts(evidence)
     if chart not in drawn:
         raise InputError(f'the report has no chart "{chart}"', hint=did_you_mean(chart, drawn) or f"it has {', '.join(drawn)}")
-    title, spec = drawn[chart]
+    shown = drawn[chart]
     context = {
-        "title": title, "css": _safe(_resource("report.css")), "runtime": _safe(runtime()), "spec": _safe(_json(spec)), "version": __version__,
+        "title": shown.title,
+        "legend": shown.legend,
         "caption": evidence.title,
-    }  # fmt: skip
+        "css": _safe(_resource("report.css")),
+        "runtime": _safe(runtime()),
+        "spec": _safe(_json(shown.spec)),
+        "version": __version__,
+    }
     return _environment(escape=True).get_template("embed.html.j2").render(context)
 
 
@@ -129,7 +135,9 @@ def _facts(evidence: Evidence) -> list[Fact]:
         told.append(Fact("Promises kept", f"{sum(bool(d.kept) for d in checked)} of {len(checked)}", "in the replay"))
     tokens = [row for row in figures.concentration(evidence).records() if row["by"] == "cloud" and row["of"] == "dollars"]
     if tokens:
-        told.append(Fact("Largest supplier", f"{float(tokens[0]['top_frac'] or 0):.0%}", f"{tokens[0]['top']}, of spending"))
+        told.append(
+            Fact("Largest supplier", f"{float(tokens[0]['top_frac'] or 0):.0%}", f"{proper(str(tokens[0]['top']))}, of spending")
+        )
     if plan.unserved_usd > 0:
         told.append(Fact("Work left undone", words.money(plan.unserved_usd), "as priced by the scenario; not a bill"))
     return told

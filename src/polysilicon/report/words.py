@@ -5,6 +5,7 @@ from __future__ import annotations
 from polysilicon.report import figures
 from polysilicon.report.evidence import Evidence
 from polysilicon.report.figures import Cell, Form
+from polysilicon.report.names import proper
 
 
 def money(usd: float) -> str:
@@ -46,7 +47,7 @@ def cell(value: Cell, form: Form) -> str:
     if value is None or value == "":
         return "–"
     if isinstance(value, str):
-        return value
+        return proper(value) if form == "name" else value
     if value != value:
         return "–"
     if form == "usd":
@@ -84,7 +85,7 @@ def recommendation(evidence: Evidence) -> str:
 
 def _holdings(evidence: Evidence) -> str:
     table = figures.held(evidence).records()
-    tokens = sorted({p.cloud or p.pool for p in evidence.plan.placements if not p.chip})
+    tokens = sorted({proper(p.cloud or p.pool) for p in evidence.plan.placements if not p.chip})
     groups: dict[tuple[str, str], list[float]] = {}
     for row in table:
         key = (str(row["chip"]), str(row["cloud"]))
@@ -93,24 +94,16 @@ def _holdings(evidence: Evidence) -> str:
             sums[i] += float(row[name] or 0.0)
     ranked = sorted(groups.items(), key=lambda item: -item[1][2])
     whole = sum(item[1][2] for item in ranked) or 1.0
-    main = [item for item in ranked if item[1][2] >= 0.04 * whole][:4] or ranked[:1]
-    words = [f"{_chips(first, last)} {chip} at {cloud}" for (chip, cloud), (first, last, _) in main]
+    main = [item for item in ranked if item[1][2] >= 0.05 * whole][:3] or ranked[:1]
+    words = [f"{round(max(first, last)):,} {proper(chip)} at {proper(cloud)}" for (chip, cloud), (first, last, _) in main]
     rest = len(ranked) - len(main)
     if rest > 0:
         words.append(f"{rest} smaller position{'s' if rest > 1 else ''}")
     if not words:
         return f"Buy tokens from {_join(tokens)}" if tokens else "Hold nothing"
-    bought = f", buy tokens from {_join(tokens)}" if tokens else ""
-    return f"Hold {_join(words)}{bought}"
-
-
-def _chips(first: float, last: float) -> str:
-    first, last = round(first), round(last)
-    if first == last:
-        return f"{first:,}"
-    return f"{first:,} growing to {last:,}" if 0 < first < last else f"{first:,} falling to {last:,}" if first > last > 0 else (
-        f"{last:,}" if first == 0 else f"{first:,} at first"
-    )  # fmt: skip
+    bought = f", and buy tokens from {_join(tokens)}" if tokens else ""
+    grows = any(last > first * 1.005 for _, (first, last, _) in main)
+    return f"{'Grow to' if grows else 'Hold'} {_join(words)}{bought}"
 
 
 def _join(words: list[str]) -> str:
