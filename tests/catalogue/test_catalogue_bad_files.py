@@ -10,7 +10,9 @@ from polysilicon.catalogue import load
 from polysilicon.errors import InputError, InputErrors
 
 HEAD = "subject,parameter,value,unit,source,as_of,basis,note\n"
+GOOD = "h100-sxm,tdp_w,700,W,s,2026,measured,\n"
 OFFERS = "id,cloud,region,chip,kind,usd_per_chip_hour,source,basis\n"
+PORTS = "model_family,chip_family,engine,status,source,as_of,basis\n"
 
 CASES = {
     "nan": (HEAD + "h100-sxm,tdp_w,nan,W,s,2026,measured,\n", "o.csv:2:16", "not a number"),
@@ -29,8 +31,8 @@ CASES = {
     "bad basis": (HEAD + "h100-sxm,tdp_w,700,W,s,2026,measurd,\n", "o.csv:2:29", "did you mean"),
     "unknown parameter": (HEAD + "h100-sxm,tdp,700,W,s,2026,measured,\n", "o.csv:2:10", "did you mean"),
     "unknown subject": (HEAD + "h100-sxn,tdp_w,700,W,s,2026,measured,\n", "o.csv:2:1", "did you mean"),
-    "twice": (HEAD + "h100-sxm,tdp_w,700,W,s,2026,measured,\nh100-sxm,tdp_w,650,W,s,2026,measured,\n", "o.csv:3:10", "stands here again"),
-    "band upside down": (HEAD + "h100-sxm,tdp_w,700,W,s,2026,measured,\nh100-sxm,tdp_w.low,800,W,s,2026,measured,\n", "o.csv:3:20", "but tdp_w is 700"),
+    "twice": (HEAD + GOOD + GOOD.replace("700", "650"), "o.csv:3:10", "stands here again"),
+    "band upside down": (HEAD + GOOD + GOOD.replace("tdp_w,700", "tdp_w.low,800"), "o.csv:3:20", "but tdp_w is 700"),
     "row cut off": (HEAD + "h100-sxm,tdp_w,700\n", "o.csv:2:1", "3 cells"),
     "too many cells": (HEAD + "h100-sxm,tdp_w,700,W,s,2026,measured,,more\n", "o.csv:2:1", "9 cells"),
     "open quote": (HEAD + 'h100-sxm,tdp_w,"700,W,s,2026,measured,\n', "o.csv:2", "CSV"),
@@ -48,8 +50,8 @@ CASES = {
     "quote with price": (OFFERS + "x,c,r,h100-sxm,quote_only,2,s,list_price\n", "o.csv:2:27", "quote_only"),
     "offer twice": (OFFERS + "x,c,r,h100-sxm,on_demand,2,s,list_price\n" * 2, "o.csv:3:1", "again"),
     "offer without source": (OFFERS + "x,c,r,h100-sxm,on_demand,2,,list_price\n", "o.csv:2:28", "source is empty"),
-    "offer column": (OFFERS.replace("basis", "basis,colour") + "x,c,r,h100-sxm,on_demand,2,s,list_price,red\n", "o.csv:1:1", "colour"),
-    "port status": ("model_family,chip_family,engine,status,source,as_of,basis\nllama,maia,vllm,done,s,2026,assumed\n", "o.csv:2:17", "done"),
+    "offer column": (OFFERS.replace("basis", "basis,hue") + "x,c,r,h100-sxm,on_demand,2,s,list_price,red\n", "o.csv:1:1", "hue"),
+    "port status": (PORTS + "llama,maia,vllm,done,s,2026,assumed\n", "o.csv:2:17", "done"),
     "price date": ("provider,model,as_of,source,basis,usd_per_mtok_in\no,m,soon,s,list_price,1\n", "o.csv:2:5", "not a date"),
 }  # fmt: skip
 
@@ -123,7 +125,10 @@ def test_missing_file_empty_folder_and_a_folder_of_nothing(tmp_path):
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(alphabet=st.sampled_from('subject,parameterv"\n1e9.:-{}[]#hx'), max_size=120), ending=st.sampled_from([".csv", ".yaml"]))
+@given(
+    text=st.text(alphabet=st.sampled_from('subject,parameterv"\n1e9.:-{}[]#hx'), max_size=120),
+    ending=st.sampled_from([".csv", ".yaml"]),
+)
 def test_any_text_is_read_or_refused_cleanly(tmp_path, text, ending):
     file = tmp_path / f"o{ending}"
     file.write_text(text)
@@ -136,7 +141,11 @@ def test_any_text_is_read_or_refused_cleanly(tmp_path, text, ending):
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 400), flip=st.integers(0, 399), byte=st.integers(0, 255))
 def test_any_cut_or_flipped_byte_is_read_or_refused_cleanly(tmp_path, cut, flip, byte):
-    good = (HEAD + "h100-sxm,tdp_w,700,W,s,2026,measured,\n" * 1 + "chip:x,vendor,Own,,s,2026,assumed,\nchip:x,family,cpu,,s,2026,assumed,\n").encode()
+    good = (
+        HEAD
+        + "h100-sxm,tdp_w,700,W,s,2026,measured,\n" * 1
+        + "chip:x,vendor,Own,,s,2026,assumed,\nchip:x,family,cpu,,s,2026,assumed,\n"
+    ).encode()
     content = bytearray(good)
     content[flip % len(content)] = byte
     file = tmp_path / "o.csv"

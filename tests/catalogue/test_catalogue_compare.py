@@ -96,7 +96,11 @@ def test_fresh_offers_raise_no_warning(tmp_path):
 
 
 def test_diff_tells_prices_facts_and_ports_that_moved(tmp_path):
-    (tmp_path / "a.csv").write_text(HEAD + "h100-sxm,tdp_w,650,W,s,2026,measured,\nazure-eastus-h100-sxm-on-demand,usd_per_chip_hour,10,USD/chip-hour,s,2026-12,list_price,\n")
+    (tmp_path / "a.csv").write_text(
+        HEAD
+        + "h100-sxm,tdp_w,650,W,s,2026,measured,\n"
+        + "azure-eastus-h100-sxm-on-demand,usd_per_chip_hour,10,USD/chip-hour,s,2026-12,list_price,\n"
+    )
     head = "model_family,chip_family,engine,status,source,as_of,basis\n"
     (tmp_path / "b.csv").write_text(head + "llama,maia,vllm,pilot,s,2026,assumed\n")
     changes = {(c.kind, c.subject, c.parameter): c for c in diff(KNOWN, load(tmp_path))}

@@ -115,7 +115,13 @@ def test_a_price_that_rose_keeps_its_history():
 
 def test_products_without_a_price_are_quote_only():
     quotes = {(o.cloud, o.chip) for o in KNOWN.offers.values() if o.kind == "quote_only"}
-    assert {("azure", "maia-200"), ("aws", "trainium3"), ("azure", "rubin"), ("coreweave", "gb300"), ("azure", "mi300x")} <= quotes
+    assert {
+        ("azure", "maia-200"),
+        ("aws", "trainium3"),
+        ("azure", "rubin"),
+        ("coreweave", "gb300"),
+        ("azure", "mi300x"),
+    } <= quotes
     assert all(o.usd_per_chip_hour is None for o in KNOWN.offers.values() if o.kind == "quote_only")
     assert not any(o.usd_per_chip_hour == 700.0 for o in KNOWN.offers.values())
 

@@ -24,7 +24,8 @@ AWS = AWS_HEAD + "\n".join([
     "p4d.24xlarge,A100,8,96,1152,,21.95764,6.0,us-east-2,us-east-2a",
     "g5.xlarge,A10G,1,4,16,,1.0,0.3,us-east-1,us-east-1a",
 ]) + "\n"  # fmt: skip
-GCP = "InstanceType,vCPUs,MemoryGiB,AcceleratorName,AcceleratorCount,GpuInfo,Region,AvailabilityZone,Price,SpotPrice\n" + "\n".join([
+GCP_HEAD = "InstanceType,vCPUs,MemoryGiB,AcceleratorName,AcceleratorCount,GpuInfo,Region,AvailabilityZone,Price,SpotPrice\n"
+GCP = GCP_HEAD + "\n".join([
     "a3-highgpu-8g,208,1872,,,,us-central1,us-central1-a,9.46,2.89",
     ",,,H100,8,,us-central1,us-central1-a,78.37,23.8",
     ",,,H200,8,,us-central1,us-central1-a,70.0,20.0",
@@ -83,7 +84,9 @@ def test_an_azure_node_has_eight_chips_whatever_the_list_says(tmp_path):
 def test_an_import_is_an_overlay_that_replaces_what_is_older(tmp_path):
     offers, _ = offers_of(tmp_path, AWS.replace("55.04,10.24", "60.00,10.24").replace("55.04,55.04", "60.00,55.04"), "aws")
     file = tmp_path / "overlay.csv"
-    file.write_text(",".join(OFFER_COLUMNS) + "\n" + "\n".join(",".join(o.get(c, "") for c in OFFER_COLUMNS) for o in offers.values()) + "\n")
+    file.write_text(
+        ",".join(OFFER_COLUMNS) + "\n" + "\n".join(",".join(o.get(c, "") for c in OFFER_COLUMNS) for o in offers.values()) + "\n"
+    )
     known = load(file)
     offer = known.offer("aws-us-east-1-h100-sxm-on-demand")
     assert (offer.usd_per_chip_hour, offer.quoted_on) == (7.5, "2026-11-20")
@@ -94,7 +97,10 @@ def test_versions_of_a_list_make_a_price_feed(tmp_path):
     for day, price in (("2026-01-01", 40.0), ("2026-02-01", 48.0)):
         (tmp_path / f"{day}.csv").write_text(AWS_HEAD + f"p5.48xlarge,H100,8,,,,{price},,us-east-1,a\n")
     feed = price_series({d: tmp_path / f"{d}.csv" for d in ("2026-02-01", "2026-01-01")}, "aws", KNOWN)
-    assert feed == [("2026-01-01", "aws-us-east-1-h100-sxm-on-demand", 5.0), ("2026-02-01", "aws-us-east-1-h100-sxm-on-demand", 6.0)]
+    assert feed == [
+        ("2026-01-01", "aws-us-east-1-h100-sxm-on-demand", 5.0),
+        ("2026-02-01", "aws-us-east-1-h100-sxm-on-demand", 6.0),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +124,9 @@ def test_bad_lists_are_refused_with_their_place(tmp_path, text, words):
 
 LITELLM = {
     "sample_spec": {"litellm_provider": "x", "mode": "chat", "input_cost_per_token": 0},
-    "claude-opus-9": {"litellm_provider": "anthropic", "mode": "chat", "input_cost_per_token": 4e-6, "output_cost_per_token": 2e-5,
-                      "cache_read_input_token_cost": 2e-7, "input_cost_per_token_above_200k_tokens": 8e-6, "max_input_tokens": 200000},
+    "claude-opus-9": {"litellm_provider": "anthropic", "mode": "chat", "input_cost_per_token": 4e-6,
+                      "output_cost_per_token": 2e-5, "cache_read_input_token_cost": 2e-7,
+                      "input_cost_per_token_above_200k_tokens": 8e-6, "max_input_tokens": 200000},
     "whisper": {"litellm_provider": "openai", "mode": "audio_transcription", "input_cost_per_token": 1e-6},
 }  # fmt: skip
 GENAI = [{"id": "anthropic", "models": [
@@ -156,7 +163,8 @@ def test_genai_prices_keep_their_dates_and_load_as_an_overlay(tmp_path):
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "{}", "null", "\x00", '{"m": {"litellm_provider": "x", "mode": "chat", "input_cost_per_token": "free"}}',
-     '{"m": {"litellm_provider": "x", "mode": "chat", "input_cost_per_token": -1}}', '{"m": {"litellm_provider": "x", "mode": "chat", "input_cost_per_token": NaN}}'],
+     '{"m": {"litellm_provider": "x", "mode": "chat", "input_cost_per_token": -1}}',
+     '{"m": {"litellm_provider": "x", "mode": "chat", "input_cost_per_token": NaN}}'],
 )  # fmt: skip
 def test_bad_price_books(tmp_path, content):
     file = tmp_path / "p.json"

@@ -14,7 +14,8 @@ KNOWN = load()
 
 @pytest.mark.parametrize(
     ("said", "meant"),
-    [("H100", "h100-sxm"), ("h100 sxm", "h100-sxm"), ("GB200", "gb200"), ("Ironwood", "tpu-v7"), ("Trillium", "tpu-v6e"), ("TPU v5p", "tpu-v5p"),
+    [("H100", "h100-sxm"), ("h100 sxm", "h100-sxm"), ("GB200", "gb200"), ("Ironwood", "tpu-v7"), ("Trillium", "tpu-v6e"),
+     ("TPU v5p", "tpu-v5p"),
      ("maia200", "maia-200"), ("Trainium2", "trainium2"), ("Vera Rubin", "rubin"), ("a100-40gb", "a100-40gb")],
 )  # fmt: skip
 def test_chips_by_names_people_write(said, meant):
@@ -44,7 +45,14 @@ def test_near_misses_are_named():
 def test_models_by_hub_name_closed_name_and_path(tmp_path):
     assert KNOWN.model("meta-llama/Meta-Llama-3.1-70B").id == "llama-3.1-70b"
     assert KNOWN.model("claude-opus-5-5").id == KNOWN.profile("claude-opus-5-5").stand_in
-    config = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 1000}
+    config = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "vocab_size": 1000,
+    }
     folder = tmp_path / "my-model"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
@@ -53,13 +61,22 @@ def test_models_by_hub_name_closed_name_and_path(tmp_path):
 
 
 def test_precision_beside_a_config_is_read(tmp_path):
-    config = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 1000}
+    config = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "vocab_size": 1000,
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "NVFP4"}}))
     assert KNOWN.model(str(tmp_path / "config.json")).native_precision == "fp4"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"hidden_size": NaN}', '{"model_type": "llama", "hidden_size": 1e400}', "\x00", "{}"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1]", "null", '{"hidden_size": NaN}', '{"model_type": "llama", "hidden_size": 1e400}', "\x00", "{}"]
+)
 def test_a_config_that_is_none_is_one_clear_error(tmp_path, content):
     file = tmp_path / "config.json"
     file.write_text(content)

@@ -34,9 +34,13 @@ def test_a_band_around_a_replaced_figure_goes_with_it(tmp_path):
 
 
 def test_a_new_chip_cloud_and_offer_from_rows_alone(tmp_path):
-    rows = "chip:dojo,vendor,Own,,s,2026,assumed,\nchip:dojo,family,dojo,,s,2026,assumed,\nchip:dojo,hbm_gb,128,GB,s,2026,assumed,\n"
-    rows += "offer:own-dojo,cloud,own,,s,2026-01,assumed,\noffer:own-dojo,region,basement,,s,2026-01,assumed,\noffer:own-dojo,chip,dojo,,s,2026-01,assumed,\n"
-    rows += "offer:own-dojo,kind,on_demand,,s,2026-01,assumed,\noffer:own-dojo,usd_per_chip_hour,1.5,USD/chip-hour,s,2026-01,assumed,\n"
+    rows = (
+        "chip:dojo,vendor,Own,,s,2026,assumed,\nchip:dojo,family,dojo,,s,2026,assumed,\nchip:dojo,hbm_gb,128,GB,s,2026,assumed,\n"
+    )
+    rows += "offer:own-dojo,cloud,own,,s,2026-01,assumed,\noffer:own-dojo,region,basement,,s,2026-01,assumed,\n"
+    rows += "offer:own-dojo,chip,dojo,,s,2026-01,assumed,\n"
+    rows += "offer:own-dojo,kind,on_demand,,s,2026-01,assumed,\n"
+    rows += "offer:own-dojo,usd_per_chip_hour,1.5,USD/chip-hour,s,2026-01,assumed,\n"
     known = overlay(tmp_path, HEAD + rows)
     assert known.chip("dojo").hbm_gb == 128
     assert known.chip("dojo").tdp_w is None
@@ -46,7 +50,9 @@ def test_a_new_chip_cloud_and_offer_from_rows_alone(tmp_path):
 
 
 def test_a_negotiated_price_turns_a_quote_into_an_offer(tmp_path):
-    known = overlay(tmp_path, HEAD + "azure-centralus-maia-200-quote-only,usd_per_chip_hour,4.2,USD/chip-hour,our contract,2026-06,filing,\n")
+    known = overlay(
+        tmp_path, HEAD + "azure-centralus-maia-200-quote-only,usd_per_chip_hour,4.2,USD/chip-hour,our contract,2026-06,filing,\n"
+    )
     offer = known.offer("azure-centralus-maia-200-quote-only")
     assert (offer.usd_per_chip_hour, offer.kind, offer.basis, offer.quoted_on) == (4.2, "on_demand", "filing", "2026-06")
 
@@ -72,7 +78,8 @@ chips:
     vendor: Own
     family: cpu
 models:
-  my-llama: {model_type: llama, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 128, vocab_size: 1000}
+  my-llama: {model_type: llama, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4,
+             intermediate_size: 128, vocab_size: 1000}
 profiles:
   claude-opus-5-5: {stand_in: kimi-k2, active_params.low: {value: 90, unit: 1e9 params}}
 offers:

@@ -111,6 +111,7 @@ def test_the_digest_is_stable_and_moves_with_an_overlay(tmp_path):
 
 
 def test_loading_needs_no_heavy_library():
-    code = "import sys; from polysilicon.catalogue import load; load().models; print([m for m in ('numpy', 'polars', 'pydantic', 'ruamel') if m in sys.modules])"
+    heavy = ("numpy", "polars", "pydantic", "ruamel")
+    code = f"import sys; from polysilicon.catalogue import load; load().models; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,0 +1,25 @@
+"""W09: the age of every price and figure is known, and stale data is warned of."""
+
+from datetime import date
+
+from chip_entry import KNOWN
+from command import run
+
+from polysilicon.catalogue.freshness import ages, stale
+
+
+def test_every_price_port_and_figure_has_an_age():
+    found = list(ages(KNOWN, today=date(2026, 11, 22)))
+    assert {a.kind for a in found} == {"offer", "port", "figure"}
+    assert all(a.age_days is None or a.age_days >= 0 for a in found)
+
+
+def test_older_is_staler():
+    today = date(2026, 11, 22)
+    assert len(stale(KNOWN, days=30, today=today)) > len(stale(KNOWN, days=300, today=today))
+
+
+def test_a_run_warns_on_stderr():
+    done = run("offers", "--chip", "H100", "--stale-days", "1")
+    assert "more than 1 days ago" in done.stderr
+    assert "warning" not in done.stdout
