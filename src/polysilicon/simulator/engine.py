@@ -32,6 +32,7 @@ from polysilicon.simulator.state import (
     OFF,
     PREFILL,
     ROWS,
+    TIES,
     TOO_LARGE,
     TOO_LONG,
     UP,
@@ -210,7 +211,7 @@ def join(s: State, slot: int) -> None:
     request.context = request.target + 1.0
     steps = left if pool.plain == 1 else math.ceil(left / pool.accept)
     request.finish = rep.step + steps
-    push_running(s, rep.run_off, rep.n, slot, request.finish)
+    push_running(s, rep.run_off, rep.n, slot, request.finish * TIES + request.order % TIES)
     rep.n += 1
     rep.context += request.context
     if pool.plain == 1:
@@ -424,7 +425,7 @@ def schedule(s: State, r: int, t: float, deferral: bool) -> None:
         set_time(s, r, t + rep.base)
         return
     rep.slope = pool.accept * (pool.kv_s * n + pool.win_s * rep.below)
-    k = min(s.run_key[rep.run_off], rep.cross) - rep.step
+    k = min(s.run_key[rep.run_off] // TIES, rep.cross) - rep.step
     k = 1 + affordable(s, r, k - 1)
     rep.planned = k
     set_time(s, r, t + k * rep.base + rep.slope * (0.5 * k * (k - 1.0)))
@@ -533,9 +534,9 @@ def settle(s: State, r: int, t: float) -> int:
         return -1
     role = s.pools[rep.pool].role
     advance(s, r, t)
-    while rep.n > 0 and s.run_key[rep.run_off] <= rep.step:
+    while rep.n > 0 and s.run_key[rep.run_off] // TIES <= rep.step:
         _leave(s, _quit(s, r, 0), t)
-    moving = -1
+    moving = last = -1
     slot = rep.list_head
     rep.list_head = -1
     while slot >= 0:
@@ -552,8 +553,12 @@ def settle(s: State, r: int, t: float) -> int:
             if request.emitted >= request.osl:
                 _leave(s, slot, t)
             elif role == PREFILL:
-                request.next = moving
-                moving = slot
+                request.next = -1
+                if moving < 0:
+                    moving = slot
+                else:
+                    s.slots[last].next = slot
+                last = slot
             else:
                 join(s, slot)
         slot = following

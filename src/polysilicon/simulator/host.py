@@ -22,6 +22,7 @@ from polysilicon.simulator.state import (
     COUNTERS,
     DRAINING,
     ENTRY,
+    FAILED,
     FAR,
     FINISHED,
     FIRST_ID,
@@ -283,6 +284,22 @@ class Host:
         n = int(self.state.counters[ROWS])
         self.state.counters[ROWS] = 0
         return self.state.rows[:n].copy()
+
+    def fail(self, replica: int, state: int = FAILED) -> int:
+        """Lose a replica and its memory now; return how many requests go elsewhere."""
+        return int(kernel.fail(self.table, replica, self.now_s, state))
+
+    def rise(self, replica: int) -> None:
+        """Bring a replica up now."""
+        kernel.rise(self.table, replica, self.now_s)
+
+    def open_door(self) -> bool:
+        """Send on what waited for a replica; return whether rows must be taken first."""
+        return bool(kernel.open_door(self.table, self.now_s))
+
+    def set_now(self, at_s: float) -> None:
+        """Move the clock to a time before which all events have been run."""
+        self.state.clocks[NOW] = max(self.now_s, at_s)
 
     def give_up(self) -> None:
         """Book what still waits at the door as unserved."""

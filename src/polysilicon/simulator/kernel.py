@@ -321,8 +321,12 @@ def fail(table: Table, r: int, t: float, state: int) -> int:
     if rep.partial >= 0:
         lost[count] = rep.partial
         count += 1
-    order = np.argsort(np.array([s.slots[lost[i]].order for i in range(count)]), kind="mergesort")
-    lost[:count] = lost[:count][order]
+    for i in range(1, count):  # the oldest goes first
+        slot, j = lost[i], i - 1
+        while j >= 0 and s.slots[lost[j]].order > s.slots[slot].order:
+            lost[j + 1] = lost[j]
+            j -= 1
+        lost[j + 1] = slot
     for c in range(s.heads.shape[1]):
         slot = s.heads[r, c]
         while slot >= 0:
@@ -336,7 +340,8 @@ def fail(table: Table, r: int, t: float, state: int) -> int:
     rep.cross = FAR
     rep.partial = rep.list_head = -1
     rep.nic_free = 0.0
-    s.residue[r, :] = 0
+    for b in range(s.residue.shape[1]):
+        s.residue[r, b] = 0
     if s.pools[rep.pool].prefix == 1:
         clear(s, r)
     set_time(s, r, np.inf)

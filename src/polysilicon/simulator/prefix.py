@@ -154,7 +154,8 @@ def clear(s: State, r: int) -> None:
     rep.idle = 0
     rep.lru_head = rep.lru_tail = rep.entry_free = -1
     rep.entry_fresh = 0
-    s.buckets[rep.bucket_off : rep.bucket_off + rep.bucket_mask + 1] = -1
+    for b in range(rep.bucket_off, rep.bucket_off + rep.bucket_mask + 1):
+        s.buckets[b] = -1
 
 
 @jit

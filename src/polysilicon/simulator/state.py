@@ -28,6 +28,7 @@ FINISHED, REACHED, WANTS_ROWS, WANTS_SLOTS, WANTS_TRACE = 0, 1, 2, 3, 4
 
 CLASSES = 8  # priority classes
 ITL_BINS, ITL_FLOOR_S, ITL_WIDTH = 1024, 1e-6, 0.02  # bins of 2 %, 1 us to 786 s
+TIES = 4096  # sequences that finish in the same step leave in order of admission
 FAR = 4_000_000_000_000_000_000  # a step that never comes
 BUSY_KEY = 1 << 60  # the load of a replica that must not be chosen
 

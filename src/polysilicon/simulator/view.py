@@ -5,6 +5,9 @@
 Passing forty arrays from function to function would copy some 250 words at each call and count references on every
 use. A `State` inside compiled code is therefore a single pointer; `s.slots` loads the address and the shape of that
 array and makes a view of it that owns nothing. The host keeps the arrays alive while compiled code runs.
+
+Trap: no `np.array([... for ...])` in compiled code. That form makes numba run a dead-code pass, which believes that a
+store through `s.residue[...]` goes to a temporary and drops it.
 """
 
 from __future__ import annotations
