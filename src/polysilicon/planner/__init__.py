@@ -15,7 +15,7 @@ from polysilicon.planner.program import Program, build
 from polysilicon.planner.solution import Progress, Solution, solve
 from polysilicon.portfolio import Plan
 
-__all__ = ["Plan", "Problem", "Program", "Solution", "build", "plan", "plan_problem", "problem", "solve"]
+__all__ = ["Plan", "Problem", "Program", "Solution", "build", "plan", "plan_problem", "planned", "problem", "solve"]
 
 SMALL_FLEET_CHIPS = 256.0  # below, hourly chips are counted in whole blocks
 WHOLE_RENTALS = 400  # at most so many of them are made whole
@@ -51,8 +51,18 @@ def plan_problem(tables: Problem, *, seconds: float = 60.0, gap_frac: float = 0.
 
     Raises: Infeasible as `plan` does.
     """
+    return planned(tables, seconds=seconds, gap_frac=gap_frac, progress=progress)[0]
+
+
+def planned(
+    tables: Problem, *, seconds: float = 60.0, gap_frac: float = 0.01, progress: Progress | None = None
+) -> tuple[Plan, Program, Solution]:
+    """Return the plan of a problem with the program and solution it was read from, for whoever asks them further.
+
+    Raises: Infeasible as `plan` does.
+    """
     program, solution, clock = solved(tables, seconds=seconds, gap_frac=gap_frac, progress=progress)
-    return answer.plan_of(program, solution, seconds=clock, notes=_left_over(program, solution))
+    return answer.plan_of(program, solution, seconds=clock, notes=_left_over(program, solution)), program, solution
 
 
 def solved(
