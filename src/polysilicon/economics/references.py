@@ -15,7 +15,7 @@ from typing import Protocol
 from polysilicon.economics.audit import Cite, Cited
 from polysilicon.economics.quantity import SOFT, Quantity, quantity
 from polysilicon.errors import InputError, MissingFact, did_you_mean
-from polysilicon.facts import Fact
+from polysilicon.facts import BASES, Fact
 
 _NOUN_OF_CHIP, _NOUN_OF_SYSTEM = f"{SOFT}chip", f"{SOFT}rack"
 
@@ -91,7 +91,12 @@ def citer(catalogue: Known) -> Cite:
     """Return the lookup of a catalogue: subject and parameter to a quantity with its source."""
     index: dict[str, dict[str, Fact]] = {}
     for fact in (*catalogue.facts, *own_facts(), *deal_facts()):
-        index.setdefault(fact.subject, {})[fact.parameter] = fact
+        held = index.setdefault(fact.subject, {}).get(fact.parameter)
+        if held is None or BASES.index(fact.basis) < BASES.index(held.basis):  # several sources: the most trusted speaks
+            index[fact.subject][fact.parameter] = fact
+    for things in (catalogue.chips, catalogue.systems):
+        for subject, thing in things.items():  # what the catalogue itself uses, a user's overlay included
+            index.setdefault(subject, {}).update(getattr(thing, "facts", {}))
     aliases = {
         alias.strip().casefold(): subject
         for subject, facts in index.items()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from polysilicon.cloud.contract import Contract
 from polysilicon.economics.deal import Deal
+from polysilicon.economics.milestones import milestones_of
 from polysilicon.economics.projection import Projection, periods_of
 from polysilicon.errors import InputError, InputErrors
 
@@ -60,20 +61,8 @@ def commitment_rows(contracts: Sequence[Contract]) -> list[dict[str, str]]:
             "x_Cloud": c.cloud,
         }
         for c in contracts
-        for start, by, usd in _steps(c)
+        for start, by, usd in milestones_of(c)
     ]  # fmt: skip
-
-
-def _steps(contract: Contract) -> list[tuple[str, str, float]]:
-    """Return a contract's milestones: from, by, dollars of this step."""
-    schedule = sorted(contract.draw_schedule) or [(contract.end, contract.commit_usd)]
-    if schedule[-1][1] < contract.commit_usd:
-        schedule.append((contract.end, contract.commit_usd))
-    out, start, before = [], contract.start, 0.0
-    for by, cumulative in schedule:
-        out.append((start, by, cumulative - before))
-        start, before = by, cumulative
-    return out
 
 
 def read_commitments(path: Path) -> tuple[Contract, ...]:

@@ -191,8 +191,10 @@ def _capacity_and_due(answer: DealAnswer) -> tuple[list[float], list[float], boo
         contract = contract_of(commitment.contract, answer.deal.rack())
         if commitment.late_capacity_moves_milestones and slip:
             contract = _later(contract, slip)
+        reached = [0.0] * len(periods)
         for index, usd in contract.milestones(periods):
-            due[index] += usd
+            reached[index] = max(reached[index], usd)  # cumulative: of two in one period the later counts
+        due = [a + b for a, b in zip(due, reached, strict=True)]
         simple = simple and contract.kind == "committed_spend" and contract.rollover and not contract.discount_tiers and not contract.holds_chips
     return capacity, due, simple
 
