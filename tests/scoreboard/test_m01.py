@@ -25,7 +25,8 @@ def test_a_user_sets_the_size_with_a_band(tmp_path):
     file = tmp_path / "o.yaml"
     file.write_text(
         "source: my guess\nas_of: 2026-11\n"
-        "profiles: {claude-sonnet-4-5: {active_params.low: {value: 50, unit: 1e9 params}, active_params.high: {value: 90, unit: 1e9 params}}}\n"
+        "profiles:\n  claude-sonnet-4-5:\n"
+        "    active_params: {low: {value: 50, unit: 1e9 params}, high: {value: 90, unit: 1e9 params}}\n"
     )
     assert load(file).profile("claude-sonnet-4-5").active_params == (50e9, 90e9)
 
