@@ -41,7 +41,13 @@ def html(evidence: Evidence) -> str:
         "latency": [f"{d.measure}-{d.workload}" for d in evidence.distributions if f"{d.measure}-{d.workload}" in drawn],
         "series": [name for name in drawn if name.startswith("series-")],
         "sections": _sections(context["tables"], drawn),
-        "legend_of": lambda name: drawn[name].legend,
+        "hidden": (
+            "offer",
+            "contract",
+            "share_frac",
+            "usd_per_chip_hour",
+            *(("chips_last",) if len(evidence.plan.periods) == 1 else ()),
+        ),
     }
     return _environment(escape=True).get_template("report.html.j2").render(context)
 
