@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polysilicon.study.proof import Measured, Promise
-from polysilicon.study.run import ProofRound, StudyResult, run
+from polysilicon.study.run import ProofRound, StudyResult, explore, run
 from polysilicon.study.serving import Table, serving_table
 
-__all__ = ["Measured", "Promise", "ProofRound", "StudyResult", "Table", "run", "serving_table"]
+__all__ = ["Measured", "Promise", "ProofRound", "StudyResult", "Table", "explore", "run", "serving_table"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from polysilicon import planner
 from polysilicon.application.workload import Workload
@@ -59,6 +59,10 @@ class StudyResult:
     plan: Plan
     rounds: tuple[ProofRound, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    tables: planner.Problem | None = None  # the plan's program, to ask it further
+    program: planner.Program | None = None
+    solution: planner.Solution | None = None
+    failure: PromiseNotKept | None = None  # why the promises cannot be kept
     margin_quantile: float = 0.5
     seed: int = 7
 
@@ -75,18 +79,33 @@ class StudyResult:
 
 @dataclass(slots=True)
 class _Loop:
-    """What changes from round to round."""
+    """What stays the same through the rounds, and what changes."""
 
-    headroom: dict[str, float]
-    strictness: dict[str, float]
-    done: list[ProofRound]
+    scenario: Scenario
+    resolved: Resolved
+    margin_quantile: float
+    seed: int
+    tell: Progress
+    headroom: dict[str, float] = field(default_factory=dict)
+    strictness: dict[str, float] = field(default_factory=dict)
+    done: list[ProofRound] = field(default_factory=list)
+
+    @property
+    def number(self) -> int:
+        """Return the round that is on."""
+        return len(self.done) + 1
 
 
 def run(
-    scenario: Scenario, catalogue: Catalogue, *,
-    progress: Progress | None = None, seed: int | None = None, margin_quantile: float | None = None, proof: bool = True,
+    scenario: Scenario,
+    catalogue: Catalogue,
+    *,
+    progress: Progress | None = None,
+    seed: int | None = None,
+    margin_quantile: float | None = None,
+    proof: bool = True,
     on_plan: OnPlan | None = None,
-) -> StudyResult:  # fmt: skip
+) -> StudyResult:
     """Plan a scenario and prove the plan by replaying its traffic, raising headroom until every promise is kept.
 
     `on_plan` is called with every plan as soon as there is one, so that an interrupted study leaves what it had.
@@ -94,81 +113,134 @@ def run(
     Raises: InputErrors for a scenario that cannot be right; Infeasible where no plan satisfies the limits, or a workload
     fits nowhere; PromiseNotKept naming the promise, when no capacity tried keeps it.
     """
-    tell = progress or (lambda _done, _words: None)
-    began = time.monotonic()
-    resolved = resolve(scenario, catalogue)
+    result = explore(
+        scenario, catalogue, progress=progress, seed=seed, margin_quantile=margin_quantile, proof=proof, on_plan=on_plan
+    )
+    if result.failure is not None:
+        raise result.failure
+    return result
+
+
+def explore(
+    scenario: Scenario,
+    catalogue: Catalogue,
+    *,
+    progress: Progress | None = None,
+    seed: int | None = None,
+    margin_quantile: float | None = None,
+    proof: bool = True,
+    on_plan: OnPlan | None = None,
+) -> StudyResult:
+    """Do what `run` does, but return a study whose promises cannot be kept, with its `failure`, so that it can be shown.
+
+    Raises: as `run`, PromiseNotKept excepted.
+    """
     margin = scenario.study.margin_quantile if margin_quantile is None else margin_quantile
     if not 0 < margin < 1:
         raise InputError(f"the margin is {margin:g}; it is a quantile between 0 and 1, 0.5 trusts the model, 0.9 is careful")
-    seed = scenario.seed if seed is None else seed
-    loop = _Loop({}, {}, [])
+    began = time.monotonic()
+    tell = progress or (lambda _done, _words: None)
+    loop = _Loop(scenario, resolve(scenario, catalogue), margin, scenario.seed if seed is None else seed, tell)
+    result: StudyResult | None = None
     while True:
-        number = len(loop.done) + 1
-        tell(_share(number, 0.0), "serving points")
-        table = serving_table(resolved, margin_quantile=margin, strictness=loop.strictness)
-        _refuse_unservable(resolved, table, loop)
-        at = time.monotonic()
-        tell(_share(number, 0.1), f"plan {number}")
-        plan = _plan(resolved, table, loop, tell, number)
-        planned_s = time.monotonic() - at
-        if on_plan is not None:
-            on_plan(plan)
-        if not proof:
-            return StudyResult(scenario, resolved, table, plan, (), {"all": time.monotonic() - began}, margin, seed)
-        at = time.monotonic()
-        job = Replay(resolved, plan, table.points, _requests_each(resolved, plan), seed, margin)
-        measured = _measure(job, tell, number)
-        clock = {"plan": planned_s, "proof": time.monotonic() - at}
-        loop.done.append(ProofRound(number, dict(loop.headroom), dict(loop.strictness), plan.objective_usd, measured, clock))
-        result = StudyResult(scenario, resolved, table, plan, tuple(loop.done), {"all": time.monotonic() - began}, margin, seed)
-        if loop.done[-1].kept:
-            return result
-        if number >= scenario.study.max_rounds:
-            raise _not_kept(result, f"after {number} rounds of plan and proof; the last plan costs {_money(plan.objective_usd)}")
-        _raise_headroom(job, loop, measured, tell, result)
+        try:
+            result = _round(loop, proof=proof, on_plan=on_plan)
+            if not proof or result.proven is not False:
+                break
+            if len(loop.done) >= scenario.study.max_rounds:
+                words = f"after {len(loop.done)} rounds of plan and proof; the last plan costs {money(result.plan.objective_usd)}"
+                raise _not_kept(result, words)
+            _raise_headroom(loop, result)
+        except PromiseNotKept as failure:
+            if result is None:
+                raise
+            result = replace(result, failure=failure)
+            break
+    return replace(result, seconds={"all": time.monotonic() - began})
 
 
-def _plan(resolved: Resolved, table: Table, loop: _Loop, tell: Progress, number: int) -> Plan:
+def _round(loop: _Loop, *, proof: bool, on_plan: OnPlan | None) -> StudyResult:
+    """Plan once and, if asked, prove once."""
+    began = time.monotonic()
+    loop.tell(_share(loop.number, 0.0), "serving points")
+    table = serving_table(loop.resolved, margin_quantile=loop.margin_quantile, strictness=loop.strictness)
+    _refuse_unservable(loop, table)
+    tables = planner.problem(loop.resolved, table.points, headroom_frac=loop.headroom)
+    plan, program, solution = _plan(loop, tables)
+    if on_plan is not None:
+        on_plan(plan)
+    planned = time.monotonic()
+    if proof:
+        job = _job(loop, plan, table)
+        measured = _measure(loop, job)
+        clock = {"plan": planned - began, "proof": time.monotonic() - planned}
+        headroom, strictness = dict(loop.headroom), dict(loop.strictness)
+        loop.done.append(ProofRound(loop.number, headroom, strictness, plan.objective_usd, measured, clock))
+    return StudyResult(
+        loop.scenario,
+        loop.resolved,
+        table,
+        plan,
+        tuple(loop.done),
+        tables=tables,
+        program=program,
+        solution=solution,
+        margin_quantile=loop.margin_quantile,
+        seed=loop.seed,
+    )
+
+
+def _job(loop: _Loop, plan: Plan, table: Table) -> Replay:
+    each = loop.resolved.study.proof_requests // (len(loop.resolved.workloads) * len(proof_periods(plan)))
+    return Replay(loop.resolved, plan, table.points, max(100, each), loop.seed, loop.margin_quantile)
+
+
+def _plan(loop: _Loop, tables: planner.Problem) -> tuple[Plan, planner.Program, planner.Solution]:
+    study, number = loop.resolved.study, loop.number
+    loop.tell(_share(number, 0.1), f"plan {number}")
     try:
-        return planner.plan(
-            resolved, table.points, headroom_frac=loop.headroom, seconds=resolved.study.solver_seconds, gap_frac=resolved.study.gap_frac,
-            progress=lambda done, words: tell(_share(number, 0.1 + 0.5 * done), words),
-        )  # fmt: skip
+        return planner.planned(
+            tables,
+            seconds=study.solver_seconds,
+            gap_frac=study.gap_frac,
+            progress=lambda done, words: loop.tell(_share(number, 0.1 + 0.5 * done), words),
+        )
     except Infeasible as error:
         if not loop.done:
             raise
-        asked = ", ".join(f"{name} {share:.0%}" for name, share in loop.headroom.items())
+        asked = ", ".join(f"{share:.0%} for {name}" for name, share in loop.headroom.items())
+        missed = "; ".join(loop.done[-1].missed)
         raise PromiseNotKept(
-            f"{'; '.join(loop.done[-1].missed)}. The replay asks for more capacity ({asked}), and no plan gives it: {error.message}",
-            where=resolved.scenario.name, hint="loosen the promise, or one of the limits named",
-        ) from error  # fmt: skip
+            f"{missed}. The replay asks for more capacity ({asked}), and no plan gives it: {error.message}",
+            where=loop.scenario.name,
+            hint="loosen the promise, or one of the limits named",
+        ) from error
 
 
-def _refuse_unservable(resolved: Resolved, table: Table, loop: _Loop) -> None:
+def _refuse_unservable(loop: _Loop, table: Table) -> None:
     """Say why, chip by chip, where a workload has no serving point and no per-token offer."""
-    lost = []
-    for work in resolved.workloads:
-        bought = any(o.kind == "per_token" and o.model == work.model for o in resolved.offers)
-        reason = "" if bought else table.why_nowhere(work.id)
-        if reason:
-            lost.append(f"{work.id} ({work.model}): {reason}")
+    bought = {o.model for o in loop.resolved.offers if o.kind == "per_token"}
+    reasons = {w.id: table.why_nowhere(w.id) for w in loop.resolved.workloads if w.model not in bought}
+    lost = [f"{name} ({loop.resolved.workload(name).model}): {reason}" for name, reason in reasons.items() if reason]
     if lost and loop.done:
         raise PromiseNotKept(
             f"{'; '.join(loop.done[-1].missed)}. With latencies planned shorter no chip is left: {'; '.join(lost)}",
-            where=resolved.scenario.name, hint="loosen the promise, or let other chips in",
-        )  # fmt: skip
+            where=loop.scenario.name,
+            hint="loosen the promise, or let other chips in",
+        )
     if lost:
         raise Infeasible(
-            "no chip on offer serves " + "; ".join(lost), where=resolved.scenario.name,
+            "no chip on offer serves " + "; ".join(lost),
+            where=loop.scenario.name,
             hint="loosen the promise, choose another model, or let other chips in under offers",
-        )  # fmt: skip
+        )
 
 
-def _measure(job: Replay, tell: Progress, number: int) -> tuple[Measured, ...]:
+def _measure(loop: _Loop, job: Replay) -> tuple[Measured, ...]:
     found = []
     steps = [(period, work) for period in proof_periods(job.plan) for work in job.resolved.workloads]
     for i, (period, work) in enumerate(steps):
-        tell(_share(number, 0.6 + 0.3 * i / len(steps)), f"replaying {work.id} in {job.resolved.periods[period].start}")
+        loop.tell(_share(loop.number, 0.6 + 0.3 * i / len(steps)), f"replaying {work.id} in {job.resolved.periods[period].start}")
         measured = _one(job, work, period)
         if measured is not None:
             found.append(measured)
@@ -184,27 +256,29 @@ def proof_periods(plan: Plan) -> tuple[int, ...]:
     return tuple(dict.fromkeys((plan.periods[0].index, plan.periods[-1].index)))
 
 
-def _requests_each(resolved: Resolved, plan: Plan) -> int:
-    return max(100, resolved.study.proof_requests // (len(resolved.workloads) * len(proof_periods(plan))))
+def _raise_headroom(loop: _Loop, result: StudyResult) -> None:
+    """Find, by replay alone, the capacity each missed workload needs, so that one new plan is enough.
 
-
-def _raise_headroom(job: Replay, loop: _Loop, measured: tuple[Measured, ...], tell: Progress, result: StudyResult) -> None:
-    """Find, by replay alone, the capacity each missed workload needs, so that one new plan is enough."""
-    missed = [m for m in measured if not m.kept]
+    Where more of the same does not help, the workload's latencies are planned shorter: another layout, a smaller batch.
+    """
+    job = _job(loop, result.plan, result.table)
+    missed = [m for m in loop.done[-1].measured if not m.kept]
+    planned_shorter: set[str] = set()
     for i, m in enumerate(missed):
-        tell(_share(len(loop.done), 0.9 + 0.1 * i / len(missed)), f"how much more {m.workload} needs")
-        work = job.resolved.workload(m.workload)
+        loop.tell(_share(len(loop.done), 0.9 + 0.1 * i / len(missed)), f"how much more {m.workload} needs")
+        work = loop.resolved.workload(m.workload)
         extra = needed_headroom(job, work, m.period, one=_one)
-        before = job.plan.headroom_frac.get(m.workload, 0.0)
         if extra is not None:
-            wanted = (1.0 + before) * (1.0 + extra) - 1.0
+            wanted = (1.0 + result.plan.headroom_frac.get(m.workload, 0.0)) * (1.0 + extra) - 1.0
             loop.headroom[m.workload] = max(loop.headroom.get(m.workload, 0.0), round(wanted, 3))
             continue
+        if m.workload in planned_shorter:
+            continue
+        planned_shorter.add(m.workload)
         share = loop.strictness.get(m.workload, 1.0) * STRICTER
         if share < STRICTEST or work.slo.deferrable:
             raise _not_kept(result, "and three times the capacity does not keep it either")
         loop.strictness[m.workload] = share
-        loop.headroom.pop(m.workload, None)
 
 
 def _not_kept(result: StudyResult, words: str) -> PromiseNotKept:
@@ -217,7 +291,7 @@ def _not_kept(result: StudyResult, words: str) -> PromiseNotKept:
                 key = (measured.workload, promise.measure)
                 reached[key] = max(reached.get(key, 0.0), promise.attained_s)
     loosen = ", ".join(f"{name} {measure} to {value:.3g}" for (name, measure), value in reached.items())
-    hint = f"at {_money(result.plan.objective_usd)} these hold if loosened: {loosen}"
+    hint = f"at {money(result.plan.objective_usd)} these hold if loosened: {loosen}"
     return PromiseNotKept(f"{'; '.join(last.missed)}, {words}", where=result.scenario.name, hint=hint)
 
 
@@ -226,10 +300,10 @@ def _share(number: int, inside: float) -> float:
     return 1.0 - 0.5 ** (number - 1) * (1.0 - 0.5 * inside)
 
 
-def _money(usd: float) -> str:
+def money(usd: float) -> str:
     """Return dollars the way a person says them.
 
-    >>> _money(3.21e9), _money(4.5e6), _money(950.0)
+    >>> money(3.21e9), money(4.5e6), money(950.0)
     ('$3.21B', '$4.5M', '$950')
     """
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e4, "k")):

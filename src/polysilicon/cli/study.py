@@ -1,0 +1,111 @@
+"""The main job as commands: plan a scenario, prove the plan, write a report; and the same for the embedded lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polysilicon.cli.output import print_json, print_table, progress, write_atomically
+
+if TYPE_CHECKING:
+    from polysilicon.portfolio import Plan
+    from polysilicon.report import Evidence
+    from polysilicon.scenario import Scenario
+    from polysilicon.study import StudyResult
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for plan.json, report.html, .md, .json and tables.")]
+Json = Annotated[bool, typer.Option("--json", help="The report as one JSON document on stdout.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of generated traffic; the scenario's own where left out.", min=0)]
+Margin = Annotated[
+    float | None,
+    typer.Option(help="Quantile of the prediction error to size for: 0.5 trusts the model, 0.9 is careful.", min=0.01, max=0.99),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+SECONDS_FOR_ALTERNATIVES = 8.0
+MOST_ROWS = 12
+
+
+def plan(
+    scenario: Annotated[Path, typer.Argument(help="Scenario file.")],
+    out: Out = Path("out"),
+    json: Json = False,
+    seed: Seed = None,
+    margin: Margin = None,
+    proof: Annotated[bool, typer.Option("--proof/--no-proof", help="Replay the traffic on the planned fleet.")] = True,
+    alternatives: Annotated[bool, typer.Option(help="Also price one cloud alone and hourly chips alone.")] = True,
+    quiet: Quiet = False,
+) -> None:
+    """Plan a scenario, prove the plan by replaying its traffic, and write a report.
+
+    Exit codes: 0 a plan that keeps its promises, 1 wrong input, 3 no feasible plan, 4 a promise that cannot be kept.
+    """
+    from polysilicon.scenario import catalogue_for, load
+
+    asked = load(scenario)
+    _study(
+        asked, catalogue_for(asked), out, json=json, seed=seed, margin=margin, proof=proof, alternatives=alternatives, quiet=quiet,
+        command=f"polysilicon plan {scenario}",
+    )  # fmt: skip
+
+
+def demo(out: Out = Path("out"), json: Json = False, seed: Seed = None, quiet: Quiet = False) -> None:
+    """Plan the embedded frontier lab: three model tiers, three continents, a $30 billion commitment; prove it; report."""
+    from polysilicon import catalogue
+    from polysilicon.scenario import load_embedded
+
+    known = catalogue.load()
+    lab = load_embedded("frontier_lab", known)
+    _study(
+        lab, known, out, json=json, seed=seed, margin=None, proof=True, alternatives=True, quiet=quiet, command="polysilicon demo"
+    )
+
+
+def _study(
+    scenario: Scenario, catalogue: object, out: Path, *, json: bool, seed: int | None, margin: float | None, proof: bool,
+    alternatives: bool, quiet: bool, command: str,
+) -> None:  # fmt: skip
+    from polysilicon import report, study
+    from polysilicon.study.alternatives import alternatives_of, what_ifs_of
+    from polysilicon.study.evidence import evidence_of
+
+    def keep(found: Plan) -> None:
+        write_atomically(out / "plan.json", found.to_json())
+
+    with progress("study", quiet=quiet) as bar:
+        result = study.explore(
+            scenario, catalogue, progress=lambda done, words: bar(0.85 * done, words), seed=seed, margin_quantile=margin,  # type: ignore[arg-type]
+            proof=proof, on_plan=keep,
+        )  # fmt: skip
+        others = alternatives_of(result, seconds=SECONDS_FOR_ALTERNATIVES) if alternatives else ()
+        bar(0.95, "report")
+        evidence = evidence_of(result, catalogue, alternatives=others, what_ifs=what_ifs_of(result), command=command)  # type: ignore[arg-type]
+        paths = report.write(evidence, out)
+    if json:
+        from polysilicon.report.files import record
+
+        print_json(record(evidence))
+    else:
+        _first_screen(result, evidence, paths)
+    if result.failure is not None:
+        raise result.failure
+
+
+def _first_screen(result: StudyResult, evidence: Evidence, paths: dict[str, Path]) -> None:
+    """Print one recommendation, one table, one path."""
+    from polysilicon.report import figures, words
+
+    print(words.recommendation(evidence))
+    print(words.proof(evidence)[1])
+    print()
+    table = figures.held(evidence)
+    rows = sorted(table.records(), key=lambda row: -float(row.get("usd_per_year") or 0.0))
+    shown = rows[:MOST_ROWS]
+    print_table(
+        [column.label for column in table.columns],
+        [[words.cell(row[column.key], column.form) for column in table.columns] for row in shown],
+    )
+    if len(rows) > len(shown):
+        print(f"and {len(rows) - len(shown)} smaller positions, in the report")
+    print(f"report: {paths['report.html']}")
