@@ -220,9 +220,14 @@ class Referee:
             self.end(q, t, refusal or QUEUE_FULL)
             return
         slo = self.fleet.slos.get(self.trace.workload_names[q.workload])
-        if may_wait and not retry and slo is not None and slo.deferrable and rep.outstanding >= self.deferred_batch(pool):
-            self.deferred.append((q.arrival + 0.5 * slo.deadline_s, q.workload, q))
-            return
+        if may_wait and not retry and slo is not None and slo.deferrable:
+            shares = self.fleet.shares(self.trace.workload_names[q.workload])
+            pools = [p for p, w in zip(self.fleet.pools, shares, strict=True) if w > 0 and not self.refusal(q, p)]
+            least = [best for p in pools if (best := self.choose_replica(q, p, always=True)) is not None]
+            rep = next((r for r in [rep, *least] if r.outstanding < self.deferred_batch(r.pool)), None)
+            if rep is None:
+                self.deferred.append((q.arrival + 0.5 * slo.deadline_s, q.workload, q))
+                return
         q.replica = rep
         if q.session >= 0:
             self.sessions[q.session]["replica"] = rep
@@ -295,7 +300,7 @@ class Referee:
                 chunk(rep.partial)
                 rep.partial = None
         if not preempted and rep.up and not rep.waiting:
-            self.pull(rep, running)
+            self.pull(rep)
         while not preempted and rep.waiting and budget > 0 and running < pool.max_batch:
             q = rep.waiting[0]
             if (q.handed_over and budget < width) or not rep.admit(q, t, self.orders):
@@ -319,8 +324,8 @@ class Referee:
         rep.step_s += times.pair_s * pairs + (pool.draft_s if n else 0.0)
         rep.until = t + rep.step_s
 
-    def pull(self, rep: Replica, running: int) -> None:
-        while self.deferred and running + len(rep.waiting) < self.deferred_batch(rep.pool):
+    def pull(self, rep: Replica) -> None:
+        while self.deferred and rep.outstanding < self.deferred_batch(rep.pool):
             heads = {w: (due, w, q) for due, w, q in reversed(self.deferred)}  # the oldest of each workload
             names = self.trace.workload_names
             p = self.fleet.pools.index(rep.pool)

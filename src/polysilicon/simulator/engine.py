@@ -327,11 +327,11 @@ def _admit(s: State, r: int, slot: int, t: float) -> bool:
 
 
 @jit
-def _pull_deferred(s: State, r: int, running: int) -> None:
+def _pull_deferred(s: State, r: int) -> None:
     """Fill idle places with work that may wait, the most urgent first."""
     rep = s.reps[r]
     limit = s.pools[rep.pool].deferred_batch if rep.waiting == 0 else 0
-    while running + rep.waiting < limit:
+    while rep.outstanding < limit:
         best = -1
         urgent = 0.0
         for w in range(len(s.workloads)):
@@ -391,7 +391,7 @@ def schedule(s: State, r: int, t: float, deferral: bool) -> None:
             budget -= tokens
             rep.partial = -1
     if deferral and not preempted and rep.state == UP:
-        _pull_deferred(s, r, running)
+        _pull_deferred(s, r)
     while not preempted and rep.waiting > 0 and budget > 0 and running < pool.max_batch:
         slot = _first_waiting(s, r)
         handed_over = s.slots[slot].stage == HANDED_OVER

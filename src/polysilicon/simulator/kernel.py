@@ -154,6 +154,34 @@ def _strand(s: State, slot: int) -> None:
 
 
 @jit
+def _place_for_deferrable(s: State, slot: int, chosen: int) -> int:
+    """Return the chosen replica if it has idle room, else the first pool's least loaded one that has, else -1."""
+    if s.reps[chosen].outstanding < s.pools[s.reps[chosen].pool].deferred_batch:
+        return chosen
+    for p in range(len(s.pools)):
+        pool = s.pools[p]
+        if pool.up > 0 and s.share[s.slots[slot].workload, p] > 0.0 and never_fits(s, slot, p) == 0:
+            r = least_loaded(s, p)
+            if s.reps[r].outstanding < pool.deferred_batch:
+                return r
+    return -1
+
+
+@jit
+def _defer(s: State, slot: int) -> None:
+    """Let a request wait for idle capacity, until half of its deadline is gone."""
+    request = s.slots[slot]
+    workload = s.workloads[request.workload]
+    request.next = -1
+    if workload.head < 0:
+        workload.head = slot
+    else:
+        s.slots[workload.tail].next = slot
+    workload.tail = slot
+    s.clocks[NEXT_PROMOTION] = min(s.clocks[NEXT_PROMOTION], request.arrival + workload.defer_s)
+
+
+@jit
 def dispatch(s: State, slot: int, t: float, deferral: bool, retry: bool) -> None:
     """Send a request to a replica; refuse it, defer it, or let it wait at the door where it cannot be sent."""
     request = s.slots[slot]
@@ -183,16 +211,11 @@ def dispatch(s: State, slot: int, t: float, deferral: bool, retry: bool) -> None
         else:
             finish(s, slot, t, QUEUE_FULL)
             return
-    workload = s.workloads[request.workload]
-    if deferral and not retry and workload.deferrable == 1 and s.reps[r].outstanding >= s.pools[p].deferred_batch:
-        request.next = -1
-        if workload.head < 0:
-            workload.head = slot
-        else:
-            s.slots[workload.tail].next = slot
-        workload.tail = slot
-        s.clocks[NEXT_PROMOTION] = min(s.clocks[NEXT_PROMOTION], request.arrival + workload.defer_s)
-        return
+    if deferral and not retry and s.workloads[request.workload].deferrable == 1:
+        r = _place_for_deferrable(s, slot, r)
+        if r < 0:
+            _defer(s, slot)
+            return
     send(s, slot, r, t)
 
 
