@@ -119,7 +119,17 @@ def _with_arcs(draft: Problem, resolved: Any, starts: Sequence[float]) -> Proble
             else:
                 reasons[reason] += 1
         excluded[work.id] = tuple(f"{count} x {reason}" for reason, count in reasons.most_common())
-    return replace(draft, arcs=tuple(arcs), excluded=excluded)
+    return replace(draft, arcs=tuple(_exclusive(draft, arc) for arc in arcs), excluded=excluded)
+
+
+def _exclusive(draft: Problem, arc: Arc) -> Arc:
+    """Close an arc while signed terms bind the buyer to another cloud alone."""
+    cloud = draft.pools[arc.pool].cloud if arc.pool >= 0 else draft.token_offers[arc.offer].cloud
+    rivals = [c for c in draft.contracts if c.exclusive and c.signed and c.cloud != cloud]
+    if not rivals:
+        return arc
+    shut = [any(c.in_force_frac(p) > 0 for c in rivals) for p in draft.calendar]
+    return replace(arc, efficiency_frac=tuple(0.0 if s else e for s, e in zip(shut, arc.efficiency_frac, strict=True)))
 
 
 def _pool_arcs(draft: Problem, w: int, p: int, ports: Sequence[Any], starts: Sequence[float]) -> tuple[list[Arc], str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import highspy
 import numpy as np
 
 from polysilicon.model.port_value import PortTerms, npv_usd
+from polysilicon.planner.highs import new_solver, run
 from polysilicon.planner.problem import F8
 
 
@@ -20,12 +22,9 @@ class PortProgram:
     """
 
     def __init__(self, horizon_years: float = 3.0, terms: PortTerms | None = None) -> None:
-        import highspy
-
         self.terms = terms or PortTerms()
         self.months = round(12 * horizon_years)
-        self.highs = highspy.Highs()  # type: ignore[no-untyped-call]
-        self.highs.setOptionValue("output_flag", False)
+        self.highs = new_solver()
         self.highs.setOptionValue("mip_rel_gap", 0.0)
         count = self.months
         self.highs.addVars(count + 1, np.zeros(count + 1), np.ones(count + 1))
@@ -44,7 +43,7 @@ class PortProgram:
         """Return what the best decision saves against staying: nil where the port does not pay."""
         cost = self._cost(gain_frac, spend_usd_per_year)
         self.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost / 1e6)
-        self.highs.run()
+        run(self.highs)
         return -float(self.highs.getInfo().objective_function_value) * 1e6
 
     def starts(self, gain_frac: float, spend_usd_per_year: float) -> bool:

@@ -66,7 +66,7 @@ class Spend:
 class Program:
     """The linopy model under construction, with the tables that give its rows and columns their meaning."""
 
-    def __init__(self, tables: Problem, *, integer_rent: bool = False) -> None:
+    def __init__(self, tables: Problem, *, integer_rent: bool = False, units: tuple[float, float] | None = None) -> None:
         self.tables = tables
         self.model = linopy.Model(force_dim_names=True)
         self.rows: dict[str, Rows] = {}
@@ -100,7 +100,7 @@ class Program:
         self.all_offers = (*tables.offers, *tables.token_offers)
         demand = _demand_table(tables)
         self.demand_workload, self.demand_period, self.demand_slot, self.demand_requests = demand
-        self.chip_unit, self.usd_unit = _scales(tables)
+        self.chip_unit, self.usd_unit = units or _scales(tables)
 
     def variables(self, name: str, count: int, *, upper: F8 | float = np.inf, integer: bool = False, binary: bool = False) -> I8:
         """Add a flat block of nonnegative variables and return their labels."""
@@ -206,12 +206,17 @@ class Program:
         self.model.add_objective(linopy.LinearExpression(data, self.model), sense="min")
 
 
-def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True) -> Program:
-    """Return the whole program; the order is the order of `docs/concepts/planning.md`."""
+def build(
+    tables: Problem, *, integer_rent: bool = False, survive: bool = True, units: tuple[float, float] | None = None
+) -> Program:
+    """Return the whole program; the order is the order of `docs/concepts/planning.md`.
+
+    `units` are chips and dollars per unit of the program; left out, powers of ten near what the demand needs.
+    """
     from polysilicon.planner import constraints as c
     from polysilicon.planner import limits, money, resilience
 
-    program = Program(tables, integer_rent=integer_rent)
+    program = Program(tables, integer_rent=integer_rent, units=units)
     c.serve(program)
     c.rent(program)
     c.sign(program)

@@ -14,11 +14,11 @@ from typing import Any
 import highspy
 import numpy as np
 
+from polysilicon.planner.highs import new_solver, run
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program
 
 Progress = Callable[[float, str], None]
-THREADS = 2
 WHOLE_INTEGERS = 150  # up to here one search is fastest
 FEASIBLE = (
     highspy.HighsModelStatus.kOptimal,
@@ -91,8 +91,7 @@ class Engine:
     def run(self, seconds: float) -> highspy.HighsModelStatus:
         """Solve, within a time."""
         self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(0.05, float(seconds)))  # HiGHS adds up its runs
-        self.highs.run()
-        return self.highs.getModelStatus()
+        return run(self.highs)
 
     @property
     def found(self) -> bool:
@@ -117,9 +116,7 @@ class Engine:
 
 def _highs(matrices: Any) -> highspy.Highs:
     """Return a silent HiGHS with the matrices of a linopy model; linopy's own hand-over prints a banner on stdout."""
-    highs = highspy.Highs()  # type: ignore[no-untyped-call]
-    highs.setOptionValue("output_flag", False)
-    highs.setOptionValue("threads", THREADS)
+    highs = new_solver()
     highs.addVars(len(matrices.vlabels), matrices.lb, matrices.ub)
     whole = np.flatnonzero(np.isin(matrices.vtypes, ["B", "I"])).astype(np.int32)
     if len(whole):

@@ -1,0 +1,324 @@
+"""Deciding before one knows: two stages with CVaR, the worth of waiting and of options, regret, a rolling horizon.
+
+First stage: terms signed, contracts taken and ports started in the first year, the same in every scenario. Second stage:
+everything else, later purchases included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import highspy
+import numpy as np
+from scipy import sparse
+
+from polysilicon.errors import Infeasible
+from polysilicon.planner.build import months_between
+from polysilicon.planner.highs import new_solver, run
+from polysilicon.planner.problem import F8, I8, Problem
+from polysilicon.planner.program import Program, build
+from polysilicon.planner.resolve import Asker
+
+FIRST_STAGE_MONTHS = 12.0
+Key = tuple[str, int, int]  # block, what, period
+
+
+class Mapper(Protocol):
+    """Whatever maps a function over items: the built-in, a process pool, a cluster's pool."""
+
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]:
+        """Return the function's value for each item, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Future:
+    """One way the world may go."""
+
+    name: str
+    probability_frac: float
+    tables: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class TwoStage:
+    """A first-stage decision and what it costs in each future, in discounted dollars."""
+
+    expected_usd: float
+    cvar_usd: float  # mean of the worst (1 - alpha) of outcomes
+    by_future_usd: tuple[float, ...]
+    first: Mapping[Key, float]  # decisions of the first year
+    bound_usd: float  # of the objective that was minimised
+    objective_usd: float
+
+
+def two_stage(
+    futures: Sequence[Future], *, cvar_weight: float = 0.0, alpha_frac: float = 0.9, seconds: float = 60.0, gap_frac: float = 1e-3
+) -> TwoStage:
+    """Return the decision that minimises (1 - w) E[cost] + w CVaR_alpha over the futures, by one stacked program.
+
+    CVaR by its linear form: zeta + sum of p a / (1 - alpha), a >= cost - zeta, a >= 0.
+
+    Raises: Infeasible when no decision works in every future.
+    """
+    programs = _programs(futures)
+    stack = _Stack(programs, [f.probability_frac for f in futures], cvar_weight, alpha_frac)
+    stack.highs.setOptionValue("mip_rel_gap", gap_frac)
+    stack.highs.setOptionValue("time_limit", seconds)
+    run(stack.highs)
+    if stack.highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        raise Infeasible("no first-year decision works in every future", where=futures[0].tables.name)
+    return stack.result()
+
+
+def expected_alone(futures: Sequence[Future], mapper: Mapper = map) -> float:
+    """Return the expected cost if one knew the future before deciding: the bound that perfect information sets (EVPI)."""
+    costs = list(mapper(_alone, [f.tables for f in futures]))
+    return float(sum(f.probability_frac * c for f, c in zip(futures, costs, strict=True)))
+
+
+def _alone(tables: Problem) -> float:
+    return Asker(tables).ask().usd
+
+
+def first_stage(tables: Problem) -> dict[Key, float]:
+    """Return the first year's decisions of the plan for one future."""
+    asker = Asker(tables)
+    answer = asker.ask()
+    return {key: float(answer.values[label]) for key, label in _first_labels(asker.program).items()}
+
+
+def cost_of(tables: Problem, decisions: Mapping[Key, float]) -> float:
+    """Return what a future costs when the first year's decisions are already taken; everything later is free to adapt."""
+    asker = Asker(tables)
+    labels = _first_labels(asker.program)
+    columns = asker.engine.column_of[np.array([labels[k] for k in labels], np.int64)] if labels else np.empty(0, np.int64)
+    values = np.array([decisions.get(k, 0.0) for k in labels])
+    asker.engine.bounds(columns, values, values)
+    return asker.ask().usd
+
+
+def regret(futures: Sequence[Future]) -> dict[str, dict[str, float]]:
+    """Return, for the plan made for each future, what it costs beyond the best in every other: [decided for][came true]."""
+    decisions = {f.name: first_stage(f.tables) for f in futures}
+    best = {f.name: cost_of(f.tables, decisions[f.name]) for f in futures}
+    return {d: {f.name: cost_of(f.tables, decisions[d]) - best[f.name] for f in futures} for d in decisions}
+
+
+def option_value_usd(tables: Problem, *, vendor: str, volatility: float, model_family: str = "", nodes: int = 7) -> float:
+    """Return what a qualified second source is worth: E[cost without it] - E[cost with it], the vendor's price being uncertain.
+
+    The price factor is lognormal with mean one: exp(v z - v^2 / 2), by Gauss-Hermite quadrature. The second source is every
+    engine off the vendor's chips that could be or was ported for the model family (all families if empty). The cost with it is
+    concave in the price, so the value is never negative and rises with volatility.
+    """
+    asker = Asker(tables)
+    labels = _vendor_spend(asker, vendor)
+    flows = asker.program.flows
+    other = np.array(
+        [
+            a.pool >= 0 and tables.pools[a.pool].chip.vendor != vendor and model_family in ("", tables.families[a.workload])
+            for a in tables.arcs
+        ],
+        bool,
+    )
+    closed = np.concatenate([flows.label[other[flows.arc]], asker.program.blocks["port"]])
+    z, weight = np.polynomial.hermite_e.hermegauss(nodes)
+    weight = weight / weight.sum()
+    factors = np.exp(volatility * z - volatility**2 / 2)
+    factors /= float((weight * factors).sum())  # the quadrature's mean is one exactly
+    value = 0.0
+    for w, factor in zip(weight, factors, strict=True):
+        price = (labels, np.full(len(labels), factor))
+        value += float(w) * (asker.ask(price=price, closed=closed).usd - asker.ask(price=price).usd)
+    return value
+
+
+def _vendor_spend(asker: Asker, vendor: str) -> I8:
+    tables = asker.tables
+    return asker.spend_of(lambda p, o: p >= 0 and tables.pools[p].chip.vendor == vendor)[0]
+
+
+def slip_cost(tables: Problem, *, chip: str, probability_by_months: Mapping[int, float]) -> list[tuple[int, float, float]]:
+    """Return (months late, probability, cost in dollars) over a distribution of slips, each planned for when known."""
+    from polysilicon.planner.stress import slip
+
+    base = Asker(tables).ask()
+    return [(months, p, slip(tables, chip=chip, months=months, base=base).usd if months else base.usd)
+            for months, p in sorted(probability_by_months.items())]  # fmt: skip
+
+
+def roll(views: Sequence[Problem]) -> tuple[float, list[dict[Key, float]]]:
+    """Return the cost of re-planning, and what was decided at each step: view k is the question as it looks in period k.
+
+    What earlier steps signed and started stays; each step decides its own period. The last view is taken for the truth.
+    """
+    fixed: dict[Key, float] = {}
+    steps: list[dict[Key, float]] = []
+    usd = np.inf
+    for k, tables in enumerate(views):
+        asker = Asker(tables)
+        labels = _labels(asker.program)
+        past = {key: label for key, label in labels.items() if key[2] < k}
+        columns = asker.engine.column_of[np.array(list(past.values()), np.int64)] if past else np.empty(0, np.int64)
+        values = np.array([fixed.get(key, 0.0) for key in past])
+        asker.engine.bounds(columns, values, values)
+        answer = asker.ask()
+        if not np.isfinite(answer.usd):
+            raise Infeasible(f"what was signed before leaves no plan in step {k}", where=tables.name)
+        now = {key: float(answer.values[label]) for key, label in labels.items() if key[2] == k}
+        fixed |= now
+        steps.append(now)
+        usd = answer.usd
+    return usd, steps
+
+
+def scaled(
+    tables: Problem, name: str, probability_frac: float, *, demand: float = 1.0, prices: Mapping[str, float] | None = None
+) -> Future:
+    """Return a future with demand and some offers' prices multiplied."""
+    changed = replace(tables, demand_rps=tables.demand_rps * demand, peak_rps=tables.peak_rps * demand)
+    return Future(name, probability_frac, changed.repriced(prices or {}))
+
+
+def _programs(futures: Sequence[Future]) -> list[Program]:
+    first = build(futures[0].tables)
+    units = (first.chip_unit, first.usd_unit)
+    return [first, *(build(f.tables, units=units) for f in futures[1:])]
+
+
+def _labels(program: Program) -> dict[Key, int]:
+    """Return the label of each decision to buy or start, by what it is and when."""
+    tables = program.tables
+    found: dict[Key, int] = {}
+    for o, y, label in zip(program.sign_offer, program.sign_period, program.blocks["sign"], strict=True):
+        found[f"sign:{tables.offers[o].id}", 0, int(y)] = int(label)
+    for candidate, label in zip(tables.candidates, program.blocks["port"], strict=True):
+        found[f"port:{candidate.key[0]}:{candidate.key[1]}", 0, candidate.start] = int(label)
+    for c, label in zip(program.take_contract, program.blocks["take"], strict=True):
+        found[f"take:{tables.contracts[c].id}", 0, 0] = int(label)
+    return found
+
+
+def _first_labels(program: Program) -> dict[Key, int]:
+    tables = program.tables
+    early = {y for y in range(len(tables.periods)) if months_between(tables, 0, y) < FIRST_STAGE_MONTHS - 0.05}
+    return {key: label for key, label in _labels(program).items() if key[2] in early}
+
+
+class _Stack:
+    """Programs side by side, their first-year columns tied together, with CVaR columns at the end."""
+
+    def __init__(self, programs: Sequence[Program], probability: Sequence[float], weight: float, alpha: float) -> None:
+        self.programs, self.probability, self.alpha = programs, np.asarray(probability, float), alpha
+        if abs(self.probability.sum() - 1.0) > 1e-9:
+            raise ValueError(f"probabilities sum to {self.probability.sum()}, not to 1")
+        parts = [p.model.matrices for p in programs]
+        sizes = np.array([len(m.vlabels) for m in parts])
+        self.offset = np.concatenate([[0], np.cumsum(sizes)])
+        count, futures = int(self.offset[-1]), len(programs)
+        self.costs = [p.cost_usd()[m.vlabels] / p.usd_unit for p, m in zip(programs, parts, strict=True)]
+        self.constant = [p.constant_usd / p.usd_unit for p in programs]
+        cost = np.concatenate(
+            [(1 - weight) * q * c for q, c in zip(self.probability, self.costs, strict=True)]
+            + [[weight], weight * self.probability / (1 - alpha)]
+        )
+        lower = np.concatenate([*[m.lb for m in parts], [-np.inf], np.zeros(futures)])
+        upper = np.concatenate([*[m.ub for m in parts], [np.inf], np.full(futures, np.inf)])
+        blocks = sparse.block_diag([m.A for m in parts], format="csr")
+        blocks = sparse.hstack([blocks, sparse.csr_matrix((blocks.shape[0], 1 + futures))], format="csr")
+        low = np.concatenate([np.where(m.sense != "<", m.b, -np.inf) for m in parts])
+        high = np.concatenate([np.where(m.sense != ">", m.b, np.inf) for m in parts])
+        ties = self._ties(parts, count + 1 + futures)
+        tails = self._tails(count, futures)
+        matrix = sparse.vstack([blocks, ties, tails], format="csr")
+        low = np.concatenate([low, np.zeros(ties.shape[0]), np.array(self.constant)])
+        high = np.concatenate([high, np.zeros(ties.shape[0]), np.full(futures, np.inf)])
+        self.weight = weight
+        self.highs = new_solver()
+        self.highs.addVars(len(lower), lower, upper)
+        self.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
+        whole = np.concatenate(
+            [
+                self._columns(i, parts[i], name)
+                for i, p in enumerate(programs)
+                for name in p.integers
+                if name not in ("sign", "rent_blocks")
+            ]
+        ).astype(np.int32)
+        if len(whole):
+            self.highs.changeColsIntegrality(len(whole), whole, np.full(len(whole), highspy.HighsVarType.kInteger))
+        self.highs.addRows(matrix.shape[0], low, high, matrix.nnz, matrix.indptr, matrix.indices, matrix.data)
+        self.parts = parts
+
+    def _columns(self, i: int, part: Any, name: str) -> I8:
+        labels = self.programs[i].integers[name]
+        return np.asarray(self.offset[i] + np.searchsorted(part.vlabels, labels), np.int64)
+
+    def _first(self, i: int, part: Any) -> dict[Key, int]:
+        return {
+            k: int(self.offset[i] + np.searchsorted(part.vlabels, label)) for k, label in _first_labels(self.programs[i]).items()
+        }
+
+    def _ties(self, parts: Sequence[Any], width: int) -> sparse.csr_matrix:
+        """Return rows that make every first-year decision the same in all futures: x_s - x_0 = 0; absent means nil."""
+        home = self._first(0, parts[0])
+        pairs: list[tuple[int, int]] = []
+        for i in range(1, len(parts)):
+            there = self._first(i, parts[i])
+            pairs += [(home.get(k, -1), there.get(k, -1)) for k in {**home, **there}]
+        rows, columns, values = [], [], []
+        for r, pair in enumerate(pairs):
+            for column, sign in zip(pair, (-1.0, 1.0), strict=True):
+                if column >= 0:
+                    rows.append(r)
+                    columns.append(column)
+                    values.append(sign)
+        return sparse.csr_matrix((values, (rows, columns)), shape=(len(pairs), width))
+
+    def _tails(self, count: int, futures: int) -> sparse.csr_matrix:
+        """Return rows a_s + zeta - cost_s >= fixed_s."""
+        rows = sparse.lil_matrix((futures, count + 1 + futures))
+        for i, cost in enumerate(self.costs):
+            used = np.flatnonzero(cost)
+            rows[i, self.offset[i] + used] = -cost[used]
+            rows[i, count], rows[i, count + 1 + i] = 1.0, 1.0
+        return rows.tocsr()
+
+    def result(self) -> TwoStage:
+        point = np.asarray(self.highs.getSolution().col_value)
+        unit = self.programs[0].usd_unit
+        usd = (
+            np.array([float(c @ point[self.offset[i] : self.offset[i + 1]]) + self.constant[i] for i, c in enumerate(self.costs)])
+            * unit
+        )
+        first = {k: float(point[c]) for k, c in self._first(0, self.parts[0]).items()}
+        info = self.highs.getInfo()
+        expected = float(self.probability @ usd)
+        fixed = (1 - self.weight) * float(self.probability @ np.array(self.constant))
+        bound = (
+            float(info.mip_dual_bound)
+            if any(p.blocks["port"].size for p in self.programs)
+            else float(info.objective_function_value)
+        )
+        return TwoStage(expected, cvar_usd(usd, self.probability, self.alpha), tuple(float(v) for v in usd), first,
+                        (bound + fixed) * unit, (float(info.objective_function_value) + fixed) * unit)  # fmt: skip
+
+
+def cvar_usd(usd: F8, probability: F8, alpha_frac: float) -> float:
+    """Return the mean of the worst (1 - alpha) of outcomes.
+
+    >>> round(cvar_usd(np.array([1.0, 2.0, 10.0]), np.array([0.5, 0.4, 0.1]), 0.8), 6)
+    6.0
+    """
+    order = np.argsort(-usd)
+    left, total = 1.0 - alpha_frac, 0.0
+    for i in order:
+        take = min(left, float(probability[i]))
+        total += take * float(usd[i])
+        left -= take
+        if left <= 1e-15:
+            break
+    return total / (1.0 - alpha_frac)
