@@ -426,7 +426,7 @@ def schedule(s: State, r: int, t: float, deferral: bool) -> None:
         return
     rep.slope = pool.accept * (pool.kv_s * n + pool.win_s * rep.below)
     k = min(s.run_key[rep.run_off] // TIES, rep.cross) - rep.step
-    k = 1 + affordable(s, r, k - 1)
+    k = 1 if preempted else 1 + affordable(s, r, k - 1)  # after a step that preempted, the next one may admit again
     rep.planned = k
     set_time(s, r, t + k * rep.base + rep.slope * (0.5 * k * (k - 1.0)))
 
