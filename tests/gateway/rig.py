@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.gateway.emulator import Emulator, Fleet, FleetEndpoint, FleetModel
 from polysilicon.gateway.ledger import Entry, Tail
@@ -81,11 +83,12 @@ class Rig:
         weights: list[float] | None = None,
         keys: tuple[Key, ...] = (),
         budgets: tuple[Budget, ...] = (),
+        standard_loop: bool = False,
         targets: dict[str, dict[str, Any]] | None = None,
         variants: dict[str, dict[str, Any]] | None = None,
         **wiring: Any,
     ) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop() if standard_loop else uvloop.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.fleet = Fleet(tuple(endpoints))

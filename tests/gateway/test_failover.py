@@ -23,13 +23,13 @@ def names(events: bytes) -> list[str]:
     return [name.decode() for name, _ in each(events)]
 
 
-def broken(rig: Callable[..., Rig], door: str, fault: str) -> Rig:
+def broken(rig: Callable[..., Rig], door: str, fault: str, **more: bool) -> Rig:
     """A rig whose first choice, behind `door`, has the fault, and whose other target is well."""
     good = "claude" if door != "claude" else "vertex"
     faults = [] if fault in ("connect-refused", "tls") else [Fault(fault)]
     r = rig(
         [endpoint("bad", door, faults=faults), endpoint("good", good)], weights=[1.0, 0.0],
-        targets={"bad": {"scheme": "https"}} if fault == "tls" else {}, reliability=replace_(FAST, first_byte_timeout_s=0.15, stall_timeout_s=0.15),
+        targets={"bad": {"scheme": "https"}} if fault == "tls" else {}, reliability=replace_(FAST, first_byte_timeout_s=0.15, stall_timeout_s=0.15), **more,
     )  # fmt: skip
     if fault == "connect-refused":
         r.run(r.emulator["bad"].stop())
@@ -70,6 +70,14 @@ def test_matrix(rig: Callable[..., Rig], door: str, fault: str) -> None:
         assert said[-1] == "message_stop"
         assert "error" not in said
         assert [e.target for e in r.ledger(2) if e.outcome == "ok"] == ["good", "good"]
+
+
+@pytest.mark.parametrize("fault", ["429", "cut-before", "cut-after", "tls", "stall"])
+def test_matrix_on_the_standard_loop(rig: Callable[..., Rig], fault: str) -> None:
+    """Without uvloop all is the same, only slower."""
+    r = broken(rig, "bedrock", fault, standard_loop=True)
+    assert post(r, ask())[1]["x-polysilicon-target"] == "good"
+    assert names(post(r, ask(stream=True))[2]).count("message_start") == 1
 
 
 @pytest.mark.parametrize("fault", ["cut-before", "cut-after", "bad-json", "stall", "error-event", "garbage", "lie-length"])

@@ -138,7 +138,7 @@ def test_chunked_bodies_and_old_clients(rig: Callable[..., Rig]) -> None:
 
 def test_user_supplied_urls_are_never_fetched(rig: Callable[..., Rig]) -> None:
     """An image by URL goes to the target as it is: the gateway connects to targets of its configuration, to nothing else."""
-    r = rig([endpoint("t", "claude")])
+    r = rig([endpoint("t", "claude")], standard_loop=True)
     seen: list[object] = []
     loop_connect = r.loop.create_connection
     r.loop.create_connection = lambda *a, **k: (seen.append(a[1:3]), loop_connect(*a, **k))[1]  # type: ignore[method-assign]

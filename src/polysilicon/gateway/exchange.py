@@ -18,7 +18,7 @@ from polysilicon.gateway.doors import Ask, Refusal
 from polysilicon.gateway.http import Request, error_body
 from polysilicon.gateway.ledger import Entry
 from polysilicon.gateway.live import OPEN_KEY, Live
-from polysilicon.gateway.tariff import bound_nano_usd, cost_nano_usd, list_nano_usd
+from polysilicon.gateway.tariff import bound_nano_usd, cost_nano_usd, discounted, list_nano_usd, meter_nano_usd
 from polysilicon.gateway.translate import chat_in, chat_out, responses
 from polysilicon.gateway.wiring import OLD
 
@@ -504,8 +504,9 @@ class Exchange:
         entry = self._entry(kind, outcome, status, attempt)
         try:
             tariff = live.tariffs[variant.index]
-            entry.list_nano_usd = list_nano_usd(tariff, used)
-            entry.cost_nano_usd = cost_nano_usd(tariff, used)
+            entry.meters = meter_nano_usd(tariff, used)
+            entry.list_nano_usd = sum(entry.meters) if not tariff.factors else list_nano_usd(tariff, used)
+            entry.cost_nano_usd = discounted(tariff, entry.list_nano_usd)
         except MissingFact:
             entry.unpriced = True
         if kind == "request":

@@ -42,7 +42,7 @@ def usd(nano: int) -> str:
 def cost_rows(entries: Iterable[Entry], *, currency: str = "USD", account: str = "polysilicon") -> list[Row]:
     """Return Cost and Usage rows: one an hour, variant, key, contract, price and meter.
 
-    A line's cost is split over its meters in proportion to list cost at the line's own tokens; the last meter takes the
+    A line's cost is split over its meters in proportion to what each costs at list price; the last meter takes the
     remainder, so that the rows of an hour add up to its ledger lines to the nano-dollar.
     """
     groups: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
@@ -61,15 +61,15 @@ def cost_rows(entries: Iterable[Entry], *, currency: str = "USD", account: str =
 
 
 def _split(e: Entry) -> list[tuple[str, int, int, int]]:
-    used = [(name, getattr(e, field)) for field, name in METERS if getattr(e, field)]
+    used = [(name, getattr(e, field), e.meters[k]) for k, (field, name) in enumerate(METERS) if getattr(e, field)]
     if not used:
         return [("Requests", 0, e.list_nano_usd, e.cost_nano_usd)]
-    total = sum(tokens for _, tokens in used)
+    total = sum(share for _, _, share in used) or 1
     out, listed_left, cost_left = [], e.list_nano_usd, e.cost_nano_usd
-    for i, (name, tokens) in enumerate(used):
+    for i, (name, tokens, share) in enumerate(used):
         last = i == len(used) - 1
-        listed = listed_left if last else e.list_nano_usd * tokens // total
-        cost = cost_left if last else e.cost_nano_usd * tokens // total
+        listed = listed_left if last else e.list_nano_usd * share // total
+        cost = cost_left if last else e.cost_nano_usd * share // total
         listed_left -= listed
         cost_left -= cost
         out.append((name, tokens, listed, cost))

@@ -53,6 +53,7 @@ class Entry(msgspec.Struct, omit_defaults=True):
     speed: str = ""
     geo: str = ""
     estimated: bool = False
+    meters: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)  # list cost by kind of tokens, before surcharges
     list_nano_usd: int = 0
     cost_nano_usd: int = 0
     unpriced: bool = False  # tokens of a kind whose rate is not known: cost is not stated, never guessed

@@ -51,6 +51,8 @@ class Rollup:
         self.demand_mtok_per_s = [0.0] * n
         self.mix_in_frac = [0.75] * n
         self._at_s: float | None = None
+        self._rate = [0.0] * n
+        self._known = 0.0  # how much of the average is made of what was seen: without it a new gateway would see no demand
 
     def add(self, entries: Iterable[Entry]) -> list[Entry]:
         """Take new entries; return them as a list."""
@@ -93,9 +95,10 @@ class Rollup:
         if elapsed <= 0:
             return
         keep = exp(-elapsed / _MEMORY_S)
+        self._known = keep * self._known + 1.0 - keep
         for r, tokens in enumerate(self._fresh_tokens):
-            rate = keep * self.demand_mtok_per_s[r] + (1.0 - keep) * tokens / elapsed / 1e6
-            self.demand_mtok_per_s[r] = _round(rate)
+            self._rate[r] = keep * self._rate[r] + (1.0 - keep) * tokens / elapsed / 1e6
+            self.demand_mtok_per_s[r] = _round(self._rate[r] / self._known)
             if tokens:
                 self.mix_in_frac[r] = round(keep * self.mix_in_frac[r] + (1.0 - keep) * self._in_tokens[r] / tokens, 2)
             self._fresh_tokens[r] = self._in_tokens[r] = 0.0

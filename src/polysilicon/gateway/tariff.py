@@ -1,4 +1,4 @@
-"""A token price made ready for the data path: whole numbers only, the same bill as `cloud.token_price.nano_usd` to the nano-dollar."""
+"""A token price made ready for the data path: whole numbers only, to the nano-dollar the bill of `cloud.token_price.nano_usd`."""
 
 from __future__ import annotations
 
@@ -58,12 +58,8 @@ def _rates(usd_per_mtok: tuple[float | None, ...], share: float) -> Rates:
     return fresh, cached, w5, w1, out
 
 
-def list_nano_usd(tariff: Tariff, used: Used) -> int:
-    """Return what the tokens cost at list price, in nano-dollars.
-
-    >>> opus = compile_price(TokenPrice("opus", "anthropic", 5.0, 25.0, usd_per_mtok_cached=0.5, usd_per_mtok_write_5m=6.25))
-    >>> list_nano_usd(opus, Used(1_000, 100_000, 2_000, 0, 400))
-    77500000
+def meter_nano_usd(tariff: Tariff, used: Used) -> tuple[int, int, int, int, int]:
+    """Return the list cost of each kind of tokens, in nano-dollars: fresh, cached, written for 5 m and 1 h, output.
 
     Raises: MissingFact when tokens of a kind are used whose rate is not known.
     """
@@ -75,20 +71,32 @@ def list_nano_usd(tariff: Tariff, used: Used) -> int:
     ):
         rates = tariff.long
     if (
-        (rates[1] < 0 < used.cached_tokens)
+        (rates[0] < 0 < used.fresh_tokens)
+        or (rates[1] < 0 < used.cached_tokens)
         or (rates[2] < 0 < used.write_5m_tokens)
         or (rates[3] < 0 < used.write_1h_tokens)
-        or (rates[0] < 0 < used.fresh_tokens)
         or (rates[4] < 0 < used.output_tokens)
     ):
         raise MissingFact(tariff.version, "a rate for the kinds of tokens used", needed_for=f"{used}")
-    total = (
-        _nano(used.fresh_tokens, rates[0])
-        + _nano(used.cached_tokens, rates[1])
-        + _nano(used.write_5m_tokens, rates[2])
-        + _nano(used.write_1h_tokens, rates[3])
-        + _nano(used.output_tokens, rates[4])
+    return (
+        _nano(used.fresh_tokens, rates[0]),
+        _nano(used.cached_tokens, rates[1]),
+        _nano(used.write_5m_tokens, rates[2]),
+        _nano(used.write_1h_tokens, rates[3]),
+        _nano(used.output_tokens, rates[4]),
     )
+
+
+def list_nano_usd(tariff: Tariff, used: Used) -> int:
+    """Return what the tokens cost at list price, in nano-dollars.
+
+    >>> opus = compile_price(TokenPrice("opus", "anthropic", 5.0, 25.0, usd_per_mtok_cached=0.5, usd_per_mtok_write_5m=6.25))
+    >>> list_nano_usd(opus, Used(1_000, 100_000, 2_000, 0, 400))
+    77500000
+
+    Raises: MissingFact when tokens of a kind are used whose rate is not known.
+    """
+    total = sum(meter_nano_usd(tariff, used))
     if tariff.factors:
         for key in (f"tier:{used.tier}", f"speed:{used.speed}", f"geo:{used.geo}"):
             total = round(total * tariff.factors.get(key, 1.0))
@@ -103,8 +111,14 @@ def cost_nano_usd(tariff: Tariff, used: Used) -> int:
     """Return what the tokens cost us: list less discount, nothing where the capacity is paid for already."""
     if tariff.provisioned:
         return 0
-    cost = list_nano_usd(tariff, used)
-    return cost if not tariff.discount_frac else round(cost * (1.0 - tariff.discount_frac))
+    return discounted(tariff, list_nano_usd(tariff, used))
+
+
+def discounted(tariff: Tariff, list_nano: int) -> int:
+    """Return a list cost under the contract's discount; nothing where the capacity is paid for already."""
+    if tariff.provisioned:
+        return 0
+    return list_nano if not tariff.discount_frac else round(list_nano * (1.0 - tariff.discount_frac))
 
 
 def bound_nano_usd(tariff: Tariff, prompt_tokens: int, output_tokens: int) -> int:

@@ -98,7 +98,9 @@ class Broker:
     def _commitments(self, view: View) -> list[Commitment]:
         """Return what each contract in force still asks for by its end."""
         today = datetime.fromtimestamp(view.now_s, UTC)
-        out = []
+        out: list[Commitment] = []
+        if sum(view.demand_mtok_per_s) <= 0:  # without demand nothing can be said about the rest of the term
+            return out
         for contract in self.contracts.values():
             left_s = (datetime.fromisoformat(contract.end).replace(tzinfo=UTC) - today).total_seconds()
             if left_s > 0 and contract.start <= today.date().isoformat():

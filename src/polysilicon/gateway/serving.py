@@ -1,0 +1,125 @@
+"""`polysilicon serve`: one controller with the admin side, and the workers it keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from polysilicon.errors import PolysiliconError
+from polysilicon.gateway.config import GatewayConfig
+from polysilicon.gateway.controller import Controller, Supervisor, contract_of, engines_of, log, new_key
+from polysilicon.gateway.secrets import SecretValue
+from polysilicon.gateway.wiring import Wiring
+from polysilicon.gateway.worker import run as run_loop
+
+CreateAdmin = Callable[..., Any]
+_OWN_SILICON = ("aws", "amazon", "google", "microsoft", "meta")  # vendors that sell cloud, not chips
+
+
+def custom_chips() -> tuple[str, ...]:
+    """Return the chips that clouds make for themselves, by id and alias-free name."""
+    from polysilicon.catalogue import load
+
+    return tuple(c.id for c in load().chips.values() if c.vendor.casefold() in _OWN_SILICON)
+
+
+def make_controller(settings: GatewayConfig, wiring: Wiring) -> Controller:
+    """Return the controller of a gateway's file."""
+    return Controller(
+        wiring,
+        broker=settings.broker,
+        contracts=[contract_of(c) for c in settings.contracts],
+        promotion=settings.promotion,
+        engines=engines_of(settings),
+        custom_chips=custom_chips() if any(v.chip for v in wiring.variants) else (),
+    )
+
+
+def admin_server(app: Any, host: str, port: int) -> Any:
+    """Return a uvicorn server that leaves signals alone."""
+    import uvicorn
+
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
+    return server
+
+
+def run(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, read: Callable[[], tuple[GatewayConfig, Wiring]]) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP reads the file anew."""
+    run_loop(serve(settings, wiring, create, read))
+
+
+async def serve(
+    settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, read: Callable[[], tuple[GatewayConfig, Wiring]]
+) -> None:
+    """Keep the workers, tick the broker, answer the operator."""
+    key = SecretValue(settings.admin.key, where="admin.key").get() if settings.admin.key else new_key()[0]
+    state = {"controller": make_controller(settings, wiring)}
+    supervisor = Supervisor(state["controller"], Path(wiring.state) / "wiring.bin")
+    stop = asyncio.Event()
+
+    def reload() -> str:
+        try:
+            new_settings, new_wiring = read()
+            controller = make_controller(new_settings, new_wiring)
+        except PolysiliconError as error:
+            log("error", "reload refused", why=str(error))
+            raise
+        old = state["controller"]
+        controller.down = {name: why for name, why in old.down.items() if name in controller.promotions.stages}
+        state["controller"] = supervisor.controller = controller
+        supervisor.reload(new_wiring)
+        old.close()
+        log("info", "reloaded", digest=new_wiring.digest)
+        return new_wiring.digest
+
+    def reload_quietly() -> None:
+        with contextlib.suppress(PolysiliconError):
+            reload()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload_quietly)
+    admin = admin_server(create(_Current(state), key, reload=reload), settings.admin.host, settings.admin.port)
+    await supervisor.start()
+    tasks = [asyncio.create_task(admin.serve()), asyncio.create_task(tick_forever(lambda: state["controller"]))]
+    log("info", "serving", url=f"http://{wiring.host}:{wiring.port}", admin=f"http://{settings.admin.host}:{settings.admin.port}")
+    if settings.admin.key is None:
+        print(f"admin page: http://{settings.admin.host}:{settings.admin.port}/#key={key}", flush=True)
+    await stop.wait()
+    log("info", "draining")
+    await supervisor.stop()
+    admin.should_exit = True
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    state["controller"].tick()
+    state["controller"].close()
+
+
+class _Current:
+    """Stands for the controller of the moment, which a reload replaces."""
+
+    def __init__(self, state: dict[str, Controller]) -> None:
+        self._state = state
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state["controller"], name)
+
+
+async def tick_forever(current: Callable[[], Controller]) -> None:
+    """Read feeds beside the loop and tick, once every `tick_s`; a tick that fails is logged and the last directive stands."""
+    while True:
+        controller = current()
+        try:
+            await asyncio.to_thread(controller.read_feeds)
+            controller.tick()
+        except PolysiliconError as error:
+            log("error", "tick failed; the last directive stands", why=str(error))
+        await asyncio.sleep(controller.settings.tick_s)
