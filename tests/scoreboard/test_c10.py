@@ -8,8 +8,8 @@ from command import run
 GOLDEN = Path(__file__).with_name("golden_c10.txt")
 PRESS = {  # what the table printed: H100, GB200
     "FP4 math": (None, 20), "FP8 math": (4, 10), "FP16 math": (2, 5), "memory bandwidth": (3.35, 8),
-    "interconnect, both ways": (900, 1800),
-    "power of the chip": (350, 1000), "dense parameters a chip holds": (30, 270), "MoE parameters a chip holds": (None, 27000),
+    "links, both ways": (900, 1800),
+    "chip power": (350, 1000), "dense params a chip": (30, 270), "MoE params a chip": (None, 27000),
 }  # fmt: skip
 
 

@@ -187,65 +187,29 @@ def _offer_rows(content: Content) -> list[Row]:
     return rows
 
 
+_OFFER_NUMBERS = (
+    "usd_per_chip_hour",
+    "low_usd_per_chip_hour",
+    "high_usd_per_chip_hour",
+    "max_chips",
+    "usd_per_mtok_in",
+    "usd_per_mtok_cached",
+    "usd_per_mtok_out",
+)
+
+
 def _offer(row: Row, known_chips: Mapping[str, Chip], problems: list[InputError]) -> Offer | None:
-    name, kind, chip = row.get("id"), row.get("kind"), row.get("chip")
     before = len(problems)
-    if not row.get("cloud") or not row.get("region"):
-        problems.append(row.problem("id", f"offer {name} needs a cloud and a region"))
-    if kind not in OFFER_KINDS:
-        problems.append(
-            row.problem(
-                "kind",
-                f'offer {name} kind "{kind}" is not known; allowed: {", ".join(OFFER_KINDS)}',
-                did_you_mean(kind, OFFER_KINDS),
-            )
-        )
-    elif kind == "per_token":
-        if not row.get("model") or not row.get("usd_per_mtok_out"):
-            problems.append(row.problem("id", f"per-token offer {name} needs model, usd_per_mtok_in and usd_per_mtok_out"))
-    elif chip not in known_chips:
-        problems.append(unknown_name(chip, known_chips, where=row.where("chip"), what=f"offer {name} chip", plural="chips"))
-    else:
-        only = known_chips[chip].facts.get("only_cloud")
-        if only is not None and row.get("cloud") != only.value:
-            problems.append(
-                row.problem(
-                    "cloud",
-                    f"offer {name}: {chip} is sold only by {only.value} ({only.source}), not by {row.get('cloud')}",
-                    f"if that has changed, say so in the overlay: {chip},only_cloud",
-                )
-            )
-    if kind not in ("quote_only", "per_token") and not row.get("usd_per_chip_hour"):
-        problems.append(
-            row.problem(
-                "usd_per_chip_hour", f"offer {name} has no price", 'a product without a price per hour is kind "quote_only"'
-            )
-        )
-    if kind == "quote_only" and row.get("usd_per_chip_hour"):
-        problems.append(row.problem("usd_per_chip_hour", f'offer {name} is "quote_only" and yet has a price'))
+    _check_offer(row, known_chips, problems)
     if len(problems) > before:
         return None
-    numbers = {
-        c: _cell(row, c)
-        for c in (
-            "usd_per_chip_hour",
-            "low_usd_per_chip_hour",
-            "high_usd_per_chip_hour",
-            "max_chips",
-            "usd_per_mtok_in",
-            "usd_per_mtok_cached",
-            "usd_per_mtok_out",
-        )
-    }
-    numbers_or = {
-        c: v for c in ("availability_frac", "interruptions_per_hour", "lead_time_months") if (v := _cell(row, c)) is not None
-    }
+    optional = ("availability_frac", "interruptions_per_hour", "lead_time_months")
     return Offer(
-        id=name,
+        id=row.get("id"),
         cloud=row.get("cloud"),
         region=row.get("region"),
-        chip=chip,
-        kind=cast(OfferKind, kind),
+        chip=row.get("chip"),
+        kind=cast(OfferKind, row.get("kind")),
         block_chips=int(_cell(row, "block_chips") or 1),
         instance=row.get("instance"),
         min_term_months=int(_cell(row, "min_term_months") or 0),
@@ -258,9 +222,41 @@ def _offer(row: Row, known_chips: Mapping[str, Chip], problems: list[InputError]
         model=row.get("model"),
         tags=words(row.get("tags")),
         note=row.get("note"),
-        **cast(Any, numbers),
-        **cast(Any, numbers_or),
+        **cast(Any, {c: _cell(row, c) for c in _OFFER_NUMBERS}),
+        **cast(Any, {c: v for c in optional if (v := _cell(row, c)) is not None}),
     )
+
+
+def _check_offer(row: Row, known_chips: Mapping[str, Chip], problems: list[InputError]) -> None:
+    """Note what is wrong with an offer as a whole; its cells have been checked one by one."""
+    name, kind, priced = row.get("id"), row.get("kind"), bool(row.get("usd_per_chip_hour"))
+    if not row.get("cloud") or not row.get("region"):
+        problems.append(row.problem("id", f"offer {name} needs a cloud and a region"))
+    if kind not in OFFER_KINDS:
+        message = f'offer {name} kind "{kind}" is not known; allowed: {", ".join(OFFER_KINDS)}'
+        problems.append(row.problem("kind", message, did_you_mean(kind, OFFER_KINDS)))
+    elif kind == "per_token":
+        if not row.get("model") or not row.get("usd_per_mtok_in") or not row.get("usd_per_mtok_out"):
+            problems.append(row.problem("id", f"per-token offer {name} needs model, usd_per_mtok_in and usd_per_mtok_out"))
+        return
+    else:
+        _check_seller(row, known_chips, problems)
+    if kind != "quote_only" and not priced:
+        hint = 'a product without a price per hour is kind "quote_only"'
+        problems.append(row.problem("usd_per_chip_hour", f"offer {name} has no price", hint))
+    if kind == "quote_only" and priced:
+        problems.append(row.problem("usd_per_chip_hour", f'offer {name} is "quote_only" and yet has a price'))
+
+
+def _check_seller(row: Row, known_chips: Mapping[str, Chip], problems: list[InputError]) -> None:
+    chip, name = row.get("chip"), row.get("id")
+    if chip not in known_chips:
+        problems.append(unknown_name(chip, known_chips, where=row.where("chip"), what=f"offer {name} chip", plural="chips"))
+        return
+    only = known_chips[chip].facts.get("only_cloud")
+    if only is not None and row.get("cloud") != only.value:
+        message = f"offer {name}: {chip} is sold only by {only.value} ({only.source}), not by {row.get('cloud')}"
+        problems.append(row.problem("cloud", message, f"if that has changed, say so in the overlay: {chip},only_cloud"))
 
 
 def ports(rows: Iterable[Row], problems: list[InputError]) -> tuple[Port, ...]:

@@ -25,6 +25,16 @@ class Cell:
     as_of: str
     verdict: str
 
+    @property
+    def mark(self) -> str:
+        """Return the verdict in one word: right, sparse, wrong, unknown, or nothing where the press says nothing."""
+        if self.press is None:
+            return ""
+        return next((word for start, word in _MARKS if self.verdict.startswith(start)), "unknown")
+
+
+_MARKS = (("right", "right"), ("2:4-sparse", "sparse"), ("wrong", "wrong"))
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -48,11 +58,11 @@ def compare(catalogue: Catalogue, left: Chip, right: Chip) -> list[Line]:
     lines = [_line(f"{p.upper()} math", "PFLOP/s", *(_math(c, press, p) for c, press in pairs)) for p in ("fp4", "fp8")]
     lines.append(_line("FP16 math", "PFLOP/s", *(_math(c, press, "bf16") for c, press in pairs)))
     lines.append(_line("memory bandwidth", "TB/s", *(_plain(c, press, "hbm_gb_per_s", 1e3) for c, press in pairs)))
-    lines.append(_line("interconnect, both ways", "GB/s", *(_interconnect(c, press) for c, press in pairs)))
-    lines.append(_line("power of the chip", "W", *(_plain(c, press, "tdp_w", 1.0) for c, press in pairs)))
-    lines.append(_line("power with its share of the rack", "W", *(_plain(c, press, "all_in_w", 1.0) for c, press in pairs)))
+    lines.append(_line("links, both ways", "GB/s", *(_interconnect(c, press) for c, press in pairs)))
+    lines.append(_line("chip power", "W", *(_plain(c, press, "tdp_w", 1.0) for c, press in pairs)))
+    lines.append(_line("all-in power", "W", *(_plain(c, press, "all_in_w", 1.0) for c, press in pairs)))
     lines.append(_line("memory", "GB", *(_plain(c, press, "hbm_gb", 1.0) for c, press in pairs)))
-    for what, key in (("dense parameters a chip holds", "dense_params"), ("MoE parameters a chip holds", "moe_params")):
+    for what, key in (("dense params a chip", "dense_params"), ("MoE params a chip", "moe_params")):
         lines.append(_line(what, "1e9", *(_params(c, press, key) for c, press in pairs)))
     return lines
 

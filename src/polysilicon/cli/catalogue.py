@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from polysilicon.catalogue import Catalogue
     from polysilicon.catalogue.compare import Line
+    from polysilicon.cloud.offer import Offer
     from polysilicon.silicon.chip import Chip, System
 
 Overlay = Annotated[Path | None, typer.Option(help="Your own facts, over the catalogue's: a CSV or YAML file, or a folder.")]
@@ -178,16 +179,24 @@ def _compare(known: Catalogue, names: list[str], *, json: bool) -> None:
     if json:
         print_json({"left": left.id, "right": right.id, "lines": [asdict(line) for line in lines]})
         return
-    sides = [column for c in (left, right) for column in (f"{c.id} press", "dense", "sparse", "verdict", "basis")]
+    sides = [column for c in (left, right) for column in (f"{c.id}\npress", "is", "dense", "sparse")]
     title = f"{left.name} against {right.name}: the trade press beside sourced figures"
-    print_table(("", "unit", *sides, "press x", "ratio x"), [_compare_row(line) for line in lines], title=title)
-    keys = dict.fromkeys(c.source for line in lines for c in (line.left, line.right) if c.source)
+    print_table(("", *sides, "press\nratio", "ratio"), [_compare_row(line) for line in lines], title=title)
+    chips = (left.id, right.id)
+    cells = [(line.quantity, chip, cell) for line in lines for chip, cell in zip(chips, (line.left, line.right), strict=True)]
+    words = [
+        (q, chip, c.verdict or None, c.basis or None, c.as_of or None, c.source or None)
+        for q, chip, c in cells
+        if c.verdict or c.basis
+    ]
+    print_table(("", "chip", "verdict on the press", "basis", "as of", "source"), words)
+    keys = dict.fromkeys(c.source for _, _, c in cells if c.source)
     print_table(("source", "where it was read"), [(key, known.sources.get(key, key)) for key in keys])
 
 
 def _compare_row(line: Line) -> tuple[object, ...]:
-    cells = [v for c in (line.left, line.right) for v in (c.press, c.dense, c.sparse, c.verdict or None, c.basis or None)]
-    return line.quantity, line.unit, *cells, line.press_ratio, line.ratio
+    cells = [v for c in (line.left, line.right) for v in (c.press, c.mark or None, c.dense, c.sparse)]
+    return f"{line.quantity}, {line.unit}", *cells, line.press_ratio, line.ratio
 
 
 # -- one fleet for another ----------------------------------------------------------------------------------------
@@ -286,7 +295,7 @@ def _speed(known: Catalogue, model: str, left: tuple[Chip, int], right: tuple[Ch
 def offers(
     chip: Annotated[str, typer.Option(help="Only this chip.")] = "",
     cloud: Annotated[str, typer.Option(help="Only this cloud.")] = "",
-    region: Annotated[str, typer.Option(help="Only this region, or a pattern such as us-*.")] = "",
+    region: Annotated[str, typer.Option(help="Only this region, a pattern such as us-*, or a geography: us, eu, asia.")] = "",
     kind: Annotated[str, typer.Option(help="on_demand, reserved, spot, quote_only or per_token.")] = "",
     history: Annotated[bool, typer.Option("--history", help="Show superseded quotes too.")] = False,
     stale_days: StaleDays = 180,
@@ -298,28 +307,24 @@ def offers(
     An offer without a price is quote-only: the product exists, its price is negotiated.
     """
     from dataclasses import asdict
-    from fnmatch import fnmatchcase
 
     from polysilicon.catalogue import load
     from polysilicon.catalogue.build import OFFER_KINDS
     from polysilicon.catalogue.freshness import warning
-    from polysilicon.cli.output import print_json, print_table, say
+    from polysilicon.cli.output import print_json, say
+    from polysilicon.cloud.region import lies_in
     from polysilicon.errors import unknown_name
 
     known = load(overlay)
-    clouds = {o.cloud for o in known.offers.values()}
-    for word, allowed, what in ((cloud, clouds, "--cloud"), (kind, set(OFFER_KINDS), "--kind")):
+    for word, allowed, what in ((cloud, {o.cloud for o in known.offers.values()}, "--cloud"), (kind, set(OFFER_KINDS), "--kind")):
         if word and word not in allowed:
             raise unknown_name(word, allowed, where="", what=what, plural=f"{what[2:]}s")
-    wanted = known.chip(chip).id if chip else ""
     pool = [o for quotes in known.offer_history.values() for o in quotes] if history else list(known.offers.values())
+    wanted = {"chip": known.chip(chip).id if chip else "", "cloud": cloud, "kind": kind}
     found = [
         o
         for o in pool
-        if (not wanted or o.chip == wanted)
-        and (not cloud or o.cloud == cloud)
-        and (not kind or o.kind == kind)
-        and (not region or fnmatchcase(o.region, region))
+        if all(not v or getattr(o, k) == v for k, v in wanted.items()) and (not region or lies_in(o.region, region))
     ]
     found.sort(key=lambda o: (o.chip, o.usd_per_chip_hour if o.usd_per_chip_hour is not None else 1e9, o.id))
     old = warning(known, days=stale_days)
@@ -327,31 +332,26 @@ def offers(
         say(old)
     if json:
         print_json([asdict(o) for o in found])
-        return
+    else:
+        _print_offers(found)
+
+
+def _print_offers(found: list[Offer]) -> None:
+    from shutil import get_terminal_size
+
+    from polysilicon.cli.output import print_table
+
+    wide = get_terminal_size((160, 24)).columns >= 150
     rows = []
     for o in found:
-        spread = f"{o.low_usd_per_chip_hour:g} to {o.high_usd_per_chip_hour:g}" if o.low_usd_per_chip_hour is not None else None
-        held = o.valid_from or o.quoted_on or "undated"
-        rows.append(
-            (
-                o.chip or o.model,
-                o.cloud,
-                o.region,
-                o.kind,
-                o.usd_per_chip_hour if o.usd_per_chip_hour is not None else "quote",
-                spread,
-                o.block_chips,
-                o.instance,
-                held,
-                o.basis,
-                o.source,
-            )
-        )
-    print_table(
-        ("chip", "cloud", "region", "kind", "$/chip-h", "over zones", "block", "instance", "since", "basis", "source"),
-        rows,
-        title=f"{len(found)} offers",
-    )
+        spread = f"{o.low_usd_per_chip_hour:g}-{o.high_usd_per_chip_hour:g}" if o.low_usd_per_chip_hour is not None else None
+        price = o.usd_per_chip_hour if o.usd_per_chip_hour is not None else "quote"
+        since = o.valid_from or o.quoted_on or "undated"
+        term = f"{o.min_term_months} mo" if o.min_term_months else None
+        more = (o.instance, o.basis) if wide else ()
+        rows.append((o.chip or o.model, o.cloud, o.region, o.kind, price, spread, term, o.block_chips, since, o.source, *more))
+    columns = ("chip", "cloud", "region", "kind", "$/chip-h", "over zones", "term", "block", "since", "source")
+    print_table((*columns, "instance", "basis") if wide else columns, rows, title=f"{len(found)} offers")
 
 
 def ports(
