@@ -372,8 +372,8 @@ class Referee:
             n = len(goals)
             loads = [(g.outstanding if g.up else 2**60, (g.number - self.seed) % n, g) for g in goals]
             goal = min(loads, key=lambda item: item[:2])[2]
-            q.source, q.replica, q.handed_over, q.epochs = rep, goal, True, (rep.epoch, goal.epoch)
-            goal.outstanding += 1
+            q.source, q.replica, q.handed_over, q.epochs = rep, goal, True, (rep.epoch, goal.epoch if goal.up else -1)
+            goal.outstanding += goal.up
             self.release(q, rep.nic_free + rep.times.transfer_latency_s)
 
     def receive(self, q: Request, t: float) -> None:

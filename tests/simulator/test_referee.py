@@ -89,7 +89,7 @@ def outages(rng: np.random.Generator, replicas: int, span_s: float) -> list[tupl
             down = float(rng.uniform(0, span_s * 1.5))
             found.append((down, r, False))
             if rng.random() < 0.7:
-                found.append((down + float(rng.uniform(0.01, span_s)), r, True))
+                found.append((down + float(rng.uniform(0.01, 0.02 + span_s)), r, True))
     return sorted(found)
 
 

@@ -265,8 +265,10 @@ def _hand_over(s: State, slot: int, t: float) -> None:
     goal = least_loaded(s, pool.decode_pool)
     request.stage = HANDED_OVER
     request.replica = goal
-    request.goal_epoch = s.reps[goal].epoch
-    add_outstanding(s, goal, 1)
+    request.goal_epoch = -1  # nobody waits for it: no decode replica is up now
+    if s.reps[goal].state == UP:
+        request.goal_epoch = s.reps[goal].epoch
+        add_outstanding(s, goal, 1)
     push_release(s, slot, rep.nic_free + pool.latency_s)
 
 
