@@ -16,7 +16,21 @@ from polysilicon.gateway.health import Health
 from polysilicon.gateway.sse import each
 from polysilicon.gateway.wiring import Reliability
 
-FAULTS = ("connect-refused", "tls", "401", "429", "429-spend", "500", "503", "529", "stall", "cut-before", "cut-after", "bad-json", "error-event")
+FAULTS = (
+    "connect-refused",
+    "tls",
+    "401",
+    "429",
+    "429-spend",
+    "500",
+    "503",
+    "529",
+    "stall",
+    "cut-before",
+    "cut-after",
+    "bad-json",
+    "error-event",
+)
 
 
 def names(events: bytes) -> list[str]:
@@ -233,7 +247,9 @@ def test_client_that_leaves_stops_the_target(rig: Callable[..., Rig]) -> None:
     r = rig([endpoint("a", "claude", model=FleetModel(ttft_s=0.0, tpot_s=0.02, output_tokens=200))])
     body = msgspec.json.encode(ask(stream=True, max_tokens=200))
     with socket.create_connection(("127.0.0.1", r.port)) as client:
-        client.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-k1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        client.sendall(
+            b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-k1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        )
         assert b"200 OK" in client.recv(4096)
         time.sleep(0.1)
     line = r.ledger(1)[-1]
@@ -252,12 +268,17 @@ def test_slow_reader_slows_the_target_not_the_memory(rig: Callable[..., Rig]) ->
     import socket
 
     words = FleetModel(ttft_s=0.0, tpot_s=0.0, output_tokens=25_000, text="a-rather-long-word-to-fill-buffers-with-")
-    r = rig([endpoint("a", "claude", model=words)], reliability=replace_(FAST, stall_timeout_s=5.0, total_timeout_s=20.0, first_byte_timeout_s=5.0))
+    r = rig(
+        [endpoint("a", "claude", model=words)],
+        reliability=replace_(FAST, stall_timeout_s=5.0, total_timeout_s=20.0, first_byte_timeout_s=5.0),
+    )
     body = msgspec.json.encode(ask(stream=True, max_tokens=25_000))
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", r.port))
-        client.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-k1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        client.sendall(
+            b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-k1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        )
         time.sleep(0.4)
         held = r.call(lambda: max(c.transport.get_write_buffer_size() for c in r.worker.server.connections))
         assert held < 1_500_000
@@ -267,5 +288,3 @@ def test_slow_reader_slows_the_target_not_the_memory(rig: Callable[..., Rig]) ->
             assert data
             total += data
     assert total.count(b'"text_delta"') == 25_000
-
-

@@ -12,7 +12,11 @@ import pytest
 from rig import MODEL, SEVEN, Rig, endpoint
 
 HELLO = [{"role": "user", "content": "hello there"}]
-TOOL = {"name": "weather", "description": "d", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}
+TOOL = {
+    "name": "weather",
+    "description": "d",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -28,13 +32,19 @@ def test_anthropic_through_every_door(rig: Callable[..., Rig], door: str) -> Non
             final = stream.get_final_message()
         assert text == whole.content[0].text
         assert (final.usage.output_tokens, final.stop_reason) == (12, "end_turn")
-        tool = client.messages.create(model=MODEL, max_tokens=50, messages=[{"role": "user", "content": "use the tool"}], tools=[TOOL])
+        tool = client.messages.create(
+            model=MODEL, max_tokens=50, messages=[{"role": "user", "content": "use the tool"}], tools=[TOOL]
+        )
         assert tool.stop_reason == "tool_use"
         assert tool.content[-1].input == {"city": "Paris"}
-        with client.messages.stream(model=MODEL, max_tokens=50, messages=[{"role": "user", "content": "use the tool"}], tools=[TOOL]) as stream:
+        with client.messages.stream(
+            model=MODEL, max_tokens=50, messages=[{"role": "user", "content": "use the tool"}], tools=[TOOL]
+        ) as stream:
             assert stream.get_final_message().content[-1].input == {"city": "Paris"}
         image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
-        seen = client.messages.create(model=MODEL, max_tokens=50, messages=[{"role": "user", "content": [image, {"type": "text", "text": "what"}]}])
+        seen = client.messages.create(
+            model=MODEL, max_tokens=50, messages=[{"role": "user", "content": [image, {"type": "text", "text": "what"}]}]
+        )
         assert seen.usage.input_tokens > 1000
     lines = r.ledger(5)
     assert [e.outcome for e in lines] == ["ok"] * 5
@@ -52,7 +62,9 @@ def test_openai_chat(rig: Callable[..., Rig], door: str) -> None:
         assert "".join(c.choices[0].delta.content or "" for c in chunks) == whole.choices[0].message.content
         assert all(c.choices for c in chunks)  # no usage chunk that was not asked for
         assert chunks[-1].choices[0].finish_reason == "stop"
-        with_usage = list(client.chat.completions.create(model=MODEL, messages=HELLO, stream=True, stream_options={"include_usage": True}))
+        with_usage = list(
+            client.chat.completions.create(model=MODEL, messages=HELLO, stream=True, stream_options={"include_usage": True})
+        )
         assert with_usage[-1].usage.completion_tokens == 12
         tools = [{"type": "function", "function": {"name": "weather", "parameters": TOOL["input_schema"]}}]
         call = client.chat.completions.create(model=MODEL, messages=HELLO, tools=tools, tool_choice="required")
@@ -63,7 +75,9 @@ def test_openai_chat(rig: Callable[..., Rig], door: str) -> None:
         ]  # fmt: skip
         assert client.chat.completions.create(model=MODEL, messages=back, tools=tools).choices[0].finish_reason == "stop"
         parts = [{"type": "text", "text": "what"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64," + PIXEL}}]
-        assert client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": parts}]).usage.prompt_tokens > 1000
+        assert (
+            client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": parts}]).usage.prompt_tokens > 1000
+        )
     assert all(e.outcome == "ok" and not e.estimated for e in r.ledger(6))
 
 
@@ -129,14 +143,20 @@ def test_count_tokens_and_models(rig: Callable[..., Rig]) -> None:
 
 def test_errors_as_the_sdks_know_them(rig: Callable[..., Rig]) -> None:
     r = rig([endpoint("t", "claude")])
-    with anthropic.Anthropic(api_key="wrong", base_url=r.url, max_retries=0) as client, pytest.raises(anthropic.AuthenticationError):
+    with (
+        anthropic.Anthropic(api_key="wrong", base_url=r.url, max_retries=0) as client,
+        pytest.raises(anthropic.AuthenticationError),
+    ):
         client.messages.create(model=MODEL, max_tokens=5, messages=HELLO)
     with anthropic.Anthropic(api_key="sk-k1", base_url=r.url, max_retries=0) as client:
         with pytest.raises(anthropic.NotFoundError):
             client.messages.create(model="other", max_tokens=5, messages=HELLO)
         with pytest.raises(anthropic.BadRequestError, match="max_tokens"):
             client.post("/v1/messages", body={"model": MODEL, "messages": HELLO}, cast_to=object)
-    with openai.OpenAI(api_key="sk-k1", base_url=r.url + "/v1", max_retries=0) as client, pytest.raises(openai.BadRequestError, match='"n"'):
+    with (
+        openai.OpenAI(api_key="sk-k1", base_url=r.url + "/v1", max_retries=0) as client,
+        pytest.raises(openai.BadRequestError, match='"n"'),
+    ):
         client.chat.completions.create(model=MODEL, messages=HELLO, n=2)
 
 

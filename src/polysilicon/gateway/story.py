@@ -105,8 +105,8 @@ class Story:
             "committed_spend",
             f"{year}-01-01",
             f"{year + 1}-01-01",
-            commit_usd=10.0,
-            drawn_before_usd=9.999,
+            commit_usd=12.0,
+            drawn_before_usd=10.0,
         )
         trial = PromotionPart(automatic=True, samples_min=60, samples_max=4000, quality_drop_max_frac=0.2, length_drift_max_frac=0.5,
                               error_max_frac=0.2, latency_factor_max=3.0)  # fmt: skip

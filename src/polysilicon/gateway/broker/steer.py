@@ -73,7 +73,7 @@ class Steer:
         would = sum(w * p for w, p in zip(wanted, price, strict=True)) + moved * self.settings.switch_usd_per_mtok
         if have <= 0.0:
             return
-        gain = (have - would) / have
+        gain = (have - would) / (have * moved)  # of what is moved: half the traffic moving to a tenth less gains a tenth
         settings = self.settings
         dwell_s = settings.dwell_large_gain_s if gain >= settings.large_gain_frac else settings.dwell_s
         if gain < settings.gain_min_frac or now_s - self.moved_s < dwell_s:
