@@ -33,6 +33,8 @@ VERBS: dict[str, Verb] = {
     "catalogue-diff": Verb("polysilicon.cli.catalogue", "catalogue_diff", "Say what changed between two snapshots of the catalogue."),
     "import": Verb("polysilicon.cli.imports", "app", "Turn public price lists into an overlay file."),
     "perf": Verb("polysilicon.cli.performance", "perf", "Say what a model on a chip delivers: latency, speed, $/Mtok, J/token."),
+    "validate": Verb("polysilicon.cli.accuracy", "validate", "Predict measured points under their own protocol, and print the errors."),
+    "calibrate": Verb("polysilicon.cli.accuracy", "calibrate", "Fit the efficiencies to measured points or a live endpoint."),
     "deal": Verb("polysilicon.cli.deal", "deal", "Show a compute deal from every side: flows, margins, circularity, break-even."),
     "deals": Verb("polysilicon.cli.deal", "deals", "List public compute deals by comparable units."),
     "diligence": Verb("polysilicon.cli.economics", "diligence", "Write a reviewer's pack of a deal: concentration, related parties, commitments."),

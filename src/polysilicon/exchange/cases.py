@@ -42,6 +42,8 @@ class Recipe:
     poll_steps: int = 1
     wait_steps: int = 0
     wait_tokens: float = 0.0
+    stream_steps: int = 0  # tokens the engine gathers before it streams
+    queued_client: bool = True  # requests pass a front end one after another
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +89,44 @@ def of(point: Point, lookup: Lookup) -> Case:
     layout = _layout(point, model, chip, precision, kv, saturated=protocol == "saturated")
     limits = _limits(point, model) if protocol == "saturated" else (0.0, 0.0)
     return Case(
-        key=_key(point), model=model, chip=chip, layout=layout, engine=point.engine, years=point.years, protocol=protocol,
-        isl_tokens=isl, osl_tokens=osl, concurrency=_concurrency(point, protocol, layout), uniform_lengths=_uniform(point),
-        recipe=recipe(point, model, chip, layout), ttft_limit_s=limits[0], tpot_limit_s=limits[1],
+        key=_key(point),
+        model=model,
+        chip=chip,
+        layout=layout,
+        engine=point.engine,
+        years=point.years,
+        protocol=protocol,
+        isl_tokens=isl,
+        osl_tokens=osl,
+        concurrency=_concurrency(point, protocol, layout),
+        uniform_lengths=_uniform(point),
+        recipe=recipe(point, model, chip, layout),
+        ttft_limit_s=limits[0],
+        tpot_limit_s=limits[1],
         replicas=max(1, point.n_chips // layout.chips),
-        accepted_tokens=DRAFT_ACCEPTED_TOKENS if "speculative" in f"{point.quant} {point.note}".replace("decoding off", "") and
-        "speculative decoding off" not in point.note else 1.0, cached_frac=_cached(point),
-    )  # fmt: skip
+        accepted_tokens=DRAFT_ACCEPTED_TOKENS
+        if "speculative" in f"{point.quant} {point.note}".replace("decoding off", "")
+        and "speculative decoding off" not in point.note
+        else 1.0,
+        cached_frac=_cached(point),
+    )
 
 
 def _key(point: Point) -> str:
     known = (
-        point.model, point.quant, point.chip, point.n_chips, point.parallelism, point.isl, point.osl, point.load, point.backend,
-        point.date, point.source, point.metric if point.kind == "throughput" or "prefix" in point.metric else "",
-    )  # fmt: skip
+        point.model,
+        point.quant,
+        point.chip,
+        point.n_chips,
+        point.parallelism,
+        point.isl,
+        point.osl,
+        point.load,
+        point.backend,
+        point.date,
+        point.source,
+        point.metric if point.kind == "throughput" or "prefix" in point.metric else "",
+    )
     run = re.sub(r"/performance/.*|row \d+.*", "", point.run) if "throughput" not in point.metric else ""
     return "|".join(str(k) for k in (*known, run if "id=" in run else ""))
 
@@ -202,11 +228,22 @@ def _disaggregated(point: Point, model: Model, chip: Chip, precision: str, kv: s
         raise InputError(f'disaggregated layout "{point.parallelism}" is not understood')
     p, ptp, pdp, pep, d, dtp, ddp, dep = (int(x) for x in found.groups())
     return Case(
-        key=_key(point), model=model, chip=chip, layout=Layout(precision, kv, tp=dtp, dp=ddp, ep=dep), engine=point.engine,
-        years=point.years, protocol="disaggregated", isl_tokens=first_number(point.isl, 1024), osl_tokens=first_number(point.osl, 1024),
-        concurrency=max(1.0, first_number(point.load, 1.0)), uniform_lengths=_uniform(point), replicas=d,
-        recipe=Recipe(16384, prefill_only=True), prefill_layout=Layout(precision, kv, tp=ptp, dp=pdp, ep=pep), prefill_replicas=p,
-    )  # fmt: skip
+        key=_key(point),
+        model=model,
+        chip=chip,
+        layout=Layout(precision, kv, tp=dtp, dp=ddp, ep=dep),
+        engine=point.engine,
+        years=point.years,
+        protocol="disaggregated",
+        isl_tokens=first_number(point.isl, 1024),
+        osl_tokens=first_number(point.osl, 1024),
+        concurrency=max(1.0, first_number(point.load, 1.0)),
+        uniform_lengths=_uniform(point),
+        replicas=d,
+        recipe=Recipe(16384, prefill_only=True),
+        prefill_layout=Layout(precision, kv, tp=ptp, dp=pdp, ep=pep),
+        prefill_replicas=p,
+    )
 
 
 def recipe(point: Point, model: Model, chip: Chip, layout: Layout) -> Recipe:
@@ -216,7 +253,9 @@ def recipe(point: Point, model: Model, chip: Chip, layout: Layout) -> Recipe:
     blackwell = chip.family == "cuda-blackwell"
     if point.engine == "sglang":
         polled = scripted and model.family == "deepseek-mla" and blackwell
-        return Recipe(16384, prefill_only=True, poll_steps=(30 if load >= 16 else 10) if polled else 1)
+        poll = (30 if load >= 16 else 10) if polled else 1
+        streams = 10 if scripted else 0
+        return Recipe(16384, prefill_only=True, poll_steps=poll, stream_steps=streams, queued_client=scripted)
     if point.engine == "trtllm" and scripted:
         budget, wait = 8192.0, 0
         if model.family == "gpt-oss":
@@ -226,5 +265,10 @@ def recipe(point: Point, model: Model, chip: Chip, layout: Layout) -> Recipe:
         elif model.family == "llama":
             budget = 16384.0 if blackwell else max(isl + osl + 200, 2248.0)
             wait = 20 if isl == osl == 1024 and layout.tp < 8 else 0
-        return Recipe(int(max(budget, load + 256)), wait_steps=wait, wait_tokens=0.9 * budget if wait else 0.0)
-    return Recipe(int(max(8192.0, load + 256)))
+        return Recipe(
+            int(max(budget, load + 256)),
+            wait_steps=wait,
+            wait_tokens=0.9 * budget if wait else 0.0,
+            stream_steps=20 if model.family == "gpt-oss" else 10,
+        )
+    return Recipe(int(max(8192.0, load + 256)), queued_client=scripted)

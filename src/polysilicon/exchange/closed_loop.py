@@ -20,8 +20,8 @@ OUTPUTS = 13
 # what WAIT and TOKEN hold: steps without prefill, steps with prefill, prefill tokens, prefill pairs
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def table_at(grid: Any, values: Any, x: float) -> float:
+@nb.njit(cache=True, nogil=True)
+def table_at(grid: Any, values: Any, x: float) -> Any:
     """Return a table's value between its grid points, by straight lines."""
     low, high = 0, len(grid) - 1
     if x >= grid[high]:
@@ -35,7 +35,7 @@ def table_at(grid: Any, values: Any, x: float) -> float:
     return values[low] + (values[high] - values[low]) * (x - grid[low]) / (grid[high] - grid[low])
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@nb.njit(cache=True, nogil=True)
 def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: Any, limits: Any, client: Any, out: Any) -> None:
     """Play a closed loop and fill `out`.
 
@@ -167,9 +167,21 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
     out[11] = running_sum / steps
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def play_prefill(isl: Any, osl: Any, concurrency: int, servers: int, grid: Any, values: Any, slopes: Any, limits: Any, client: Any,
-                 tpot_s: float, hand_over_s: float, hand_over_s_per_token: float) -> float:  # fmt: skip
+@nb.njit(cache=True, nogil=True)
+def play_prefill(
+    isl: Any,
+    osl: Any,
+    concurrency: int,
+    servers: int,
+    grid: Any,
+    values: Any,
+    slopes: Any,
+    limits: Any,
+    client: Any,
+    tpot_s: float,
+    hand_over_s: float,
+    hand_over_s_per_token: float,
+) -> float:
     """Return the mean TTFT of a pool of prefill replicas whose requests then decode elsewhere for osl x tpot.
 
     The loop is closed: whoever has decoded comes back. A replica takes as many waiting prompts as a step holds.
@@ -180,9 +192,7 @@ def play_prefill(isl: Any, osl: Any, concurrency: int, servers: int, grid: Any, 
     while issued < min(concurrency, n_requests):
         arrivals.append((0.0, issued))
         issued += 1
-    free = [(0.0, 0)]
-    for s in range(1, servers):
-        free.append((0.0, s))
+    free = [(0.0, s) for s in range(servers)]
     total, served = 0.0, 0
     while served < n_requests:
         idle, s = heapq.heappop(free)

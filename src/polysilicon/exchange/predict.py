@@ -78,10 +78,16 @@ def reached(cols: Columns, eff: tuple[Efficiency, Efficiency]) -> Rates:
 
 def _line(value: Any, size: int) -> Array:
     """Return a column or a number as one value a case."""
-    return np.broadcast_to(np.asarray(value, dtype=float).reshape(-1), (size,)) if np.size(value) in (1, size) else np.asarray(value)[:, 0]
+    return (
+        np.broadcast_to(np.asarray(value, dtype=float).reshape(-1), (size,))
+        if np.size(value) in (1, size)
+        else np.asarray(value)[:, 0]
+    )
 
 
-def play(cols: Columns, r: Rates, *, each: Callable[[float], None] | None = None, prompts_per_slot: int = PROMPTS_PER_SLOT) -> Array:
+def play(
+    cols: Columns, r: Rates, *, each: Callable[[float], None] | None = None, prompts_per_slot: int = PROMPTS_PER_SLOT
+) -> Array:
     """Play every case as a closed loop and return [cases, OUTPUTS] of `closed_loop`."""
     size = len(cols.cases)
     table = tokens_s(cols.terms, r, cols.degrees, np.broadcast_to(GRID, (size, len(GRID))))
@@ -100,16 +106,26 @@ def play(cols: Columns, r: Rates, *, each: Callable[[float], None] | None = None
             float(case.recipe.prefill_only), case.recipe.poll_steps, case.recipe.wait_steps, case.recipe.wait_tokens,
         ])  # fmt: skip
         slope = np.array([sequence[i] + kv[i] * shift, kv[i], near[i], window[i], pair[i], 0.0 if shift else prefill[i]])
-        client = np.array([TURNAROUND_S, 0.0 if shift else admission[i], per_token[i], first[i]])
+        queued = 1.0 if case.recipe.queued_client and not shift else 0.0
+        client = np.array([TURNAROUND_S, queued * admission[i], queued * per_token[i], first[i]])
         closed_loop.play(isl, osl, slots, GRID, table[i], slope, limits, client, out[i])
         if each is not None and i % 64 == 0:
             each(i / size)
+    out[:, closed_loop.TTFT] += _stream_wait(cols, r) * out[:, closed_loop.TPOT]
     return out
+
+
+def _stream_wait(cols: Columns, r: Rates) -> Array:
+    """Return how many decode steps the first token waits in the streaming buffer."""
+    steps = np.array([float(c.recipe.stream_steps) for c in cols.cases])
+    return np.asarray(steps * _line(r.stream_wait_frac, len(cols.cases)))
 
 
 def requests(case: Case, seed: int, prompts_per_slot: int = PROMPTS_PER_SLOT) -> tuple[Any, Any, int]:
     """Return prompt lengths, output lengths and slots of one replica's closed loop."""
-    slots = max(1, round(case.concurrency / case.replicas)) if case.protocol == "disaggregated" else max(1, round(case.concurrency))
+    slots = (
+        max(1, round(case.concurrency / case.replicas)) if case.protocol == "disaggregated" else max(1, round(case.concurrency))
+    )
     count = max(slots + 1, min(prompts_per_slot * slots, MOST_REQUESTS))
     isl = closed_loop.lengths(case.isl_tokens * (1.0 - case.cached_frac), count, uniform=case.uniform_lengths, seed=2 * seed + 1)
     osl = closed_loop.lengths(case.osl_tokens, count, uniform=case.uniform_lengths, seed=2 * seed)
@@ -137,12 +153,19 @@ def analytic(cols: Columns, r: Rates, played: Array) -> tuple[Array, Array]:
     carrying = np.where(apart, at[:, 2], decode) + _line(r.prefill_step_s, size)
 
     def total(counts: Array) -> Array:
-        return counts[:, 0] * decode + counts[:, 1] * carrying + counts[:, 2] * per_token + counts[:, 3] * pair
+        steps = counts[:, 0] * decode + counts[:, 1] * carrying
+        return np.asarray(steps + counts[:, 2] * per_token + counts[:, 3] * pair)
 
     slots = np.array([c.concurrency for c in cols.cases])
-    queue = (_line(r.admission_s, size) + _line(r.admission_s_per_token, size) * isl) * (1.0 + slots / (2 * PROMPTS_PER_SLOT))
+    queued = np.array([float(c.recipe.queued_client) for c in cols.cases])
+    queue = (
+        queued
+        * (_line(r.admission_s, size) + _line(r.admission_s_per_token, size) * isl)
+        * (1.0 + slots / (2 * PROMPTS_PER_SLOT))
+    )
     ttft = total(played[:, closed_loop.WAIT]) + _line(r.first_token_s, size) + queue
-    return ttft, total(played[:, closed_loop.TOKEN])
+    tpot = total(played[:, closed_loop.TOKEN])
+    return ttft + _stream_wait(cols, r) * tpot, tpot
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +194,15 @@ def outcomes(cols: Columns, r: Rates, *, path: str = "", each: Callable[[float],
         _prefill_pools(cols, split, found, path)
     for i, case in enumerate(cols.cases):
         if i not in found:
-            found[i] = _saturated(case, path) if case.protocol == "saturated" else _static(take(cols, [i]), pick(r, [i], len(cols.cases)))
+            found[i] = (
+                _saturated(case, path)
+                if case.protocol == "saturated"
+                else _static(take(cols, [i]), pick(r, [i], len(cols.cases)))
+            )
     return [found[i] for i in range(len(cols.cases))]
 
 
-def take(cols: Columns, rows: Sequence[int]) -> Columns:
+def take(cols: Columns, rows: Sequence[int] | NDArray[np.int64]) -> Columns:
     """Return some of the cases."""
     index = np.asarray(rows)
     return Columns(
@@ -184,7 +211,7 @@ def take(cols: Columns, rows: Sequence[int]) -> Columns:
     )  # fmt: skip
 
 
-def pick(item: Any, rows: Sequence[int], size: int) -> Any:
+def pick(item: Any, rows: Sequence[int] | NDArray[np.int64], size: int) -> Any:
     """Return some rows of a dataclass of columns."""
     index = np.asarray(rows)
 
@@ -200,7 +227,12 @@ def _looped(case: Case, out: Array) -> Outcome:
     ttft, tpot = float(out[closed_loop.TTFT]), float(out[closed_loop.TPOT]) / speed
     requests_per_s = slots / max(ttft + tpot * (float(osl.mean()) - 1.0), 1e-9)
     return Outcome(
-        ttft, tpot, requests_per_s * float(osl.mean()) * case.replicas, requests_per_s * float(isl.mean()) * case.replicas, ttft, tpot
+        ttft,
+        tpot,
+        requests_per_s * float(osl.mean()) * case.replicas,
+        requests_per_s * float(isl.mean()) * case.replicas,
+        ttft,
+        tpot,
     )
 
 

@@ -34,7 +34,20 @@ CONFIGS: Mapping[str, dict[str, object]] = {
     "llama-3.2-3b": _llama(3072, 28, 24, 8, 8192, 128256),
     "bloom-176b": {"model_type": "bloom", "n_embd": 14336, "n_layer": 70, "n_head": 112, "vocab_size": 250880},
 }
-_ENDINGS = ("-instruct-v0.2", "-instruct-v0.1", "-instruct", "-fp8", "-fp4", "-nvfp4", "-awq", "-it", "-hf", "-chat", "-0528", "-base")
+_ENDINGS = (
+    "-instruct-v0.2",
+    "-instruct-v0.1",
+    "-instruct",
+    "-fp8",
+    "-fp4",
+    "-nvfp4",
+    "-awq",
+    "-it",
+    "-hf",
+    "-chat",
+    "-0528",
+    "-base",
+)
 _CHIP_WORDS = ((" (power-capped)", ""), ("-sxm-80gb", "-80gb"), (" trillium", ""), (" ironwood", ""), (" (per gpu)", ""))
 
 

@@ -64,8 +64,12 @@ class Group:
 
 
 def check(
-    points: Sequence[Point], known: Catalogue, *, path: str = "", each: Callable[[float], None] | None = None,
-) -> tuple[list[Checked], list[Refused]]:  # fmt: skip
+    points: Sequence[Point],
+    known: Catalogue,
+    *,
+    path: str = "",
+    each: Callable[[float], None] | None = None,
+) -> tuple[list[Checked], list[Refused]]:
     """Return every point predicted, and those refused with reason."""
     lookup = Lookup(known)
     found: dict[str, tuple[Case, list[Point]]] = {}
@@ -87,7 +91,9 @@ def check(
     for (case, members), outcome, band in zip(found.values(), results, bands, strict=True):
         for point in members:
             value = in_unit(point, case, outcome)
-            checked.append(Checked(point, case.chip.id, case.model.id, value, value / point.value - 1.0, band_of(point, case, float(band))))
+            checked.append(
+                Checked(point, case.chip.id, case.model.id, value, value / point.value - 1.0, band_of(point, case, float(band)))
+            )
     return checked, refused
 
 
@@ -144,9 +150,12 @@ def _stub(r: Refused) -> Point:
 
 def _key(c: Checked, by: str) -> str:
     return {
-        "metric": c.point.kind, "chip": c.chip, "model": c.model, "source": c.point.source.split(" closed")[0].split(",")[0],
+        "metric": c.point.kind,
+        "chip": c.chip,
+        "model": c.model,
+        "source": c.point.source.split(" closed")[0].split(",")[0],
         "engine": c.point.engine,
-    }[by]  # fmt: skip
+    }[by]
 
 
 def _group(by: str, key: str, rows: int, errors: list[tuple[float, bool]]) -> Group:
@@ -156,9 +165,17 @@ def _group(by: str, key: str, rows: int, errors: list[tuple[float, bool]]) -> Gr
     signed = np.array([e for e, _ in errors])
     size = np.abs(signed)
     return Group(
-        by, key, rows, len(errors), float(np.median(size)), float(size.mean()), float(np.quantile(size, 0.9)), float(np.median(signed)),
-        float(np.mean(size <= 0.2)), float(np.mean([inside for _, inside in errors])),
-    )  # fmt: skip
+        by,
+        key,
+        rows,
+        len(errors),
+        float(np.median(size)),
+        float(size.mean()),
+        float(np.quantile(size, 0.9)),
+        float(np.median(signed)),
+        float(np.mean(size <= 0.2)),
+        float(np.mean([inside for _, inside in errors])),
+    )
 
 
 def as_json(group_list: Sequence[Group], refused: Sequence[Refused]) -> dict[str, Any]:

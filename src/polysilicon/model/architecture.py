@@ -257,5 +257,3 @@ def _linear_attention(keys: Keys) -> dict[str, int]:
         "heads": v_heads, "qk_dim": k_dim, "v_dim": v_dim, "attention_params": params + conv * (2 * key_width + value_width),
         "cache_elements": 0, "state_bytes": v_heads * k_dim * v_dim * 4 + (conv - 1) * (2 * key_width + value_width) * 2,
     }  # fmt: skip
-
-

@@ -29,11 +29,11 @@ class Efficiency:
     """
 
     gemm_math_frac: float = 0.6
-    gemm_memory_frac: float = 0.7
+    gemm_memory_frac: float = 0.8
     expert_math_frac: float = 0.35
-    expert_memory_frac: float = 0.55
+    expert_memory_frac: float = 0.7
     weight_only_math_frac: float = 0.35  # 4-bit weights expanded to 16 bits on the way
-    weight_only_memory_frac: float = 0.6
+    weight_only_memory_frac: float = 0.8
     kv_memory_frac: float = 0.6
     latent_memory_frac: float = 0.4  # one latent cache for all heads
     attention_math_frac: float = 0.35
@@ -41,31 +41,35 @@ class Efficiency:
     link_frac: float = 0.6
     knee_sharpness_ratio: float = 1.8
     gemm_pad_tokens: float = 16.0  # rows a GEMM pays for beyond those it has
-    layer_s: float = 18e-6  # launches, norms, small kernels of one layer
+    layer_s: float = 50e-6  # a dozen launches, norms, small kernels of one layer
     quantised_layer_s: float = 5e-6  # quantising activations of one layer, on top
-    moe_layer_s: float = 20e-6  # routing, permutation, grouped-GEMM launches of one MoE layer, on top
-    latent_layer_s: float = 15e-6  # projections around a latent cache, on top
-    linear_layer_s: float = 15e-6  # recurrent state update, on top
-    collective_s: float = 4e-6  # one step of a collective
+    moe_layer_s: float = 25e-6  # routing, permutation, grouped-GEMM launches of one MoE layer, on top
+    latent_layer_s: float = 25e-6  # projections around a latent cache, on top
+    linear_layer_s: float = 25e-6  # recurrent state update, on top
+    collective_s: float = 1.5e-6  # one step of a collective
     all_to_all_s: float = 20e-6
     imbalance_factor: float = 1.25  # busiest expert rank over mean
-    step_s: float = 0.6e-3  # scheduler, sampler, host of one engine step
+    step_s: float = 0.3e-3  # scheduler, sampler, host of one engine step
     sequence_s: float = 10e-6  # host work for one decoding sequence
     prefill_step_s: float = 2e-3  # a step with prefill is launched kernel by kernel
-    prefill_layer_s: float = 60e-6
+    prefill_layer_s: float = 200e-6
     first_token_s: float = 15e-3  # request handling before and after the engine
     admission_s: float = 1e-3  # requests are tokenised and queued one after another
     admission_s_per_token: float = 0.3e-6
+    stream_wait_frac: float = 0.5  # of a streaming interval that the first token waits for company
     software_gain_ratio: float = 1.15  # launch latencies shrink by this in a year of releases
     launch_factor: float = 1.0  # engine on chip family: layer_s and what is on top
     moe_launch_factor: float = 1.0
     expert_factor: float = 1.0
     kv_factor: float = 1.0
     memory_factor: float = 1.0  # chip: bandwidth reached over its family's
+    math_factor: float = 1.0  # chip: math reached over its family's
     chip_launch_factor: float = 1.0
     usable_memory_frac: float = 0.92  # of HBM, after runtime and activations
     idle_power_frac: float = 0.35  # of TDP drawn by a chip that serves nothing
-    error_frac: float = 0.45  # half-width of the 80 % band
+    error_frac: float = 0.45  # half-width of the 80 % band of TPOT, as measured / predicted
+    ttft_error_frac: float = 1.0
+    throughput_error_frac: float = 0.6
     basis: Basis = "assumed"
     as_of: str = ""
     source: str = ""
@@ -105,7 +109,9 @@ def rows(path: str = "") -> tuple[dict[str, str], ...]:
             return read(Path(path).read_text(encoding="utf-8"), where=path)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot be read: {error}", where=path) from error
-    return read(resources.files("polysilicon.data").joinpath("efficiency.csv").read_text(encoding="utf-8"), where="efficiency.csv")
+    return read(
+        resources.files("polysilicon.data").joinpath("efficiency.csv").read_text(encoding="utf-8"), where="efficiency.csv"
+    )
 
 
 def resolve(table: Iterable[Mapping[str, str]], chip_id: str, family: str, precision: str, engine: str) -> Efficiency:

@@ -64,6 +64,7 @@ class Rates:
     first_token_s: Number
     admission_s: Number
     admission_s_per_token: Number
+    stream_wait_frac: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,14 @@ class Ground:
 
 
 def ground(
-    model: Model, chip: Chip, precision: str, kv_precision: str, *, engine: str = "*", efficiency_path: str = "",
-) -> Ground:  # fmt: skip
+    model: Model,
+    chip: Chip,
+    precision: str,
+    kv_precision: str,
+    *,
+    engine: str = "*",
+    efficiency_path: str = "",
+) -> Ground:
     """Return what a model on a chip in a precision rests on.
 
     Raises: MissingFact where the chip's math rate, memory bandwidth or, for several chips, links are not known.
@@ -91,9 +98,14 @@ def ground(
     eff = efficiency(chip, facts.weights, engine, path=efficiency_path)
     dense = efficiency(chip, facts.dense_weights, engine, path=efficiency_path)
     return Ground(
-        terms=cost, chip=chip, eff=eff, rates=rates(cost, facts, eff, dense), peak_tflop_per_s=facts.peak_tflop_per_s,
-        hbm_gb_per_s=facts.hbm_gb_per_s, note=facts.note,
-    )  # fmt: skip
+        terms=cost,
+        chip=chip,
+        eff=eff,
+        rates=rates(cost, facts, eff, dense),
+        peak_tflop_per_s=facts.peak_tflop_per_s,
+        hbm_gb_per_s=facts.hbm_gb_per_s,
+        note=facts.note,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +135,20 @@ def chip_facts(model: Model, chip: Chip, precision: str) -> ChipFacts:
     dense_math, _ = math_precision(chip, dense)
     attention_math, _ = math_precision(chip, "bf16")
     return ChipFacts(
-        weights=weights, dense_weights=dense, weight_only=math != weights, quantised=weights != "bf16",
-        latent=any(g.latent_dim for g in model.groups), peak_tflop_per_s=chip.dense_tflop_per_s[math],
-        dense_peak_tflop_per_s=chip.dense_tflop_per_s[dense_math], attention_peak_tflop_per_s=chip.dense_tflop_per_s[attention_math],
+        weights=weights,
+        dense_weights=dense,
+        weight_only=math != weights,
+        quantised=weights != "bf16",
+        latent=any(g.latent_dim for g in model.groups),
+        peak_tflop_per_s=chip.dense_tflop_per_s[math],
+        dense_peak_tflop_per_s=chip.dense_tflop_per_s[dense_math],
+        attention_peak_tflop_per_s=chip.dense_tflop_per_s[attention_math],
         hbm_gb_per_s=chip.need("hbm_gb_per_s", needed_for="step times"),
         scale_up_gb_per_s=chip.scale_up_gb_per_s or chip.scale_out_gb_per_s or 1.0,
-        scale_out_gb_per_s=chip.scale_out_gb_per_s or 12.5, domain_chips=int(chip.scale_up_chips or 1), note=note,
-    )  # fmt: skip
+        scale_out_gb_per_s=chip.scale_out_gb_per_s or 12.5,
+        domain_chips=int(chip.scale_up_chips or 1),
+        note=note,
+    )
 
 
 def rates(t: Terms, facts: ChipFacts, eff: Efficiency, dense: Efficiency, *, years: Number = 0.0) -> Rates:
@@ -141,31 +160,47 @@ def rates(t: Terms, facts: ChipFacts, eff: Efficiency, dense: Efficiency, *, yea
     softer = np.power(eff.software_gain_ratio, years)
     only = np.asarray(facts.weight_only)
     latent = np.asarray(facts.latent)
-    gemm_math = np.where(only & np.asarray(facts.weights == facts.dense_weights), dense.weight_only_math_frac, dense.gemm_math_frac)
+    gemm_math = np.where(
+        only & np.asarray(facts.weights == facts.dense_weights), dense.weight_only_math_frac, dense.gemm_math_frac
+    )
     gemm_memory = np.where(
         only & np.asarray(facts.weights == facts.dense_weights), dense.weight_only_memory_frac, dense.gemm_memory_frac
     )
     expert_math = np.where(only, eff.weight_only_math_frac, eff.expert_math_frac) * eff.expert_factor
     expert_memory = np.where(only, eff.weight_only_memory_frac, eff.expert_memory_frac) * eff.expert_factor
     kv = np.where(latent, eff.latent_memory_frac, eff.kv_memory_frac) * eff.kv_factor
-    attention_peak = facts.attention_peak_tflop_per_s * FLOP_PER_TFLOP
-    launch = t.layers * (eff.layer_s + np.where(facts.quantised, eff.quantised_layer_s, 0.0) + np.where(latent, eff.latent_layer_s, 0.0))
+    attention_peak = facts.attention_peak_tflop_per_s * FLOP_PER_TFLOP * eff.math_factor
+    launch = t.layers * (
+        eff.layer_s + np.where(facts.quantised, eff.quantised_layer_s, 0.0) + np.where(latent, eff.latent_layer_s, 0.0)
+    )
     launch = (launch + t.linear_layers * eff.linear_layer_s) * eff.launch_factor * eff.chip_launch_factor
     launch = launch + t.moe_layers * eff.moe_layer_s * eff.moe_launch_factor
     heavier = np.where(np.asarray(t.moe_layers) > 0, 2.0, 1.0)  # a MoE layer launches about twice the kernels
     return Rates(
-        dense_flop_per_s=facts.dense_peak_tflop_per_s * FLOP_PER_TFLOP * gemm_math, dense_bytes_per_s=bandwidth * gemm_memory,
-        expert_flop_per_s=facts.peak_tflop_per_s * FLOP_PER_TFLOP * expert_math, expert_bytes_per_s=bandwidth * expert_memory,
-        kv_bytes_per_s=bandwidth * kv, prefill_flop_per_s=attention_peak * eff.attention_math_frac,
+        dense_flop_per_s=facts.dense_peak_tflop_per_s * FLOP_PER_TFLOP * gemm_math * eff.math_factor,
+        dense_bytes_per_s=bandwidth * gemm_memory,
+        expert_flop_per_s=facts.peak_tflop_per_s * FLOP_PER_TFLOP * expert_math * eff.math_factor,
+        expert_bytes_per_s=bandwidth * expert_memory,
+        kv_bytes_per_s=bandwidth * kv,
+        prefill_flop_per_s=attention_peak * eff.attention_math_frac,
         decode_flop_per_s=attention_peak * np.where(latent, eff.latent_math_frac, 2.0 * eff.attention_math_frac),
         scale_up_bytes_per_s=facts.scale_up_gb_per_s * BYTES_PER_GB * eff.link_frac,
-        scale_out_bytes_per_s=facts.scale_out_gb_per_s * BYTES_PER_GB * eff.link_frac, domain_chips=facts.domain_chips,
-        collective_s=eff.collective_s / softer, all_to_all_s=eff.all_to_all_s, imbalance_factor=eff.imbalance_factor,
-        knee_sharpness_ratio=eff.knee_sharpness_ratio, gemm_pad_tokens=eff.gemm_pad_tokens, launch_s=launch / softer,
-        step_s=eff.step_s, sequence_s=eff.sequence_s,
-        prefill_step_s=(eff.prefill_step_s + t.layers * eff.prefill_layer_s * heavier) / softer, first_token_s=eff.first_token_s,
-        admission_s=eff.admission_s, admission_s_per_token=eff.admission_s_per_token,
-    )  # fmt: skip
+        scale_out_bytes_per_s=facts.scale_out_gb_per_s * BYTES_PER_GB * eff.link_frac,
+        domain_chips=facts.domain_chips,
+        collective_s=eff.collective_s / softer,
+        all_to_all_s=eff.all_to_all_s,
+        imbalance_factor=eff.imbalance_factor,
+        knee_sharpness_ratio=eff.knee_sharpness_ratio,
+        gemm_pad_tokens=eff.gemm_pad_tokens,
+        launch_s=launch / softer,
+        step_s=eff.step_s,
+        sequence_s=eff.sequence_s,
+        prefill_step_s=(eff.prefill_step_s + t.layers * eff.prefill_layer_s * heavier) / softer,
+        first_token_s=eff.first_token_s,
+        admission_s=eff.admission_s,
+        admission_s_per_token=eff.admission_s_per_token,
+        stream_wait_frac=eff.stream_wait_frac,
+    )
 
 
 def degrees(layouts: Sequence[Layout]) -> Degrees:
@@ -184,8 +219,9 @@ def tokens_s(t: Terms, r: Rates, d: Degrees, tokens: Array) -> Array:
     mine = np.maximum(each / d.dp, 1.0)  # rows one attention rank multiplies
     dense = smooth_max(
         2.0 * t.dense_params / d.tp / r.dense_flop_per_s * (mine + r.gemm_pad_tokens),
-        np.asarray(t.dense_bytes / d.tp / r.dense_bytes_per_s), r.knee_sharpness_ratio,
-    )  # fmt: skip
+        np.asarray(t.dense_bytes / d.tp / r.dense_bytes_per_s),
+        r.knee_sharpness_ratio,
+    )
     head = t.head_bytes / d.tp / r.dense_bytes_per_s
     state = t.state_flop / d.tp / (0.3 * r.prefill_flop_per_s) * mine
     return np.asarray(dense + head + _experts_s(t, r, d, each) + state + _wire_s(t, r, d, mine) + r.launch_s + r.step_s)
@@ -199,9 +235,10 @@ def _experts_s(t: Terms, r: Rates, d: Degrees, each: Array) -> Array:
     busiest = np.where(d.ep > 1.0, r.imbalance_factor, 1.0)
     active = 2.0 * t.routed_params * t.experts_per_token / count
     return smooth_max(
-        active / chips * busiest / r.expert_flop_per_s * each, t.routed_bytes / chips * busiest / r.expert_bytes_per_s * hit,
+        active / chips * busiest / r.expert_flop_per_s * each,
+        t.routed_bytes / chips * busiest / r.expert_bytes_per_s * hit,
         r.knee_sharpness_ratio,
-    )  # fmt: skip
+    )
 
 
 def _wire_s(t: Terms, r: Rates, d: Degrees, mine: Array) -> Array:
@@ -233,7 +270,8 @@ def affine(t: Terms, r: Rates, d: Degrees) -> tuple[Array, Array, Array, Array]:
     shards = np.minimum(d.tp, t.kv_heads)  # beyond its KV heads (one for a latent cache) a tp group holds copies
     ranks = d.dp * d.pp
     kv = np.maximum(
-        (t.kv_bytes_per_token + t.index_bytes_per_token) / shards / r.kv_bytes_per_s, t.decode_pair_flop / d.tp / r.decode_flop_per_s
+        (t.kv_bytes_per_token + t.index_bytes_per_token) / shards / r.kv_bytes_per_s,
+        t.decode_pair_flop / d.tp / r.decode_flop_per_s,
     )
     near = (t.window_bytes_per_token + t.selected_bytes_per_token) / shards / r.kv_bytes_per_s
     sequence = 2.0 * t.head_params / d.tp / r.dense_flop_per_s + 2.0 * t.state_bytes / d.tp / r.kv_bytes_per_s
@@ -251,9 +289,14 @@ def slopes(g: Ground, d: Degrees) -> Slopes:
     kept = t.kv_bytes_per_token + t.index_bytes_per_token + t.selected_bytes_per_token + window
     room = np.maximum(free, 0.0) * BYTES_PER_GB * shards * d.dp * d.pp / max(kept, 1.0)
     return Slopes(
-        sequence_s=sequence, kv_s_per_token=kv, window_s_per_token=near, pair_s=pair, kv_tokens=np.floor(room),
-        weight_gb_per_chip=weights, missing_gb_per_chip=np.maximum(-free, 0.0),
-    )  # fmt: skip
+        sequence_s=sequence,
+        kv_s_per_token=kv,
+        window_s_per_token=near,
+        pair_s=pair,
+        kv_tokens=np.floor(room),
+        weight_gb_per_chip=weights,
+        missing_gb_per_chip=np.maximum(-free, 0.0),
+    )
 
 
 def _free_gb(g: Ground, d: Degrees) -> tuple[Array, Array]:
@@ -265,9 +308,16 @@ def _free_gb(g: Ground, d: Degrees) -> tuple[Array, Array]:
 
 
 def step_times(
-    model: Model, chip: Chip, layout: Layout, *, max_step_tokens: int = 8192, efficiency_frac: float = 1.0, engine: str = "*",
-    link_gb_per_s: float | None = None, efficiency_path: str = "",
-) -> StepTimes:  # fmt: skip
+    model: Model,
+    chip: Chip,
+    layout: Layout,
+    *,
+    max_step_tokens: int = 8192,
+    efficiency_frac: float = 1.0,
+    engine: str = "*",
+    link_gb_per_s: float | None = None,
+    efficiency_path: str = "",
+) -> StepTimes:
     """Return the duration of an engine step on one replica, as a table over its tokens and affine slopes.
 
     `efficiency_frac` < 1 slows everything (an immature port). `link_gb_per_s` is the wire to a decode replica for KV
@@ -287,12 +337,18 @@ def step_times(
     kept = model.kv_bytes_per_token(layout.kv_precision, context_tokens=WINDOW_CONTEXT_TOKENS)
     e = efficiency_frac
     return StepTimes(
-        tokens_s=table, sequence_s=float(s.sequence_s[0, 0]) / e, kv_s_per_token=float(s.kv_s_per_token[0, 0]) / e,
-        window_s_per_token=float(s.window_s_per_token[0, 0]) / e, window_tokens=g.terms.window_tokens or g.terms.selected_tokens,
-        pair_s=float(s.pair_s[0, 0]) / e, kv_tokens=int(s.kv_tokens[0, 0]),
-        transfer_s_per_token=kept / (link * layout.tp), transfer_latency_s=4 * g.eff.collective_s,
-        prefill_step_s=float(g.rates.prefill_step_s) / e, first_token_s=g.eff.first_token_s + g.eff.admission_s,
-    )  # fmt: skip
+        tokens_s=table,
+        sequence_s=float(s.sequence_s[0, 0]) / e,
+        kv_s_per_token=float(s.kv_s_per_token[0, 0]) / e,
+        window_s_per_token=float(s.window_s_per_token[0, 0]) / e,
+        window_tokens=g.terms.window_tokens or g.terms.selected_tokens,
+        pair_s=float(s.pair_s[0, 0]) / e,
+        kv_tokens=int(s.kv_tokens[0, 0]),
+        transfer_s_per_token=kept / (link * layout.tp),
+        transfer_latency_s=4 * g.eff.collective_s,
+        prefill_step_s=float(g.rates.prefill_step_s) / e,
+        first_token_s=g.eff.first_token_s + g.eff.admission_s,
+    )
 
 
 def no_fit_words(model: Model, chip: Chip, layout: Layout, s: Slopes, row: int) -> str:

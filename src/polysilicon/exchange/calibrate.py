@@ -1,0 +1,242 @@
+"""Calibration: a few physical efficiencies, fitted with shrinkage to measured runs, judged on runs they did not see.
+
+Every constant has a physical name, a prior from published operator tables or datasheets, and a width that says how far
+the data may move it. There is no constant for a model or for a row. TPOT and TTFT of played closed loops are fitted
+together; errors count in logarithms, outliers with a bounded pull (pseudo-Huber).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polysilicon.exchange import closed_loop
+from polysilicon.exchange.cases import Case
+from polysilicon.exchange.predict import Columns, analytic, columns, pick, play, reached, take
+from polysilicon.performance.efficiency import ANY, PARAMETERS, Efficiency
+
+Array = NDArray[np.float64]
+TPOT_SCALE, TTFT_SCALE = 0.10, 0.25  # errors below these pull fully, above ever less
+TTFT_WEIGHT = 0.3
+ENGINES = ("trtllm", "vllm", "sglang")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One constant of the fit: where it applies, what is believed before, how far it may move (in logarithms)."""
+
+    parameter: str
+    subject: str = ANY
+    precision: str = ANY
+    engine: str = ANY
+    prior: float = 1.0
+    width: float = 0.3
+    most: float = float("inf")
+    least: float = 0.0
+
+
+def cells(families: Sequence[str], chips: Sequence[str]) -> list[Cell]:
+    """Return the constants of the fit for the chip families and chips that were measured."""
+    d = Efficiency()
+    found = [
+        Cell(name, precision=p, prior=v, width=w, most=0.97)
+        for name, w, values in (
+            ("gemm_math_frac", 0.15, {"bf16": 0.72, "fp8": 0.57, "fp4": 0.38}),
+            ("gemm_memory_frac", 0.12, {"bf16": 0.82, "fp8": 0.82, "fp4": 0.65}),
+            ("expert_math_frac", 0.25, {"bf16": 0.45, "fp8": 0.35, "fp4": 0.25}),
+            ("expert_memory_frac", 0.2, {"bf16": 0.75, "fp8": 0.7, "fp4": 0.65}),
+        )
+        for p, v in values.items()
+    ]
+    widths = {
+        "weight_only_math_frac": 0.3,
+        "weight_only_memory_frac": 0.3,
+        "kv_memory_frac": 0.3,
+        "latent_memory_frac": 0.4,
+        "attention_math_frac": 0.3,
+        "latent_math_frac": 0.4,
+        "link_frac": 0.3,
+        "knee_sharpness_ratio": 0.3,
+        "gemm_pad_tokens": 0.5,
+        "layer_s": 0.12,
+        "quantised_layer_s": 0.4,
+        "moe_layer_s": 0.3,
+        "latent_layer_s": 0.4,
+        "linear_layer_s": 0.4,
+        "collective_s": 0.5,
+        "all_to_all_s": 0.5,
+        "imbalance_factor": 0.1,
+        "software_gain_ratio": 0.1,
+    }
+    for name, width in widths.items():
+        most = 0.97 if name.endswith("_frac") else float("inf")
+        found.append(Cell(name, prior=getattr(d, name), width=width, most=most, least=1.0 if name == "imbalance_factor" else 0.0))
+    host = {
+        "step_s": 0.7,
+        "sequence_s": 0.7,
+        "prefill_step_s": 0.6,
+        "prefill_layer_s": 0.8,
+        "first_token_s": 0.8,
+        "admission_s": 0.4,
+        "admission_s_per_token": 0.6,
+        "stream_wait_frac": 0.5,
+    }
+    for name, width in host.items():
+        found.extend(Cell(name, engine=e, prior=getattr(d, name), width=width) for e in ENGINES)
+    for name, width in (("launch_factor", 0.1), ("moe_launch_factor", 0.15), ("expert_factor", 0.1), ("kv_factor", 0.1)):
+        found.extend(Cell(name, subject=f, engine=e, width=width) for f in families for e in ENGINES)
+    for chip in chips:
+        found.append(Cell("memory_factor", subject=chip, width=0.08, most=1.25))
+        found.append(Cell("chip_launch_factor", subject=chip, width=0.1))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Fitted values, one a cell, and how they were found."""
+
+    cells: tuple[Cell, ...]
+    values: Array
+    rounds: int
+
+
+class Fitter:
+    """Cases, measurements and cells; moves the cells until predictions meet measurements."""
+
+    def __init__(self, cases: Sequence[Case], tpot_s: Array, ttft_s: Array, layout: Sequence[Cell]) -> None:
+        self.cols = columns(cases)
+        self.tpot_s, self.ttft_s = tpot_s, ttft_s
+        self.cells = tuple(layout)
+        self.prior = np.array([c.prior for c in layout])
+        self.width = np.array([c.width for c in layout])
+        self.upper = np.log(np.array([c.most for c in layout]) / self.prior)
+        self.lower = np.array([np.log(c.least / c.prior) if c.least else -5.0 for c in layout])
+        names = sorted({c.parameter for c in layout})
+        weights = [str(w) for w in np.asarray(self.cols.facts.weights)[:, 0]]
+        dense = [str(w) for w in np.asarray(self.cols.facts.dense_weights)[:, 0]]
+        self.index = {n: (self._where(n, weights), self._where(n, dense)) for n in names}
+        self.played = np.zeros((len(cases), closed_loop.OUTPUTS))
+
+    def _where(self, name: str, precisions: Sequence[str]) -> NDArray[np.int64]:
+        """Return for every case the cell that holds a parameter, -1 where none does (then the default stands)."""
+        found = []
+        for case, precision in zip(self.cols.cases, precisions, strict=True):
+            small = {"int8": "fp8"}.get(precision, precision)
+            best, best_rank = -1, -1
+            for i, c in enumerate(self.cells):
+                if c.parameter != name or c.subject not in (ANY, case.chip.family, case.chip.id):
+                    continue
+                if c.precision not in (ANY, small) or c.engine not in (ANY, case.engine):
+                    continue
+                rank = (c.subject != ANY) * 4 + (c.precision != ANY) * 2 + (c.engine != ANY)
+                if rank > best_rank:
+                    best, best_rank = i, rank
+            found.append(best)
+        return np.array(found)
+
+    def efficiencies(
+        self, theta: Array, cols: Columns | None = None, rows: Sequence[int] | NDArray[np.int64] | None = None
+    ) -> tuple[Efficiency, Efficiency]:
+        """Return the efficiencies of every case (or some) at a point of the fit, as columns."""
+        values = np.append(self.prior * np.exp(theta), 0.0)
+        default = Efficiency()
+        both: list[dict[str, Any]] = [{}, {}]
+        for name in PARAMETERS:
+            for side in (0, 1):
+                if name not in self.index:
+                    both[side][name] = getattr(default, name)
+                    continue
+                where = self.index[name][side] if rows is None else self.index[name][side][np.asarray(rows)]
+                both[side][name] = np.where(where < 0, getattr(default, name), values[where])[:, None]
+        return replace(default, **both[0]), replace(default, **both[1])
+
+    def play(self, theta: Array) -> None:
+        """Play every case at a point of the fit and keep its counts."""
+        self.played = play(self.cols, reached(self.cols, self.efficiencies(theta)))
+
+    def predicted(self, theta: Array, rows: NDArray[np.int64], cols: Columns) -> tuple[Array, Array]:
+        """Return TTFT and TPOT of some cases from the counts of the last play."""
+        return analytic(cols, reached(cols, self.efficiencies(theta, rows=rows)), self.played[rows])
+
+    def descend(self, theta: Array, rows: NDArray[np.int64], *, rounds: int = 8) -> Array:
+        """Return the point that a damped Gauss-Newton descent reaches from the counts of the last play."""
+        cols = take(self.cols, rows)
+        ttft, tpot = self.predicted(theta, rows, cols)
+        shift_ttft = np.log(self.played[rows, closed_loop.TTFT] / ttft)  # what the analytic form misses of the play
+        shift_tpot = np.log(self.played[rows, closed_loop.TPOT] / tpot)
+
+        def residuals(at: Array) -> Array:
+            first, each = self.predicted(at, rows, cols)
+            return np.concatenate(
+                [
+                    (np.log(each / self.tpot_s[rows]) + shift_tpot) / TPOT_SCALE,
+                    (np.log(first / self.ttft_s[rows]) + shift_ttft) / TTFT_SCALE,
+                ]
+            )
+
+        share = np.concatenate([np.ones(len(rows)), np.full(len(rows), TTFT_WEIGHT)])
+        share = np.where(np.isfinite(np.concatenate([self.tpot_s[rows], self.ttft_s[rows]])), share, 0.0)
+        damping = 1e-2
+        now = residuals(theta)
+        cost = _cost(now, share, theta / self.width)
+        for _ in range(rounds):
+            slope = np.stack([(residuals(theta + 1e-3 * e) - now) / 1e-3 for e in np.eye(len(theta))], axis=1)
+            slope, flat = np.nan_to_num(slope), np.nan_to_num(now)
+            pull = share / np.sqrt(1.0 + flat**2)
+            normal = slope.T @ (pull[:, None] * slope) + np.diag(1.0 / self.width**2)
+            gradient = slope.T @ (pull * flat) + theta / self.width**2
+            for _attempt in range(6):
+                step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -gradient)
+                there = np.clip(theta + np.clip(step, -0.7, 0.7), self.lower, self.upper)
+                then = residuals(there)
+                new = _cost(then, share, there / self.width)
+                if new < cost:
+                    break
+                damping *= 5.0
+            else:
+                return theta
+            done = cost - new < 1e-4 * cost
+            theta, now, cost, damping = there, then, new, max(damping / 5.0, 1e-6)
+            if done:
+                break
+        return theta
+
+    def fit(
+        self, rows: NDArray[np.int64], *, plays: int = 4, start: Array | None = None, each: Callable[[float], None] | None = None
+    ) -> Array:
+        """Return the fitted point of some cases: play, descend, play again."""
+        theta = np.zeros(len(self.cells)) if start is None else start
+        for i in range(plays):
+            self.play(theta)
+            theta = self.descend(theta, rows)
+            if each is not None:
+                each((i + 1) / plays)
+        return theta
+
+
+def _cost(r: Array, share: Array, pull: Array) -> float:
+    flat = np.nan_to_num(r)
+    return float(2.0 * np.sum(share * (np.sqrt(1.0 + flat**2) - 1.0)) + np.sum(pull**2))
+
+
+def folds(keys: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield each group's name and which cases belong to it: who is left out."""
+    names = np.array(keys)
+    for name in np.unique(names):
+        yield str(name), names == name
+
+
+def rows_table(fitter: Fitter, theta: Array) -> dict[str, float]:
+    """Return fitted values by a readable name."""
+    values = fitter.prior * np.exp(theta)
+    return {
+        "/".join(x for x in (c.parameter, c.subject, c.precision, c.engine) if x != ANY): float(v)
+        for c, v in zip(fitter.cells, values, strict=True)
+    }
+
+
+__all__ = ["Cell", "Fit", "Fitter", "cells", "fields", "folds", "pick", "rows_table"]
