@@ -24,6 +24,7 @@ class Port:
     efficiency_frac: float = 1.0  # of what the performance model predicts, at maturity
     initial_efficiency_frac: float | None = None  # right after go-live, before the learning curve
     ramp_months: float = 0.0
+    improvement_per_year_frac: float = 0.0  # of throughput, by joint engineering, from the horizon's start or go-live on
     max_share_frac: float = 1.0  # traffic cap of the stage
     quality_gate: str = ""  # "", "passed", "failed"
     source: str = ""

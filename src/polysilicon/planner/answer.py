@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 
 import numpy as np
 
@@ -271,6 +272,7 @@ def _ports(program: Program, solution: Solution) -> tuple[Mapping[str, str | flo
             "live": tables.periods[c.live].start,
             "usd": c.cost_usd,
             "upkeep_usd_per_year": c.upkeep_usd_per_year,
+            **{f"gate_{stage}": day for stage, day in engines.timeline(c, date.fromisoformat(tables.periods[0].start))},
             "start_period": float(c.start),
             "live_period": float(c.live),
         }

@@ -144,7 +144,8 @@ def _pool_arcs(draft: Problem, w: int, p: int, ports: Sequence[Any], starts: Seq
     engine = engines.native(ports, family, pool.chip.family)
     if engine is not None:
         share = engines.share_cap_frac(engine)
-        eta = tuple(engine.efficiency_frac * there for there in gate)
+        running = replace(engine, initial_efficiency_frac=None)  # what runs today has learnt
+        eta = tuple(efficiency(running, months) * there for months, there in zip(starts, gate, strict=True))
         found.append(Arc(w, p, -1, -1, rate, point.w_per_chip, 0.0, engine.engine, share, eta))
     if engine is None or engine.status != "production":
         for k, candidate in enumerate(draft.candidates):

@@ -335,3 +335,47 @@ def term_sheet(tables: Problem, pool: str, *, chips: float, period: int | None =
         "saving_usd": base.usd - free.usd,
         "indifference_usd_per_chip_hour": (base.usd - free.usd) / (hours * chips),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Bargain:
+    """Prices that come out of bargaining with several suppliers, as times their own cost of supply."""
+
+    suppliers: tuple[str, ...]
+    price_factor: dict[str, float]  # paid, times the floor
+    walk_away_factor: dict[str, float]  # most that could be paid, times the floor
+    buyer_power_frac: float
+
+
+def bargain(tables: Problem, *, floor_factor: float, buyer_power_frac: float = 0.5, kind: str = "cloud") -> Bargain:
+    """Return what each supplier gets when surplus is shared: price = floor + (1 - power) x (walk-away - floor).
+
+    The floor is `floor_factor` times today's price, below which a supplier does not sell. The walk-away price is where the
+    buyer is as well off without it at today's volume, so it falls with every better outside option, for all suppliers at once.
+    """
+    floors = tables.repriced({o.id: floor_factor for o in tables.offers})
+    paid, most = {}, {}
+    for found in negotiate(floors):
+        if found.kind == kind and found.indifference_factor is not None:
+            top = max(1.0, found.indifference_factor)
+            most[found.name] = top
+            paid[found.name] = 1.0 + (1.0 - buyer_power_frac) * (top - 1.0)
+    return Bargain(tuple(paid), paid, most, buyer_power_frac)
+
+
+def conflict(
+    tables: Problem, name: str, *, weights: Sequence[float] = (0.0, 0.1, 0.3, 1.0), kind: str = "cloud"
+) -> list[dict[str, float]]:
+    """Return a supplier's token share, and what it costs in real dollars, as the buyer counts its dollars dearer by a weight.
+
+    The weight is a soft cost for depending on a rival's partner: it steers the plan and is on no bill.
+    """
+    asker = Asker(tables)
+    owner = supplier(tables, kind, name)
+    labels, _ = asker.spend_of(owner)
+    rows = []
+    for weight in weights:
+        answer = asker.ask(price=(labels, np.full(len(labels), 1.0 + weight)))
+        real = float(asker.usd @ answer.values) + float(asker.program.constant_usd)
+        rows.append({"weight": weight, "share_frac": served_share(asker, answer, owner), "usd": real})
+    return rows

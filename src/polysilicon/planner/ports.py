@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 from polysilicon.model.port import Port
 
 USD_PER_ENGINEER_MONTH = 25_000.0  # assumed, fully loaded; listed among a plan's assumptions where it is used
+NEW_ENGINE_FRAC = 0.6  # of its mature throughput on the first day, where a port does not say: press, a drop of 30 to 50 %
+NEW_ENGINE_RAMP_MONTHS = 12.0  # until it is mature, where a port does not say; assumed
+# A port's lead is shared out over its stages; assumed. A stage's gate is its end.
+STAGE_SHARES: tuple[tuple[str, float], ...] = (("bring-up", 0.25), ("kernels", 0.35), ("validation", 0.25), ("pilot", 0.15))
 TRIAL_SHARE_FRAC = 0.05  # what an engine may carry before its quality gate is passed
 
 
@@ -52,6 +57,52 @@ def known(ports: Sequence[Port], family: str, chip_family: str) -> bool:
     return any((p.model_family, p.chip_family) == (family, chip_family) for p in ports)
 
 
+def with_learning(port: Port) -> Port:
+    """Return a port that says how its engine learns: what it states, else the default band's middle over a year.
+
+    >>> with_learning(Port("m", "maia", "x", "none")).initial_efficiency_frac
+    0.6
+    """
+    if port.initial_efficiency_frac is not None:
+        return port
+    return replace(
+        port,
+        initial_efficiency_frac=NEW_ENGINE_FRAC * port.efficiency_frac,
+        ramp_months=port.ramp_months or NEW_ENGINE_RAMP_MONTHS,
+    )
+
+
+def with_tooling(port: Port, effort_factor: float) -> Port:
+    """Return a port whose cost and lead are multiplied: 1 where the tools are as good as where the engine is now, more elsewhere.
+
+    >>> with_tooling(Port("m", "maia", "x", "none", cost_usd=1e6, lead_months=6.0), 1.5).lead_months
+    9.0
+    """
+
+    def times(value: float | None) -> float | None:
+        return None if value is None else value * effort_factor
+
+    return replace(
+        port, cost_usd=times(port.cost_usd), engineer_months=times(port.engineer_months), lead_months=times(port.lead_months)
+    )
+
+
+def timeline(candidate: Candidate, start: date) -> list[tuple[str, str]]:
+    """Return (stage, ISO date of its gate) of a port; production begins with the last gate.
+
+    >>> candidate = Candidate(Port("m", "maia", "x", "none", lead_months=9.0), 0, 3, 9.0, 1e6, 0.0)
+    >>> timeline(candidate, date(2026, 1, 1))[0], timeline(candidate, date(2026, 1, 1))[-1]
+    (('bring-up', '2026-03-10'), ('pilot', '2026-10-02'))
+    """
+    lead = candidate.port.lead_months or 0.0
+    begin, done = candidate.live_month - lead, 0.0
+    gates = []
+    for stage, share in STAGE_SHARES:
+        done += share
+        gates.append((stage, (start + timedelta(days=round((begin + done * lead) * 30.4375))).isoformat()))
+    return gates
+
+
 def candidates(ports: Sequence[Port], starts_month: Sequence[float], *, every: int = 1) -> tuple[list[Candidate], list[str]]:
     """Return every port start worth considering, and words on those that cannot be for want of a fact.
 
@@ -63,6 +114,7 @@ def candidates(ports: Sequence[Port], starts_month: Sequence[float], *, every: i
     for port in ports:
         if port.status not in ("none", "porting") or (port.model_family, port.chip_family) in running:
             continue
+        port = with_learning(port)
         cost, lead = cost_usd(port), port.lead_months
         if cost is None or lead is None:
             missing = "cost_usd or engineer_months" if cost is None else "lead_months"

@@ -141,7 +141,8 @@ class Problem:
 def efficiency(port: Port, age_months: float) -> float:
     """Return an engine's share of the predicted throughput, so many months after go-live.
 
-    It climbs linearly from the first to the mature figure over the ramp: eta = e0 + (e1 - e0) min(1, age / ramp).
+    It climbs linearly from the first to the mature figure over the ramp, eta = e0 + (e1 - e0) min(1, age / ramp); the mature
+    figure itself grows by what joint engineering yields a year, nothing unless stated.
 
     >>> port = Port("m", "maia", "x", "none", efficiency_frac=1.0, initial_efficiency_frac=0.7, ramp_months=12)
     >>> efficiency(port, 6.0), efficiency(port, 24.0), efficiency(port, -1.0)
@@ -149,7 +150,8 @@ def efficiency(port: Port, age_months: float) -> float:
     """
     if age_months < -1e-9:
         return 0.0
-    mature = port.efficiency_frac
+    growth: float = (1.0 + port.improvement_per_year_frac) ** (age_months / 12.0)
+    mature = port.efficiency_frac * growth
     if port.initial_efficiency_frac is None or port.ramp_months <= 0:
         return mature
     return port.initial_efficiency_frac + (mature - port.initial_efficiency_frac) * min(1.0, age_months / port.ramp_months)

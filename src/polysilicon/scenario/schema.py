@@ -262,6 +262,8 @@ class PortPart(Part):
     initial_efficiency_frac: Annotated[FiniteFloat, Field(gt=0, le=2)] | None = None
     """The same right after go-live."""
     ramp_months: NonNegative | None = None
+    improvement_per_year_frac: Annotated[FiniteFloat, Field(gt=-1, le=2)] | None = None
+    """Of throughput, by joint engineering, a year."""
     max_share_frac: Share | None = None
     """Traffic cap of the stage."""
     quality_gate: Literal["", "passed", "failed"] | None = None
