@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from polysilicon.simulator.state import (
     ENTRY,
     FAILED,
     FAR,
-    FINISHED,
     FIRST_ID,
     FREE,
     IN_FLIGHT,
@@ -43,7 +42,9 @@ from polysilicon.simulator.state import (
     STARTING,
     STRANDED,
     UP,
+    WANTS_ROWS,
     WANTS_SLOTS,
+    WANTS_TRACE,
     WORKLOAD,
     State,
 )
@@ -79,6 +80,8 @@ class Host:
         self.prefix = trace.has_blocks or len(trace.session) > 0
         self.block_tokens = trace.block_tokens if trace.has_blocks else _SESSION_BLOCK_TOKENS
         self.deferral = False
+        self.sink: Callable[[NDArray[Any]], None] = _nobody_reads
+        self.feed: Callable[[Host], None] = _nobody_feeds
         self.limit = _NO_LIMIT
         self.state = self._layout(seed, indexed_rows, sessions, slots, _highest_hash(trace) + 1)
         self._load(trace, 0)
@@ -226,21 +229,18 @@ class Host:
         """Return the time of the last event."""
         return float(self.state.clocks[NOW])
 
-    def run(self, until_s: float = math.inf) -> Iterator[int]:
-        """Run to `until_s` (exclusive) or the end; yield whenever rows must be taken or the next trace block is wanted."""
+    def run(self, until_s: float = math.inf) -> bool:
+        """Run to `until_s` (exclusive); return whether anything is left to happen by itself."""
         while True:
             why = kernel.run(self.table, float(until_s), self.limit, self.deferral)
-            if why in (FINISHED, REACHED):
-                return
             if why == WANTS_SLOTS:
                 self._grow()
+            elif why == WANTS_ROWS:
+                self.sink(self.take_rows())
+            elif why == WANTS_TRACE:
+                self.feed(self)
             else:
-                yield why
-
-    def finish_run(self, until_s: float = math.inf) -> None:
-        """Run to `until_s` where rows are indexed and the whole trace is here."""
-        for _why in self.run(until_s):
-            raise AssertionError("an indexed run asks for nothing")
+                return bool(why == REACHED)
 
     def _grow(self) -> None:
         state = self.state
@@ -293,9 +293,14 @@ class Host:
         """Bring a replica up now."""
         kernel.rise(self.table, replica, self.now_s)
 
-    def open_door(self) -> bool:
-        """Send on what waited for a replica; return whether rows must be taken first."""
-        return bool(kernel.open_door(self.table, self.now_s))
+    def open_door(self) -> None:
+        """Send on what waited at the door for a replica."""
+        while kernel.open_door(self.table, self.now_s):
+            self.sink(self.take_rows())
+
+    def drain(self, replica: int) -> None:
+        """Send nothing more to a replica; it goes off when what it has is done."""
+        kernel.drain(self.table, replica, self.now_s)
 
     def set_now(self, at_s: float) -> None:
         """Move the clock to a time before which all events have been run."""
@@ -304,8 +309,18 @@ class Host:
     def give_up(self) -> None:
         """Book what still waits at the door as unserved."""
         while self.state.counters[STRANDED] >= 0:
+            if not self.state.counters[INDEXED]:
+                self.sink(self.take_rows())
             kernel.give_up(self.table, self.now_s)
-            self.finish_run()
+            self.run()
+
+
+def _nobody_reads(rows: NDArray[Any]) -> None:
+    raise AssertionError("an indexed run keeps its rows")
+
+
+def _nobody_feeds(host: Host) -> None:
+    raise AssertionError("a run with its whole trace asks for no more")
 
 
 def _plain(array: Sequence[Any] | NDArray[Any], dtype: Any) -> NDArray[Any]:

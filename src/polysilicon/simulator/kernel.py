@@ -31,6 +31,7 @@ from polysilicon.simulator.prefix import clear, give_back
 from polysilicon.simulator.state import (
     AT,
     DOOR,
+    DRAINING,
     EMPTY,
     EVENTS,
     FAILED,
@@ -373,6 +374,20 @@ def fail(table: Table, r: int, t: float, state: int) -> int:
     for i in range(count):
         _run_again(s, lost[i], t)
     return count
+
+
+@jit
+def drain(table: Table, r: int, t: float) -> None:
+    """Take replica r out of the choice at time t; it goes off when it has nothing left."""
+    s: State = view(table)
+    rep = s.reps[r]
+    if rep.state != UP:
+        return
+    stand_down(s, r)
+    rep.state = DRAINING
+    if rep.outstanding == 0:
+        rep.state = OFF
+        rep.up_s += t - rep.up_since
 
 
 @jit

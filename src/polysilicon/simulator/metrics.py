@@ -38,6 +38,7 @@ class SimulationResult:
     seed: int = 0
     timeline: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # sampled series, see simulator.timeline
     events: Sequence[tuple[float, str]] = ()  # (when, words): failures, starts, prices
+    bill_usd: Mapping[str, float] = field(default_factory=dict)  # by pool, where prices changed on the way
     seconds: float = 0.0  # wall time of the run
 
     def __len__(self) -> int:
@@ -119,6 +120,7 @@ class SimulationResult:
             mine = self.replicas[first : first + pool.replicas]
             first += pool.replicas
             numbers[pool.name] = _of_pool(pool, mine, self.itl[p])
+            numbers[pool.name]["bill_usd"] = self.bill_usd.get(pool.name, numbers[pool.name]["bill_usd"])
         return numbers
 
     def totals(self) -> Numbers:

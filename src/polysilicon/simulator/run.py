@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from polysilicon.application.workload import Slo
 from polysilicon.errors import InputError
 from polysilicon.performance import StepTimes
 from polysilicon.simulator import fleet as fleets
+from polysilicon.simulator.dynamics import Happenings, Stage, bills
+from polysilicon.simulator.dynamics import check as check_happenings
 from polysilicon.simulator.fleet import Fleet, Pool
 from polysilicon.simulator.host import Host
 from polysilicon.simulator.metrics import SimulationResult
@@ -103,37 +105,60 @@ def dense(trace: Trace) -> tuple[Trace, int]:
 
 
 def simulate(
-    fleet: Fleet, trace: Trace, *, seed: int = 0, slos: Mapping[str, Slo] | None = None, until_s: float = math.inf
+    fleet: Fleet,
+    trace: Trace,
+    *,
+    seed: int = 0,
+    slos: Mapping[str, Slo] | None = None,
+    until_s: float = math.inf,
+    happenings: Happenings | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> SimulationResult:
     """Replay a trace on a fleet and return what became of every request.
 
     The run ends when every request is done or refused, or at `until_s`; what is then unfinished is in flight.
     `seed` decides which of equally loaded replicas comes first. Promises come from `slos`, else from the fleet.
+    `happenings` are outages, prices, scaling and samples; `progress` is told the simulated time now and then.
 
-    Raises: InputErrors for a fleet, InputError for a trace that cannot be right.
+    Raises: InputErrors for a fleet, InputError for a trace or an event that cannot be right.
     """
     began = time.perf_counter()
     fleets.check(fleet)
     check_trace(trace, fleet)
+    happenings = happenings or Happenings()
+    check_happenings(happenings, fleet)
     if fleet.replicas == 0:
         raise InputError("the fleet has no replicas; nothing could be served", where="fleet")
+    if not until_s > 0:
+        raise InputError(f"the end is at {until_s} s; it must be above 0", where="until")
     trace, sessions = dense(trace)
     host = Host(fleet, trace, seed=seed, indexed_rows=len(trace), sessions=sessions)
-    host.finish_run(until_s)
+    stage = Stage(host, happenings)
+    stage.run(until_s, progress)
     if until_s == math.inf:
         host.give_up()
-    return collect(host, trace, seed=seed, slos=fleet.slos if slos is None else slos, end_s=min(until_s, math.inf), began=began)
+    host.set_now(0.0 if until_s == math.inf else until_s)
+    bill_usd = bills(stage, fleet, host.now_s)
+    return collect(host, trace, seed=seed, slos=fleet.slos if slos is None else slos, began=began, stage=stage, bill_usd=bill_usd)
 
 
-def collect(host: Host, trace: Trace, *, seed: int, slos: Mapping[str, Slo], end_s: float, began: float) -> SimulationResult:
-    """Return the result of an indexed run that ended at `end_s`, or by itself."""
-    span = host.now_s if end_s == math.inf else end_s
+def collect(
+    host: Host,
+    trace: Trace,
+    *,
+    seed: int,
+    slos: Mapping[str, Slo],
+    began: float,
+    stage: Stage | None = None,
+    bill_usd: Mapping[str, float] | None = None,
+) -> SimulationResult:
+    """Return the result of an indexed run that has ended."""
+    span = host.now_s
     host.stop_clocks(span)
-    rows = host.rows_by_request(trace)
     return SimulationResult(
-        fleet=host.fleet, workload_names=trace.workload_names, requests=rows, replicas=host.state.reps, itl=host.state.itl,
-        span_s=span,
-        slos=dict(slos), seed=seed, seconds=time.perf_counter() - began,
+        fleet=host.fleet, workload_names=trace.workload_names, requests=host.rows_by_request(trace), replicas=host.state.reps,
+        itl=host.state.itl, span_s=span, slos=dict(slos), seed=seed, timeline=stage.timeline() if stage else {},
+        events=tuple(stage.notes) if stage else (), bill_usd=bill_usd or {}, seconds=time.perf_counter() - began,
     )  # fmt: skip
 
 
@@ -158,5 +183,5 @@ def closed_loop(
     check_trace(trace, fleet)
     host = Host(fleet, trace, seed=seed, indexed_rows=len(isl))
     host.limit = concurrency
-    host.finish_run()
-    return collect(host, trace, seed=seed, slos={}, end_s=math.inf, began=began)
+    host.run()
+    return collect(host, trace, seed=seed, slos={}, began=began)
