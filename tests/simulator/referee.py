@@ -198,7 +198,9 @@ class Referee:
         tokens = q.isl + q.osl
         if pool.context_tokens and tokens > pool.context_tokens:
             return TOO_LONG
-        return TOO_LARGE if math.ceil((tokens + pool.draft_tokens) / pool.block_tokens) > pool.kv_blocks else 0
+        if math.ceil((tokens + pool.draft_tokens) / pool.block_tokens) > pool.kv_blocks:
+            return TOO_LARGE
+        return self.refusal(q, self.fleet.pool(pool.decode_pool)) if pool.decode_pool else 0
 
     def dispatch(self, q: Request, t: float, *, may_wait: bool = True, retry: bool = False) -> None:
         pool = self.choose_pool(q)
@@ -214,7 +216,7 @@ class Referee:
             else:
                 self.stranded.append(q)
             return
-        refusal = self.refusal(q, pool) or (self.refusal(q, decode) if decode else 0)
+        refusal = self.refusal(q, pool)
         rep = None if refusal else self.choose_replica(q, pool) or (self.choose_replica(q, pool, always=True) if retry else None)
         if refusal or rep is None:
             self.end(q, t, refusal or QUEUE_FULL)

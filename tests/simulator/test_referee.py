@@ -136,7 +136,7 @@ def compare(seed: int, on: set[str]) -> None:
     for name, theirs in (("arrival_s", "arrival"), ("start_s", "start"), ("first_s", "first"), ("done_s", "finished")):
         np.testing.assert_allclose(rows[name], [getattr(q, theirs) for q in referee], rtol=1e-9, atol=1e-12, err_msg=name)
     reps = host.state.reps
-    assert (reps["used"] == 0).all() and (reps["n"] == 0).all() and (reps["outstanding"] == 0).all() and (reps["waiting"] == 0).all()
+    assert all((reps[name] == 0).all() for name in ("used", "n", "outstanding", "waiting"))
     assert not host.state.residue.any() and (host.state.pools["outstanding"] == 0).all()
     assert len(rows) == len(referee) and (rows["status"] > 0).all()
 

@@ -282,14 +282,16 @@ def _preempt_newest(s: State, r: int) -> None:
 
 @jit
 def never_fits(s: State, slot: int, p: int) -> int:
-    """Return why pool p could never finish this request, or 0."""
+    """Return why pool p, or the decode pool behind it, could never finish this request, or 0."""
     request = s.slots[slot]
-    pool = s.pools[p]
     tokens = request.isl + request.osl
-    if pool.context > 0 and tokens > pool.context:
-        return TOO_LONG
-    if -(-(tokens + pool.draft) // pool.block) > pool.blocks:
-        return TOO_LARGE
+    while p >= 0:
+        pool = s.pools[p]
+        if pool.context > 0 and tokens > pool.context:
+            return TOO_LONG
+        if -(-(tokens + pool.draft) // pool.block) > pool.blocks:
+            return TOO_LARGE
+        p = pool.decode_pool
     return 0
 
 

@@ -200,8 +200,6 @@ def dispatch(s: State, slot: int, t: float, deferral: bool, retry: bool) -> None
             _strand(s, slot)
         return
     refused = never_fits(s, slot, p)
-    if refused == 0 and s.pools[p].decode_pool >= 0:
-        refused = never_fits(s, slot, s.pools[p].decode_pool)
     if refused > 0:
         finish(s, slot, t, refused)
         return
