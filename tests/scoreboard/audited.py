@@ -42,3 +42,15 @@ def example() -> Deal:
 @lru_cache(maxsize=1)
 def projected() -> Projection:
     return project(example())
+
+
+def planner_world():
+    """The planner's small worlds, shared with its own tests."""
+    import sys
+
+    folder = str(ROOT / "tests" / "planner")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    import world
+
+    return world

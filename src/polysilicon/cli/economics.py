@@ -247,6 +247,7 @@ def watch(
     plan: Annotated[Path | None, typer.Option(help="A plan file: its figures join the metrics.")] = None,
     prometheus: Annotated[Path | None, typer.Option(help="Write the plan's figures as Prometheus text.")] = None,
     today: Annotated[str, typer.Option(help="The day to look from, YYYY-MM-DD; default today.")] = "",
+    toggles: Annotated[bool, typer.Option(help="Plan the scenario again under each answer of the dominant chip maker.")] = False,
     json: Json = False,
 ) -> None:
     """What to watch: due dates, triggers on figures and facts, stale data, and what each would change."""
@@ -272,17 +273,44 @@ def watch(
     except ValueError as error:
         raise InputError(f'"{today}" is not a date', where="--today", hint="YYYY-MM-DD") from error
     statuses = look(read_watch(file), known, figures, day)
-    if scenario is not None:
-        if out is None:
-            raise UsageError("say with -o where to write the changed scenario")
+    if scenario is not None and out is None and not toggles:
+        raise UsageError("say with -o where to write the changed scenario, or --toggles to plan it")
+    if scenario is not None and out is not None:
         _change(scenario, out, statuses)
+    deltas = _toggle_deltas(scenario, known) if toggles else {}
     ages = freshness(known, day)
     if json:
         rows = [{**asdict(s), "changes": [c.model_dump() for c in s.changes]} for s in statuses]
-        print_json({"items": rows, "freshness": [asdict(a) for a in ages]})
+        print_json({"items": rows, "freshness": [asdict(a) for a in ages], "toggles_usd": deltas})
         return
     print_table(["item", "state", "due", "days left", "title", "why", "effect"], [[s.id, s.state, s.due, s.days_left, s.title, s.why, s.effect] for s in statuses])
     print_table(["data", "rows", "newest", "oldest", "stale", "older than, days"], [[a.what, a.rows, a.newest, a.oldest, a.stale_rows, a.older_than_days] for a in ages])
+    if deltas:
+        print_table(["toggle", "plan's cost, M$", "change, M$"], [[name, usd / 1e6, (usd - deltas["as it is"]) / 1e6] for name, usd in deltas.items()])
+
+
+def _toggle_deltas(scenario: Path | None, known: Any) -> dict[str, float]:
+    """Return the plan's discounted cost as things are and under each toggle."""
+    from dataclasses import replace
+
+    from polysilicon import planner
+    from polysilicon.economics.rights import TOGGLES, toggled
+    from polysilicon.errors import UsageError
+    from polysilicon.scenario import catalogue_for, load, resolve
+    from polysilicon.study.serving import serving_table
+
+    if scenario is None:
+        raise UsageError("--toggles needs a --scenario to plan")
+    asked = load(scenario)
+    resolved = resolve(asked, catalogue_for(asked))
+    points = serving_table(resolved).points
+    vendors = {chip.id: chip.vendor for chip in known.chips.values()}
+    out = {"as it is": planner.plan(resolved, points, seconds=30.0).objective_usd}
+    for name in TOGGLES:
+        say(f"planning with {name}")
+        changed = replace(resolved, offers=toggled(resolved.offers, vendors, name))
+        out[name] = planner.plan(changed, points, seconds=30.0).objective_usd
+    return out
 
 
 def _figures(path: Path) -> dict[str, float]:
