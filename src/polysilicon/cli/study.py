@@ -45,8 +45,8 @@ def plan(
 
     asked = load(scenario)
     _study(
-        asked, catalogue_for(asked), out, json=json, seed=seed, margin=margin, proof=proof, alternatives=alternatives, quiet=quiet,
-        command=f"polysilicon plan {scenario}",
+        asked, catalogue_for(asked), out, json=json, seed=seed, margin=margin, proof=proof, alternatives=alternatives,
+        quiet=quiet, command=f"polysilicon plan {scenario}",
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _first_screen(result: StudyResult, evidence: Evidence, paths: dict[str, Path
     print(words.recommendation(evidence))
     print(words.proof(evidence)[1])
     print()
-    table = figures.held(evidence)
+    table = figures.held(evidence) if result.plan.holdings else figures.placements(evidence)
     rows = sorted(table.records(), key=lambda row: -float(row.get("usd_per_year") or 0.0))
     shown = rows[:MOST_ROWS]
     print_table(

@@ -212,7 +212,8 @@ def _booked_price(name: str, catalogue: Catalogue, where: str) -> dict[str, Any]
         raise InputError(
             f'token_price "{name}" is not in the price book ({len(names)} entries)', where=where, hint=did_you_mean(name, names)
         )
-    price = max(rows, key=lambda p: (p.valid_from or "", p.as_of or ""))
+    plain = [p for p in rows if not p.condition and p.usd_per_mtok_in is not None and p.usd_per_mtok_out is not None] or rows
+    price = max(plain, key=lambda p: (p.valid_from or "", p.as_of or ""))
     return {
         "cloud": provider, "usd_per_mtok_in": price.usd_per_mtok_in, "usd_per_mtok_cached": price.usd_per_mtok_cached,
         "usd_per_mtok_out": price.usd_per_mtok_out, "quoted_on": price.as_of, "source": price.source, "basis": price.basis,

@@ -3,50 +3,82 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
+from polysilicon.errors import Infeasible
+from polysilicon.planner import plan_problem
 from polysilicon.planner.problem import Problem
+from polysilicon.planner.program import contracted
 from polysilicon.planner.resolve import Asker, supplier, suppliers
 from polysilicon.planner.thresholds import entry_prices, port_worth
 from polysilicon.report import Alternative, WhatIf
 from polysilicon.report.names import proper
 from polysilicon.study.run import Progress, StudyResult, money
 
+Labels = NDArray[np.int64]
+SMALL_CHIPS = 5000  # fleets up to this size are planned anew
 UNSERVED = 1e-6  # share of requests below which all is served
 
 
 def alternatives_of(result: StudyResult, *, seconds: float, progress: Progress | None = None) -> tuple[Alternative, ...]:
     """Return what one cloud alone, and nothing but hourly chips, would cost; within a time, most telling first.
 
-    Blocks are continuous in these re-solves, so each is a lower bound of its plan; the saving shown is never flattered.
+    Small fleets are planned anew, whole blocks and all. Large ones are re-solved with continuous blocks, so that each
+    figure is a lower bound of its plan and the saving shown is never flattered.
     """
     tables = result.tables
     if tables is None:
         return ()
     began = time.monotonic()
-    asker = Asker(tables, seconds=max(1.0, seconds / 3.0))
-    clouds = [name for kind, name in suppliers(tables) if kind == "cloud"]
-    spend = {cloud: sum(h.bill_usd for h in result.plan.holdings if h.cloud == cloud) for cloud in clouds}
-    jobs = [(f"{proper(cloud)} alone", _others(asker, tables, cloud), True) for cloud in sorted(clouds, key=lambda c: -spend[c])]
-    jobs = jobs if len(clouds) > 1 else []
-    hourly = _terms(asker)
-    if len(hourly):
-        jobs.insert(min(1, len(jobs)), ("hourly chips alone", hourly, False))
+    jobs = _jobs(result, tables)
+    chips = sum(h.peak_chips for h in result.plan.holdings if h.period == len(result.plan.periods) - 1)
+    asker = Asker(tables, seconds=max(1.0, seconds / 3.0)) if chips > SMALL_CHIPS else None
     out = []
-    for i, (name, closed, single) in enumerate(jobs):
+    for i, (name, reduced, closed, single) in enumerate(jobs):
         if time.monotonic() - began > seconds:
             break
         if progress is not None:
             progress(i / len(jobs), name)
-        answer = asker.ask(closed=closed)
-        if not np.isfinite(answer.usd):
-            out.append(Alternative(name, None, "no plan was found within the limits", single))
-        elif answer.unserved_frac > max(UNSERVED, 2.0 * _unserved(result)):
-            out.append(Alternative(name, None, f"{answer.unserved_frac:.0%} of requests would go unserved", single))
-        else:
-            out.append(Alternative(name, answer.usd, "", single))
+        out.append(
+            _replanned(name, reduced, single, seconds) if asker is None else _asked(asker, name, closed(asker), single, result)
+        )
     return tuple(out)
+
+
+def _jobs(result: StudyResult, tables: Problem) -> list[tuple[str, Problem, Callable[[Asker], Labels], bool]]:
+    """Return (name, the question reduced, what is closed in the program, whether it is one supplier)."""
+    clouds = [name for kind, name in suppliers(tables) if kind == "cloud"]
+    spend = {cloud: sum(h.bill_usd for h in result.plan.holdings if h.cloud == cloud) for cloud in clouds}
+    jobs: list[tuple[str, Problem, Callable[[Asker], Labels], bool]] = []
+    for cloud in sorted(clouds, key=lambda c: -spend[c]) if len(clouds) > 1 else []:
+        reduced = tables
+        for other in clouds:
+            reduced = reduced if other == cloud else reduced.without(cloud=other)
+        jobs.append((f"{proper(cloud)} alone", reduced, partial(_others, cloud=cloud), True))
+    terms = [o.id for o in tables.offers if contracted(o.kind, o.min_term_months)]
+    if terms:
+        jobs.insert(min(1, len(jobs)), ("hourly chips alone", tables.without(offers=terms), _terms, False))
+    return jobs
+
+
+def _replanned(name: str, reduced: Problem, single: bool, seconds: float) -> Alternative:
+    try:
+        return Alternative(name, plan_problem(reduced, seconds=max(1.0, seconds / 3.0)).objective_usd, "", single)
+    except Infeasible:
+        return Alternative(name, None, "not all demand can be served within the limits", single)
+
+
+def _asked(asker: Asker, name: str, closed: Labels, single: bool, result: StudyResult) -> Alternative:
+    answer = asker.ask(closed=closed)
+    if not np.isfinite(answer.usd):
+        return Alternative(name, None, "no plan was found within the limits", single)
+    if answer.unserved_frac > (UNSERVED if result.plan.unserved_usd <= 0 else 1e-3):
+        return Alternative(name, None, f"{answer.unserved_frac:.0%} of requests would go unserved", single)
+    return Alternative(name, answer.usd, "", single)
 
 
 def what_ifs_of(result: StudyResult, *, most: int = 8) -> tuple[WhatIf, ...]:
@@ -72,16 +104,12 @@ def what_ifs_of(result: StudyResult, *, most: int = 8) -> tuple[WhatIf, ...]:
     return (*out[: most - min(3, len(ports))], *ports[:3])
 
 
-def _others(asker: Asker, tables: Problem, cloud: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _others(asker: Asker, cloud: str) -> Labels:
     """Return everything that is sold by any other cloud."""
-    mine = supplier(tables, "cloud", cloud)
-    return asker.owned(lambda pool, token: not mine(pool, token))
+    mine = supplier(asker.tables, "cloud", cloud)
+    return np.asarray(asker.owned(lambda pool, token: not mine(pool, token)), np.int64)
 
 
-def _terms(asker: Asker) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _terms(asker: Asker) -> Labels:
     """Return everything that is signed for a term."""
     return np.asarray(asker.program.blocks.get("sign", np.empty(0, np.int64)), np.int64)
-
-
-def _unserved(result: StudyResult) -> float:
-    return 0.0 if result.plan.unserved_usd <= 0 else 1e-3

@@ -177,6 +177,10 @@ def _warnings(result: StudyResult) -> tuple[str, ...]:
         out.append(
             f"no measurement calibrates {', '.join(unsure)}: their speed is from the datasheet, within {_band(result, unsure)}"
         )
+    bought = sorted({q.workload for q in plan.placements if not q.chip})
+    if bought and result.rounds:
+        names = ", ".join(bought)
+        out.append(f"what {names} buys by the token is not replayed: there the promise rests on the provider")
     return tuple(out)
 
 
