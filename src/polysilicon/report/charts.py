@@ -27,6 +27,7 @@ MEASURES = {"ttft": "Time to first token", "tpot": "Time per output token", "e2e
 OTHER = "other"
 THIN_FRAC = 0.004  # of the tallest bar
 SHOWN = 7  # places with a colour of their own; the rest are "other"
+FEW_PERIODS = 10
 POINTS = 120  # of a distribution's line
 
 
@@ -112,7 +113,7 @@ def _stack(plan: Plan, by_place: dict[str, list[float]], title: str, *, word: Ca
         )
         return Chart(title, _finished(bars, height=max(110, 34 * len({v["place"] for v in values}) + 20)))
     stack = base.mark_bar().encode(
-        x=alt.X("period:O", title=None, axis=alt.Axis(labelExpr=_LABEL, labelAngle=0, labelOverlap="greedy")),
+        x=alt.X("period:O", title=None, axis=_calendar(plan)),
         y=alt.Y("sum(amount):Q", title=None, axis=alt.Axis(labelExpr=axis, tickCount=5)),
         color=colour,
         order=alt.Order("rank:Q"),
@@ -120,6 +121,15 @@ def _stack(plan: Plan, by_place: dict[str, list[float]], title: str, *, word: Ca
     )
     ranked = stack.transform_calculate(rank=f"indexof({json.dumps([*places[:SHOWN], OTHER])}, datum.place)")
     return Chart(title, _finished(ranked, height=300), _legend([p for p in places if p in by_place], places))
+
+
+def _calendar(plan: Plan) -> alt.Axis:
+    """Label every period where there are few, the first of each year where there are many."""
+    starts = [period.start for period in plan.periods]
+    if len(starts) <= FEW_PERIODS:
+        return alt.Axis(labelExpr=_LABEL, labelAngle=0, labelOverlap="greedy")
+    firsts = [start for i, start in enumerate(starts) if i == 0 or start[:4] != starts[i - 1][:4]]
+    return alt.Axis(values=firsts, labelExpr="slice(datum.value, 0, 4)", labelAngle=0, labelOverlap="greedy")
 
 
 # "2027-04-01" -> the year in January, the month otherwise
@@ -244,9 +254,7 @@ def burn_down(plan: Plan, contract: ContractEvidence) -> Chart | None:
         .encode(
             x=alt.X("at:T", title=None, axis=alt.Axis(format="%b %Y", labelAngle=0, labelOverlap="greedy", tickCount=5)),
             y=alt.Y("usd:Q", title=None, axis=alt.Axis(labelExpr=DOLLARS, tickCount=5)),
-            color=alt.Color(
-                "line:N", scale=alt.Scale(domain=lines, range=colours), legend=None
-            ),
+            color=alt.Color("line:N", scale=alt.Scale(domain=lines, range=colours), legend=None),
             strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(domain=lines, range=[[4, 3], [1, 0], [2, 2]]), legend=None),
             tooltip=[
                 alt.Tooltip("line:N", title="Line"),

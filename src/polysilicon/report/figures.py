@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from polysilicon.portfolio import Holding, Placement, Plan
+from polysilicon.portfolio import Holding, Placement, Plan, ShadowPrice
 from polysilicon.report.evidence import Evidence, WorkloadEvidence
 from polysilicon.report.names import proper
 from polysilicon.units import HOURS_PER_YEAR
@@ -106,10 +106,9 @@ def waterfall(plan: Plan) -> tuple[Step, ...]:
     listed: dict[str, float] = defaultdict(float)
     for holding in plan.holdings:
         if not given(holding):
-            listed[holding.kind] += holding.bill_usd
+            listed[_listed_name(holding)] += holding.bill_usd
     tokens = sum(p.usd for p in plan.placements if not p.chip)
-    names = {"reserved": "Reserved chips", "on_demand": "Chips by the hour", "spot": "Spot chips", "quote_only": "Quoted chips"}
-    steps = [Step(names.get(kind, kind), usd) for kind, usd in sorted(listed.items(), key=lambda item: -item[1])]
+    steps = [Step(name, usd) for name, usd in sorted(listed.items(), key=lambda item: -item[1])]
     steps.append(Step("Tokens bought", tokens))
     eligible = sum(bill.eligible_usd for bill in plan.contracts)
     steps.append(Step("Contract discounts", eligible - sum(listed.values()) - tokens))
@@ -121,6 +120,24 @@ def waterfall(plan: Plan) -> tuple[Step, ...]:
     largest = max((abs(step.usd) for step in steps), default=0.0)
     kept = [step for step in steps if abs(step.usd) > 1e-9 * largest]
     return (*kept, Step("Total", total_usd(plan), total=True))
+
+
+def _listed_name(holding: Holding) -> str:
+    if holding.kind == "reserved":
+        return f"Reserved at {proper(holding.cloud)}"
+    return {"on_demand": "Chips by the hour", "spot": "Spot chips", "quote_only": "Quoted chips"}.get(holding.kind, holding.kind)
+
+
+def unserved_frac(plan: Plan) -> float:
+    """Return the share of all tokens asked for that the plan does not serve, from the shares of its placements."""
+    served: dict[tuple[str, int], list[float]] = {}
+    for placement in plan.placements:
+        sums = served.setdefault((placement.workload, placement.period), [0.0, 0.0])
+        sums[0] += placement.share_frac
+        sums[1] += placement.mtok
+    asked = sum(tokens / min(share, 1.0) for share, tokens in served.values() if share > 0)
+    done = sum(tokens for _, tokens in served.values())
+    return 1.0 - done / asked if asked > 0 else 0.0
 
 
 def hhi(amounts: Iterable[float]) -> float:
@@ -228,6 +245,23 @@ def held(evidence: Evidence) -> Table:
         "offer | Offer",
     )
     return Table("holdings", "What to hold", columns, tuple(rows), "List or signed prices, before discounts and shortfalls.")
+
+
+def at_a_glance(evidence: Evidence, count: int = 7) -> Table:
+    """Return the first screen's table: the largest positions, few columns."""
+    rows = tuple(
+        (r["chip"], f"{proper(str(r['cloud']))} {r['region']}", r["kind"], r["chips_first"], r["chips_last"], r["usd_per_year"])
+        for r in held(evidence).records()[:count]
+    )
+    columns = _columns(
+        "chip | Chip | name",
+        "where | Where",
+        "kind | Terms",
+        "chips_first | Chips now | whole",
+        "chips_last | At end | whole",
+        "usd_per_year | $ / year | usd",
+    )
+    return Table("at_a_glance", "What to hold", columns, rows, "List or signed prices, before discounts and shortfalls.")
 
 
 def placements(evidence: Evidence) -> Table:
@@ -414,27 +448,28 @@ def promises(evidence: Evidence) -> Table:
 
 
 def worth(evidence: Evidence) -> Table:
-    """Return shadow prices that are not zero, the dearest first."""
+    """Return shadow prices that are not zero, one row a limit: its dearest period, and in how many periods it binds."""
     plan = evidence.plan
-    shown = sorted((s for s in plan.shadow_prices if abs(s.usd) > 1e-9), key=lambda s: -abs(s.usd))
-    rows = tuple(
-        (
-            s.words,
-            s.usd,
-            s.per,
-            "" if s.period is None else plan.periods[s.period].start if s.period < len(plan.periods) else "",
-            s.limit,
-        )
-        for s in shown
-    )
+    groups: dict[tuple[str, str], list[ShadowPrice]] = defaultdict(list)
+    for price in plan.shadow_prices:
+        if abs(price.usd) > 1e-9:
+            groups[(price.limit, price.per)].append(price)
+    rows = []
+    for (limit, per), prices in groups.items():
+        top = max(prices, key=lambda p: abs(p.usd))
+        known = top.period is not None and top.period < len(plan.periods)
+        start = plan.periods[top.period].start if known and top.period is not None else ""
+        rows.append((top.words, top.usd, per, start, len({p.period for p in prices}), limit))
+    rows.sort(key=lambda row: -abs(row[1]))
     columns = _columns(
         "words | What one more would be worth",
-        "usd | $ | number",
+        "usd | At most | usd",
         "per | Per",
-        "period | From | date",
+        "period | In the period from | date",
+        "periods | Binds in periods | whole",
         "limit | Limit",
     )
-    return Table("shadow_prices", "What the limits cost", columns, rows)
+    return Table("shadow_prices", "What the limits cost", columns, tuple(rows))
 
 
 def energy(evidence: Evidence) -> Table:

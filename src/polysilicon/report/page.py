@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -15,6 +15,8 @@ from polysilicon.errors import InputError, did_you_mean
 from polysilicon.report import charts, figures, words
 from polysilicon.report.evidence import Evidence
 from polysilicon.report.names import proper
+
+SHOWN_FRAC = 0.01  # of a workload's tokens: smaller placements are counted on the page, not listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,9 @@ def html(evidence: Evidence) -> str:
         "latency": [f"{d.measure}-{d.workload}" for d in evidence.distributions if f"{d.measure}-{d.workload}" in drawn],
         "series": [name for name in drawn if name.startswith("series-")],
         "sections": _sections(context["tables"], drawn),
-        "hidden": (
-            "offer",
-            "contract",
-            "share_frac",
-            "usd_per_chip_hour",
-            *(("chips_last",) if len(evidence.plan.periods) == 1 else ()),
-        ),
+        "hidden": ("chips_last",) if len(evidence.plan.periods) == 1 else (),
+        "glance": figures.at_a_glance(evidence),
+        "where": _main_places(context["tables"].get("placements")),
     }
     return _environment(escape=True).get_template("report.html.j2").render(context)
 
@@ -115,6 +113,19 @@ def _context(evidence: Evidence) -> dict[str, Any]:
     }
 
 
+def _main_places(table: figures.Table | None) -> figures.Table | None:
+    """Return the placements of at least one per cent; the small ones are counted, and stay in the files."""
+    if table is None:
+        return None
+    share = next(i for i, column in enumerate(table.columns) if column.key == "share_frac")
+    rows = tuple(row for row in table.rows if float(row[share] or 0.0) >= SHOWN_FRAC)
+    left = len(table.rows) - len(rows)
+    note = (
+        f"{left} placements of under {SHOWN_FRAC:.0%} of a workload's tokens are in the files beside this page." if left else ""
+    )
+    return replace(table, rows=rows, note=" ".join(filter(None, (table.note, note))))
+
+
 def _facts(evidence: Evidence) -> list[Fact]:
     plan = evidence.plan
     span, total = figures.years(plan), figures.total_usd(plan)
@@ -145,8 +156,18 @@ def _facts(evidence: Evidence) -> list[Fact]:
             Fact("Largest supplier", f"{float(tokens[0]['top_frac'] or 0):.0%}", f"{proper(str(tokens[0]['top']))}, of spending")
         )
     if plan.unserved_usd > 0:
-        told.append(Fact("Work left undone", words.money(plan.unserved_usd), "as priced by the scenario; not a bill"))
+        told.append(
+            Fact(
+                "Not served",
+                _small(figures.unserved_frac(plan)),
+                f"of tokens; priced at {words.money(plan.unserved_usd)}, not a bill",
+            )
+        )
     return told
+
+
+def _small(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else f"{share:.3%}" if share >= 1e-5 else "under 0.001%"
 
 
 def _sections(tables: dict[str, figures.Table], drawn: dict[str, Any]) -> list[tuple[str, str]]:

@@ -114,13 +114,12 @@ def proof(evidence: Evidence) -> tuple[str, str]:
     """Return (verdict, sentence): "proven", "missed" or "unproven", and what that rests on."""
     checked = [d for d in evidence.distributions if d.kept is not None]
     kept = sum(bool(d.kept) for d in checked)
-    told = f" {evidence.proof_words}" if evidence.proof_words else ""
     if evidence.proven is None:
         return "unproven", "This plan has not been replayed: its promises rest on the performance model alone."
     many = f"{kept} of {len(checked)} promises kept in the replay." if checked else ""
     if evidence.proven:
-        return "proven", f"Proven by replay. {many}{told}".strip()
-    return "missed", f"A promise is missed in the replay. {many}{told}".strip()
+        return "proven", f"Proven by replay. {many}".strip()
+    return "missed", f"A promise is missed in the replay. {many}".strip()
 
 
 def gap(evidence: Evidence) -> str:
