@@ -29,13 +29,18 @@ def test_every_offer_port_price_and_spot_record_has_a_known_source():
     assert len(records) >= len(KNOWN.offers) > 250
     for record in (*records, *KNOWN.ports, *KNOWN.token_prices):
         assert record.source in KNOWN.sources, record
-    for row in KNOWN.spot_history:
-        assert row.get("source") in KNOWN.sources
+    for record in KNOWN.spot_history:
+        assert record.source in KNOWN.sources
+        assert 0 <= record.availability_frac <= 1
 
 
 def test_no_source_is_listed_without_being_used():
     used = {f.source for f in KNOWN.facts} | {o.source for q in KNOWN.offer_history.values() for o in q}
-    used |= {r.get("source") for r in (*KNOWN.port_records, *KNOWN.spot_history)} | {p.source for p in KNOWN.token_prices}
+    used |= (
+        {r.get("source") for r in KNOWN.port_records}
+        | {r.source for r in KNOWN.spot_history}
+        | {p.source for p in KNOWN.token_prices}
+    )
     assert set(KNOWN.sources) <= used
 
 
@@ -115,3 +120,12 @@ def test_loading_needs_no_heavy_library():
     code = f"import sys; from polysilicon.catalogue import load; load().models; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_spot_offers_carry_the_medians_of_the_measured_zones():
+    from statistics import median
+
+    alike = [r for r in KNOWN.spot_history if (r.cloud, r.accelerator, r.nodes) == ("aws", "v100", 1)]
+    offer = KNOWN.offer("aws-us-east-1-h100-sxm-spot")
+    assert offer.availability_frac == round(median(r.availability_frac for r in alike), 3)
+    assert offer.interruptions_per_hour == round(1 / median(r.mean_up_hours for r in alike), 3)

@@ -14,6 +14,7 @@ from polysilicon.catalogue.prices import TokenPrice, conflicts_on, price_on, tok
 from polysilicon.catalogue.profiles import Profile, profiles
 from polysilicon.catalogue.rows import Row
 from polysilicon.catalogue.sources import Content, check_table, read_all
+from polysilicon.catalogue.spot import SpotRecord, spot_records
 from polysilicon.cloud.offer import Offer
 from polysilicon.cloud.site import Site
 from polysilicon.errors import InputError, InputErrors, unknown_name
@@ -22,7 +23,7 @@ from polysilicon.model.architecture import Model, from_config
 from polysilicon.model.port import Port
 from polysilicon.silicon.chip import Chip, System
 
-__all__ = ["Catalogue", "Profile", "TokenPrice", "load"]
+__all__ = ["Catalogue", "Profile", "SpotRecord", "TokenPrice", "load"]
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,9 @@ class Catalogue:
         return tuple(self.content.tables["ports"])
 
     @cached_property
-    def spot_history(self) -> tuple[Row, ...]:
+    def spot_history(self) -> tuple[SpotRecord, ...]:
         """Measured spot availability by zone."""
-        return tuple(self.content.tables["spot"])
+        return spot_records(self.content.tables["spot"])
 
     @cached_property
     def _aliases(self) -> Mapping[str, Mapping[str, str]]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from polysilicon.catalogue import schema
-from polysilicon.catalogue.rows import FACT_COLUMNS, Row, read_csv, read_text, read_yaml
+from polysilicon.catalogue.rows import FACT_COLUMNS, Row, read_csv, read_text
+from polysilicon.catalogue.yaml_overlay import rows_of_yaml
 from polysilicon.errors import InputError, InputErrors, did_you_mean
 from polysilicon.facts import Basis, Fact
 
@@ -112,7 +113,8 @@ def _read_overlay(content: Content, path: Path) -> str:
     if not text and content.problems:
         return ""
     if path.suffix in (".yaml", ".yml"):
-        facts, tables = _from_yaml(text, str(path), content)
+        facts, raw = rows_of_yaml(text, str(path), content.problems)
+        tables = {kind: check_table(kind, _columns(kind, rows), rows, content.problems) for kind, rows in raw.items()}
     else:
         header, rows = read_csv(text, str(path), content.problems)
         kind = _kind_of(header)
@@ -136,6 +138,12 @@ def _read_overlay(content: Content, path: Path) -> str:
     for name, rows in tables.items():
         content.tables[name] = [*content.tables[name], *rows]
     return text
+
+
+def _columns(kind: str, rows: Iterable[Row]) -> list[str]:
+    """Return the columns that YAML rows use and those they must have."""
+    used = dict.fromkeys(c for row in rows for c in row.cells)
+    return [*used, *(c for c in _REQUIRED[kind] if c not in used)]
 
 
 def _kind_of(header: Iterable[str]) -> str:
@@ -292,125 +300,3 @@ def _check_row(name: str, row: Row, problems: list[InputError]) -> None:
         except InputError as problem:
             problem.where = row.where("basis")
             problems.append(problem)
-
-
-# -- YAML overlays ----------------------------------------------------------------------------------------------
-
-
-def _from_yaml(text: str, name: str, content: Content) -> tuple[list[Row], dict[str, list[Row]]]:
-    document = read_yaml(text, name, content.problems)
-    if document is None:
-        return [], {}
-    if not isinstance(document, Mapping):
-        content.problems.append(InputError(f"an overlay is a mapping, not {type(document).__name__}", where=f"{name}:1:1"))
-        return [], {}
-    defaults = {k: str(document[k]) for k in ("source", "as_of", "basis") if k in document}
-    facts: list[Row] = []
-    tables: dict[str, list[Row]] = {}
-    for section, body in document.items():
-        place = _place(document, section)
-        if section in defaults:
-            continue
-        if section in ("chips", "systems", "models", "profiles", "sites", "offers") and isinstance(body, Mapping):
-            for subject, parameters in body.items():
-                facts += _yaml_facts(
-                    f"{str(section)[:-1]}:{subject}", parameters, _place(body, subject), name, defaults, content.problems
-                )
-        elif section in ("ports", "prices") and isinstance(body, list):
-            rows = [_yaml_row(item, place, name, defaults) for item in body if isinstance(item, Mapping)]
-            columns = dict.fromkeys(c for r in rows for c in r.cells)
-            tables[str(section)] = check_table(
-                str(section), [*columns, *(c for c in _REQUIRED[str(section)] if c not in columns)], rows, content.problems
-            )
-        elif section == "sources" and isinstance(body, Mapping):
-            tables["sources"] = [
-                Row(name, place[0], {"key": str(k), "reference": str(v)}, places={"key": _place(body, k)})
-                for k, v in body.items()
-            ]
-        else:
-            allowed = (
-                "source",
-                "as_of",
-                "basis",
-                "chips",
-                "systems",
-                "models",
-                "profiles",
-                "sites",
-                "offers",
-                "ports",
-                "prices",
-                "sources",
-            )
-            content.problems.append(
-                InputError(
-                    f'section "{section}" is not understood here',
-                    where=f"{name}:{place[0]}:{place[1]}",
-                    hint=did_you_mean(str(section), allowed),
-                )
-            )
-    return facts, tables
-
-
-def _place(mapping: Any, key: Any) -> tuple[int, int]:
-    try:
-        line, column = mapping.lc.key(key)
-    except (AttributeError, KeyError, TypeError):
-        return 1, 1
-    return line + 1, column + 1
-
-
-def _yaml_facts(
-    subject: str,
-    parameters: Any,
-    place: tuple[int, int],
-    name: str,
-    defaults: Mapping[str, str],
-    problems: list[InputError],
-    prefix: str = "",
-) -> list[Row]:
-    if not isinstance(parameters, Mapping):
-        problems.append(InputError(f"{subject} needs a mapping of parameters", where=f"{name}:{place[0]}:{place[1]}"))
-        return []
-    kind = subject.partition(":")[0]
-    rows: list[Row] = []
-    for key, value in parameters.items():
-        parameter, here = f"{prefix}{key}", _place(parameters, key)
-        if isinstance(value, Mapping) and "value" not in value:
-            rows += _yaml_facts(subject, value, here, name, defaults, problems, f"{parameter}.")
-            continue
-        cells: dict[str, Any] = {"unit": "", "note": "", "source": "", "as_of": "", "basis": "assumed", **defaults}
-        if isinstance(value, Mapping):
-            cells |= value
-            unknown = set(value) - set(FACT_COLUMNS)
-            problems.extend(
-                InputError(
-                    f'"{u}" is not a part of a fact', where=f"{name}:{here[0]}:{here[1]}", hint=did_you_mean(str(u), FACT_COLUMNS)
-                )
-                for u in unknown
-            )
-        else:
-            cells["value"] = value
-        spec = schema.spec_of(schema.SCHEMAS.get(kind, {}), parameter)
-        if not cells["unit"] and spec is not None:
-            cells["unit"] = spec.unit  # a plain number is in the unit its name carries
-        cells |= {"subject": subject, "parameter": parameter}
-        rows.append(Row(name, here[0], {k: _plain(v) for k, v in cells.items()}, places=dict.fromkeys(FACT_COLUMNS, here)))
-    return rows
-
-
-def _yaml_row(item: Mapping[str, Any], place: tuple[int, int], name: str, defaults: Mapping[str, str]) -> Row:
-    places = {str(k): _place(item, k) for k in item}
-    first = next(iter(places.values()), place)
-    cells = {"basis": "assumed", **defaults, **{str(k): _plain(v) for k, v in item.items()}}
-    return Row(name, first[0], cells, places={**dict.fromkeys(cells, first), **places})
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (list, tuple)):
-        return ";".join(str(v) for v in value)
-    return str(value)
