@@ -23,9 +23,9 @@ from polysilicon.gateway.budgets import Budgets
 from polysilicon.gateway.config import BrokerPart, ContractTerms, GatewayConfig, PromotionPart
 from polysilicon.gateway.ledger import Entry, Tail
 from polysilicon.gateway.live import budget_digest
-from polysilicon.gateway.promotion import Promotions, Sample
+from polysilicon.gateway.promotion import Promotions
 from polysilicon.gateway.rollup import Rollup, prometheus
-from polysilicon.gateway.shadow import SampleTail
+from polysilicon.gateway.samples import Sample, SampleTail
 from polysilicon.gateway.table import Table
 from polysilicon.gateway.wiring import Directive, Wiring
 

@@ -16,26 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import log, sqrt
 
-import msgspec
-
 from polysilicon.gateway.config import PromotionPart
+from polysilicon.gateway.samples import Sample
 
 GOING, PASSED, STOPPED = "going", "passed", "stopped"
 NEXT = {"none": "built", "built": "parity", "parity": "shadow", "shadow": "pilot", "pilot": "canary", "canary": "production"}
 _FIRST_LOOK = 50  # before that the observed variance says too little
-
-
-class Sample(msgspec.Struct):
-    """One answer of a variant beside the reference's, or alone where the reference's is an average."""
-
-    variant: str
-    good: bool  # well-formed, same way of ending, same tools called
-    reference_good: bool
-    output_tokens: int
-    reference_tokens: float
-    error: bool = False
-    ttft_s: float = 0.0
-    reference_ttft_s: float = 0.0
 
 
 @dataclass(slots=True)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from polysilicon.gateway.attempt import Attempt
 from polysilicon.gateway.doors import Ask, Refusal
-from polysilicon.gateway.promotion import Sample
+from polysilicon.gateway.samples import Sample
 
 if TYPE_CHECKING:
     from polysilicon.gateway.exchange import Exchange
 
-_ENCODE = msgspec.json.Encoder().encode
 
 
 class Shadow:
@@ -92,40 +89,3 @@ def ending(body: bytes, dialect: str) -> tuple[str, tuple[str, ...]]:
         return answer.get("stop_reason") or "", tuple(b["name"] for b in answer.get("content", ()) if b.get("type") == "tool_use")
     except (msgspec.MsgspecError, KeyError, IndexError, TypeError, AttributeError):
         return "", ()
-
-
-class Samples:
-    """Append samples to a worker's file; the controller reads them."""
-
-    def __init__(self, folder: Path, worker: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(folder / f"w{worker:02d}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-    def append(self, sample: Sample) -> None:
-        """Write one sample."""
-        os.write(self._file, _ENCODE(sample) + b"\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
-
-
-class SampleTail:
-    """Read samples as they are appended."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._offsets: dict[str, int] = {}
-        self._decode = msgspec.json.Decoder(Sample).decode
-
-    def read(self) -> list[Sample]:
-        """Return samples not seen before."""
-        out: list[Sample] = []
-        for path in sorted(self.folder.glob("w*.jsonl")):
-            with path.open("rb") as file:
-                file.seek(self._offsets.get(path.name, 0))
-                data = file.read()
-            whole = data.rfind(b"\n") + 1
-            self._offsets[path.name] = self._offsets.get(path.name, 0) + whole
-            out += [self._decode(row) for row in data[:whole].splitlines() if row]
-        return out

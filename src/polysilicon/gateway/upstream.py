@@ -34,7 +34,7 @@ class Caller(Protocol):
 class Connection(asyncio.Protocol):
     """One connection to a target; carries one exchange at a time."""
 
-    __slots__ = ("_body", "_bodyless", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_parser", "_status", "_until_close",
+    __slots__ = ("_body", "_bodyless", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_keep", "_parser", "_status", "_until_close",
                  "caller", "closed", "fresh", "idle_since_s", "pool", "received_bytes", "transport")  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._done = False
+        self._keep = False
         self._in_body = False
         self._until_close = False
         self._head_bytes = 0
@@ -133,7 +134,7 @@ class Connection(asyncio.Protocol):
             caller.upstream_lost(UpstreamError(error_words))
         elif self._done:
             self.caller = None
-            keep = self._parser.should_keep_alive() and not self._until_close
+            keep = self._keep and not self._until_close
             self._reset()
             if keep:
                 self.pool.release(self)
@@ -154,6 +155,7 @@ class Connection(asyncio.Protocol):
             self._headers = {}
             return
         self._in_body = True
+        self._keep = self._parser.should_keep_alive()  # known now; once the answer is whole the parser has forgotten
         headers = self._headers
         self._until_close = b"content-length" not in headers and b"chunked" not in headers.get(b"transfer-encoding", b"").lower()
         if self._status in (204, 304):

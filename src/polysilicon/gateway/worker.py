@@ -20,7 +20,8 @@ from polysilicon.gateway.exchange import Exchange, dialect_of, new_prefix
 from polysilicon.gateway.http import Limits, Request, Server, error_body
 from polysilicon.gateway.ledger import Writer
 from polysilicon.gateway.live import Live
-from polysilicon.gateway.shadow import Samples, Shadow, ending
+from polysilicon.gateway.samples import Samples
+from polysilicon.gateway.shadow import Shadow, ending
 from polysilicon.gateway.wiring import Wiring
 
 _TICK_S = 0.05
