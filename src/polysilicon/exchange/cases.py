@@ -196,6 +196,8 @@ def _concurrency(point: Point, protocol: Protocol, layout: Layout) -> float:
     load = first_number(point.load, 1.0)
     if protocol in ("prefill", "decode") and "per GPU" in point.load:
         return load * layout.chips
+    if protocol in ("prefill", "decode") and not first_number(point.load):
+        return layout.chips * (16384.0 if protocol == "prefill" else 256.0)  # what such systems are reported at
     return max(1.0, load)
 
 

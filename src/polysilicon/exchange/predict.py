@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -285,6 +285,7 @@ def _static(cols: Columns, r: Rates) -> Outcome:
 def _saturated(case: Case, path: str) -> Outcome:
     """Predict offline saturation: the batch with most tokens a second that fits, under the scenario's promises if any."""
     g = ground(case.model, case.chip, case.layout.precision, case.layout.kv_precision, engine=case.engine, efficiency_path=path)
+    g = replace(g, rates=replace(g.rates, sequence_s=0.0))  # nothing is streamed: host work hides behind the chips
     d = degrees([case.layout])
     lengths = Lengths(case.isl_tokens, case.osl_tokens, isl_cv=0.3, osl_cv=0.0 if not case.ttft_limit_s else 0.5)
     grid = steady_state(g, d, slopes(g, d), lengths, 0.5, batches=BATCHES)

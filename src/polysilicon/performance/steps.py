@@ -22,6 +22,7 @@ from polysilicon.units import BYTES_PER_GB, FLOP_PER_TFLOP
 
 Array = NDArray[np.float64]
 Number = Any  # a float, or a column of them
+OVERLAP_FRAC = 0.7  # of a step's arithmetic behind which token exchange hides
 WINDOW_CONTEXT_TOKENS = 8192.0  # context at which window layers' share of the KV cache is counted
 
 
@@ -224,7 +225,10 @@ def tokens_s(t: Terms, r: Rates, d: Degrees, tokens: Array) -> Array:
     )
     head = t.head_bytes / d.tp / r.dense_bytes_per_s
     state = t.state_flop / d.tp / (0.3 * r.prefill_flop_per_s) * mine
-    return np.asarray(dense + head + _experts_s(t, r, d, each) + state + _wire_s(t, r, d, mine) + r.launch_s + r.step_s)
+    work = dense + _experts_s(t, r, d, each)
+    wire, exchange = _wire_s(t, r, d, mine)
+    hidden = np.minimum(exchange, OVERLAP_FRAC * work)  # two micro-batches: one exchanges tokens while the other computes
+    return np.asarray(work + head + state + wire + exchange - hidden + r.launch_s + r.step_s)
 
 
 def _experts_s(t: Terms, r: Rates, d: Degrees, each: Array) -> Array:
@@ -241,15 +245,22 @@ def _experts_s(t: Terms, r: Rates, d: Degrees, each: Array) -> Array:
     )
 
 
-def _wire_s(t: Terms, r: Rates, d: Degrees, mine: Array) -> Array:
-    """Return the seconds on the wire: two all-reduces a layer over tp, dispatch and combine over experts, stage hand-over."""
+def _wire_s(t: Terms, r: Rates, d: Degrees, mine: Array) -> tuple[Array, Array]:
+    """Return the seconds of all-reduces over tp and stage hand-over, and those of dispatch and combine over experts.
+
+    A token crosses to another domain once, however many of its experts live there.
+    """
     links = Links(r.scale_up_bytes_per_s, r.domain_chips, r.scale_out_bytes_per_s, r.collective_s, 4.0 * r.collective_s)
     row = t.hidden * ACTIVATION_BYTES
     time = 2.0 * t.layers * all_reduce_s(mine * row, d.tp, links)
     sent = mine / d.tp * (t.experts_per_token * row * 0.75)  # dispatched in 8 bits, combined in 16
     slower = Links(r.scale_up_bytes_per_s, r.domain_chips, r.scale_out_bytes_per_s, r.all_to_all_s, 2.0 * r.all_to_all_s)
-    time = time + np.where(d.dp > 1.0, 2.0 * t.moe_layers * all_to_all_s(sent, d.tp * d.dp, slower), 0.0)
-    return np.asarray(time + np.where(d.pp > 1.0, (d.pp - 1.0) / d.pp * send_s(mine * row, links), 0.0))
+    spread = d.tp * d.dp
+    domains = np.ceil(spread / r.domain_chips)
+    once = np.where(domains > 1.0, np.minimum(1.0, domains / np.maximum(t.experts_per_token, 1)), 1.0)
+    exchange = np.where(d.dp > 1.0, 2.0 * t.moe_layers * all_to_all_s(sent * once, spread, slower), 0.0)
+    time = time + np.where(d.pp > 1.0, (d.pp - 1.0) / d.pp * send_s(mine * row, links), 0.0)
+    return np.asarray(time), np.asarray(exchange)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +287,7 @@ def affine(t: Terms, r: Rates, d: Degrees) -> tuple[Array, Array, Array, Array]:
     near = (t.window_bytes_per_token + t.selected_bytes_per_token) / shards / r.kv_bytes_per_s
     sequence = 2.0 * t.head_params / d.tp / r.dense_flop_per_s + 2.0 * t.state_bytes / d.tp / r.kv_bytes_per_s
     pair = t.prefill_pair_flop / d.tp / r.prefill_flop_per_s
-    return (sequence / ranks + r.sequence_s, kv / ranks, near / ranks, pair / ranks)
+    return (sequence / ranks + r.sequence_s / d.dp, kv / ranks, near / ranks, pair / ranks)
 
 
 def slopes(g: Ground, d: Degrees) -> Slopes:
