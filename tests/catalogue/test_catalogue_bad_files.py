@@ -88,7 +88,7 @@ BAD_YAML = {
     "port": ("source: s\nports: [{model_family: llama}]\n", "chip_family"),
     "bomb": ("source: s\nx: &a [1, 1]\nchips: {h100-sxm: {tdp_w: [*a, *a]}}\n", "list of lists"),
     "circle": ("source: s\nchips: {h100-sxm: &a {deep: *a}}\n", "deep"),
-    "deep": ("source: s\nchips: {h100-sxm: {a: {b: {c: {d: {e: 1}}}}}}\n", "nested too deeply"),
+    "nest": ("source: s\nchips: {h100-sxm: {a: {b: {c: {d: {e: 1}}}}}}\n", "nested too deeply"),
     "item": ("source: s\nports: [llama]\n", "a mapping is expected"),
     "date": ("source: s\nas_of: 31.12.2026\nchips: {h100-sxm: {tdp_w: 700}}\n", "not a date"),
 }
