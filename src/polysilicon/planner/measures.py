@@ -62,8 +62,14 @@ def waterfall(plan: Plan, training: Iterable[str] = ()) -> dict[str, float]:
     trained = sum(p.usd for p in plan.placements if p.workload in names)
     chips = bill - shortfall
     share = trained / placed if placed > 0 else 0.0
-    return {"inference": chips * (1 - share), "training": chips * share, "unused commitment": shortfall, "energy": plan.energy_usd,
-            "porting": plan.port_usd, "unserved": plan.unserved_usd}  # fmt: skip
+    return {
+        "inference": chips * (1 - share),
+        "training": chips * share,
+        "unused commitment": shortfall,
+        "energy": plan.energy_usd,
+        "porting": plan.port_usd,
+        "unserved": plan.unserved_usd,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,7 @@ def _revenue(work: Workload) -> float | None:
 
 
 def routes(program: Program, solution: Solution, *, period: int = 0) -> list[dict[str, str | float]]:
-    """Return, for each workload and cloud, its cheapest way there at the margin, in dollars per million tokens: the buyer's view."""
+    """Return each workload's cheapest way in each cloud, in dollars per million tokens: the buyer's view."""
     tables, worth = program.tables, chip_hour_usd(program, solution)
     mean = worth[:, tables.slot_period == period].mean(axis=1)
     best: dict[tuple[str, str], tuple[float, str]] = {}

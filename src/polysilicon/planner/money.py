@@ -92,6 +92,37 @@ def _unserved(program: Program) -> None:
     program.add_cost(labels, cost, program.demand_period)
 
 
+def overage(program: Program) -> None:
+    """Price held chips used beyond their take-or-pay share: V >= chip-hours used - share x chip-hours held, at the contract's price."""
+    tables = program.tables
+    meters = [
+        (c, y)
+        for c, contract in enumerate(tables.contracts)
+        if contract.holds_chips and contract.take_or_pay_frac < 1.0 and contract.usd_per_chip_hour
+        for y, period in enumerate(tables.calendar)
+        if contract.held_chip_hours(period) > 0
+    ]
+    used = program.variables("overage", len(meters))
+    if not meters:
+        return
+    row_of = {pair: r for r, pair in enumerate(meters)}
+    pairs = list(zip(program.given_contract, program.given_period, strict=True))
+    mine = np.array(
+        [(row_of[int(c), int(y)], j) for j, (c, y) in enumerate(pairs) if (int(c), int(y)) in row_of], np.int64
+    ).reshape(-1, 2)
+    hours = np.array([tables.calendar[y].hours for _, y in meters])
+    paid = np.array(
+        [tables.contracts[c].take_or_pay_frac * tables.contracts[c].held_chip_hours(tables.calendar[y]) for c, y in meters]
+    )
+    price = np.array([tables.contracts[c].usd_per_chip_hour or 0.0 for c, _ in meters])
+    terms = [
+        (mine[:, 0], program.blocks["given"][mine[:, 1]], np.ones(len(mine))),
+        (np.arange(len(meters)), used, -np.ones(len(meters))),
+    ]
+    program.constrain("overage_use", terms, "<=", paid / hours / program.chip_unit, count=len(meters))
+    program.add_cost(used, hours * price * program.chip_unit, np.array([y for _, y in meters], np.int64))
+
+
 def power_coefficients(program: Program) -> tuple[list[tuple[I8, I8, I8, F8]], I8]:
     """Return (pool, slot, label, mean IT watts per unit) of everything that draws power: idle chips, and work on top."""
     tables, flows = program.tables, program.flows
@@ -191,15 +222,20 @@ def commitments(program: Program) -> None:
         contract=program.shortfall_contract,
         period=program.shortfall_period,
     )
+
+
+def fixed(program: Program) -> None:
+    """Add what signed contracts cost whatever is decided, less the equity they bring: a constant of the objective."""
+    tables = program.tables
     for contract in tables.contracts:
         if contract.signed:
-            fixed = sum(contract.fixed_usd(p) * d for p, d in zip(tables.calendar, program.discount, strict=True))
-            program.constant_usd += fixed
-            program.constant_usd -= sum(
-                contract.equity_usd * d
-                for p, d in zip(tables.calendar, program.discount, strict=True)
-                if p.start <= contract.start < p.end
-            )
+            program.constant_usd += _fixed_usd(program, contract)
+
+
+def _fixed_usd(program: Program, contract: Contract) -> float:
+    pairs = list(zip(program.tables.calendar, program.discount, strict=True))
+    due = sum(contract.fixed_usd(p) * d for p, d in pairs)
+    return float(due - sum(contract.equity_usd * d for p, d in pairs if p.start <= contract.start < p.end))
 
 
 def tiers(program: Program) -> None:
@@ -265,13 +301,7 @@ def choices(program: Program) -> None:
     cover = program.contract_of[table.offer, table.period] if len(table.offer) else np.empty(0, np.int64)
     for c, y in zip(open_ones, take, strict=True):
         contract = tables.contracts[c]
-        fixed = sum(contract.fixed_usd(p) * d for p, d in zip(tables.calendar, program.discount, strict=True))
-        fixed -= sum(
-            contract.equity_usd * d
-            for p, d in zip(tables.calendar, program.discount, strict=True)
-            if p.start <= contract.start < p.end
-        )
-        program.add_cost(np.array([y]), np.array([fixed]))
+        program.add_cost(np.array([y]), np.array([_fixed_usd(program, contract)]))
         given = np.flatnonzero(program.given_contract == c)
         if len(given):
             row = program.given_row[given]

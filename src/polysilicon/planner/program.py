@@ -228,6 +228,8 @@ def build(
     c.ports_live(program)
     c.stages(program)
     money.spend(program)
+    money.fixed(program)
+    money.overage(program)
     money.commitments(program)
     money.tiers(program)
     money.choices(program)

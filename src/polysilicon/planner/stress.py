@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 
 from polysilicon.planner.build import offer_opens
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.resolve import Answer, Asker, supplier
+from polysilicon.scenario.calendar import add_months
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def slip(tables: Problem, *, chip: str, months: int, base: Answer) -> Shock:
     there = {p.chip.id: p.chip for p in tables.pools}
     was = there[chip].available_from if chip in there else None
     begin = max(was.isoformat() if was else "", tables.periods[0].start)
-    when = (date.fromisoformat(begin) + timedelta(days=round(months * 30.44))).isoformat()
+    when = add_months(date.fromisoformat(begin), months).isoformat()
     offers = tuple(replace(o, available_from=max(o.available_from, when)) if o.chip == chip else o for o in tables.offers)
     return _replanned(replace(tables, offers=offers), f"{chip} slips by {months} months", base)
 
@@ -125,7 +126,7 @@ def _replanned(tables: Problem, name: str, base: Answer) -> Shock:
 
 
 def _later(tables: Problem, months: int) -> str:
-    return (date.fromisoformat(tables.periods[0].start) + timedelta(days=round(months * 30.44) - 3)).isoformat()
+    return add_months(date.fromisoformat(tables.periods[0].start), months).isoformat()
 
 
 def standard(tables: Problem, *, days: float = 30.0) -> list[Shock]:

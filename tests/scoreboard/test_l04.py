@@ -1,0 +1,11 @@
+"""The stages of a port, bring-up to pilot, have dated gates in the plan; production begins with the last."""
+
+from toy import offer, port, solve, work, world
+
+
+def test_l04():
+    ports = (port("cuda-hopper"), port("maia", "none", cost_usd=1e5, lead_months=9.0))
+    (project,) = solve(world([work(rps=500.0)], [offer("h100", 2.0), offer("maia200", 1.0)], ports=ports, months=24)).ports
+    gates = [project[f"gate_{stage}"] for stage in ("bring-up", "kernels", "validation", "pilot")]
+    assert gates == sorted(gates) and project["start"] < gates[0] and gates[-1][:7] in ("2026-09", "2026-10")
+    assert gates[-1] <= project["live"] or gates[-1][:7] == project["live"][:7]

@@ -1,0 +1,21 @@
+"""How much pricing power do suppliers hold? Leave-one-out value and movable share, for a given portfolio, by one command."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+COMMAND = str(Path(sys.executable).with_name("polysilicon"))
+
+
+def test_q01(tmp_path):
+    from polysilicon.scenario import embedded_text
+
+    file = tmp_path / "s.yaml"
+    file.write_text(embedded_text("minimal"))
+    run = subprocess.run([COMMAND, "negotiate", str(file), "--json"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    used = [s for s in found["suppliers"] if s["token_share_frac"] > 0]
+    assert used and all(s["value_usd"] >= 0 and set(s["movable_frac"]) == {"1 hour", "30 days", "6 months"} for s in used)
+    assert all(s["indifference_factor"] >= 1.0 for s in used) and "lock_in" in found
