@@ -234,20 +234,28 @@ def send(s: State, slot: int, r: int, t: float) -> None:
 
 
 @jit
-def _promote(s: State, t: float) -> None:
-    """Send deferred work whose time has come, idle capacity or not, and find when the next is due."""
+def _next_due(s: State) -> float:
+    """Return when the next deferred request must be sent, idle capacity or not."""
     due = np.inf
+    for w in range(len(s.workloads)):
+        workload = s.workloads[w]
+        if workload.deferrable == 1 and workload.head >= 0:
+            due = min(due, s.slots[workload.head].arrival + workload.defer_s)
+    return due
+
+
+@jit
+def _promote(s: State, t: float) -> None:
+    """Send deferred work whose time has come."""
     for w in range(len(s.workloads)):
         workload = s.workloads[w]
         while workload.deferrable == 1 and workload.head >= 0:
             slot = workload.head
-            when = s.slots[slot].arrival + workload.defer_s
-            if when > t:
-                due = min(due, when)
+            if s.slots[slot].arrival + workload.defer_s > t:
                 break
             workload.head = s.slots[slot].next
             dispatch(s, slot, t, False, True)
-    s.clocks[NEXT_PROMOTION] = due
+    s.clocks[NEXT_PROMOTION] = _next_due(s)
 
 
 # --- prefill here, decode there --------------------------------------------------------------------------------------
@@ -520,6 +528,9 @@ def run(table: Table, until: float, limit: int, deferral: bool) -> int:
         boundary = s.times[r]
         promotion = s.clocks[NEXT_PROMOTION]
         t = min(min(arrival, release), min(boundary, promotion))
+        if t == promotion and t < np.inf and _next_due(s) > t:  # idle capacity has taken it already
+            s.clocks[NEXT_PROMOTION] = _next_due(s)
+            continue
         if t >= until:
             return FINISHED if t == np.inf else REACHED
         if s.counters[INDEXED] == 0 and rows - s.counters[ROWS] < 8192:
