@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from toy import offer, tables, work, world
 
 from polysilicon.planner.thresholds import compare_offers
+
+COMMAND = str(Path(sys.executable).with_name("polysilicon"))
 
 
 def test_d13():
@@ -24,6 +27,6 @@ def test_the_command_prints_both_deltas(tmp_path):
 
     file = tmp_path / "s.yaml"
     file.write_text(embedded_text("minimal"))
-    run = subprocess.run([sys.executable, "-m", "polysilicon", "compare-offers", str(file), "gcp-*", "coreweave-*", "--json"], capture_output=True, text=True)
+    run = subprocess.run([COMMAND, "compare-offers", str(file), "gcp-*", "coreweave-*", "--json"], capture_output=True, text=True)
     found = json.loads(run.stdout)
     assert run.returncode == 0 and found["both_usd"] <= min(found["a_usd"], found["b_usd"]) * 1.001 and "delta_usd_per_mtok" in found

@@ -1,5 +1,6 @@
 """W09: the age of every price and figure is known, and stale data is warned of."""
 
+import json
 from datetime import date
 
 from chip_entry import KNOWN
@@ -23,3 +24,10 @@ def test_a_run_warns_on_stderr():
     done = run("offers", "--chip", "H100", "--stale-days", "1")
     assert "more than 1 days ago" in done.stderr
     assert "warning" not in done.stdout
+
+
+def test_a_report_by_source():
+    rows = json.loads(run("freshness", "--stale-days", "30", "--json").stdout)
+    assert {r["kind"] for r in rows} == {"offer", "port", "figure", "token price"}
+    assert sum(r["things"] for r in rows if r["kind"] == "offer") == len(KNOWN.offers)
+    assert all(0 <= r["stale"] <= r["things"] and r["oldest"] <= r["newest"] for r in rows)

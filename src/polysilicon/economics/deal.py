@@ -171,6 +171,8 @@ class ProviderPart(Part):
     capex_frac_by_year: tuple[Share, ...] = (0.6, 0.25, 0.15)
     supplier_take_frac: Band
     supplier_gross_margin_frac: Share = 0.7
+    programme_chips: Positive | None = None
+    """Chips the maker means to sell of this programme; with it, the buyer's weight in it is told."""
     source: Text = ""
 
 

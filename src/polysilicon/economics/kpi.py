@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from polysilicon.cloud.site import Site
 from polysilicon.economics.finance import herfindahl
-from polysilicon.errors import InputError
+from polysilicon.errors import InputError, MissingFact
 from polysilicon.portfolio import Plan
 
 
@@ -43,6 +44,32 @@ def of_plan(plan: Plan, vendor_of: Mapping[str, str]) -> dict[str, float]:
         if sum(amounts.values()) > 0:
             out[f"{name}_concentration_hhi"] = herfindahl(list(amounts.values()))
             out[f"{name}_largest_frac"] = max(amounts.values()) / sum(amounts.values())
+    return out
+
+
+def carbon_by_region(plan: Plan, sites: Mapping[str, Site]) -> dict[str, dict[str, float]]:
+    """Return, by cloud/region, energy and CO2 of a plan's busy chips, location-based, and grams per million tokens.
+
+    kWh = busy chips x hours x watts x PUE / 1000; chips whose power is not known make a region's figures absent, not 0.
+
+    Raises: MissingFact when a region that serves has no site with a carbon figure.
+    """
+    watts = {(point.workload, point.chip): point.w_per_chip for point in plan.serving}
+    out: dict[str, dict[str, float]] = {}
+    for p in plan.placements:
+        if not p.chip:
+            continue
+        where = f"{p.cloud}/{p.region}"
+        if where not in sites:
+            raise MissingFact(where, "g_co2_per_kwh", needed_for="the carbon of its tokens")
+        site = sites[where]
+        kwh = p.chips * plan.periods[p.period].hours * watts[p.workload, p.chip] * site.pue / 1000
+        row = out.setdefault(where, {"kwh": 0.0, "mtok": 0.0, "kg": 0.0})
+        row["kwh"] += kwh
+        row["mtok"] += p.mtok
+        row["kg"] += kwh * site.g_co2_per_kwh / 1000
+    for row in out.values():
+        row["g_per_mtok"] = row["kg"] * 1000 / row["mtok"] if row["mtok"] > 0 else 0.0
     return out
 
 

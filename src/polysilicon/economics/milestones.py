@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from polysilicon.cloud.contract import Contract
 
 
@@ -19,3 +21,17 @@ def milestones_of(contract: Contract) -> list[tuple[str, str, float]]:
         out.append((start, by, cumulative - before))
         start, before = by, cumulative
     return out
+
+
+def exit_now_usd(contract: Contract, day: str) -> float:
+    """Return the least that ends a lease on a day: the exit fee, or the payments left if they are less; 0 once it is over.
+
+    >>> lease = Contract("l", "azure", "lease", "2026-01-01", "2028-01-01", usd_per_month=10.0, exit_fee_usd=50.0)
+    >>> exit_now_usd(lease, "2026-01-01"), round(exit_now_usd(lease, "2027-10-01")), exit_now_usd(lease, "2028-06-01")
+    (50.0, 30, 0.0)
+    """
+    left_days = (date.fromisoformat(contract.end) - date.fromisoformat(day)).days
+    if left_days <= 0:
+        return 0.0
+    left = contract.usd_per_month * left_days / 365.25 * 12
+    return min(left, contract.exit_fee_usd) if contract.exit_fee_usd > 0 else left

@@ -89,6 +89,7 @@ class SupplierView:
     returned_ratio: tuple[float, float, float] | None  # of its investment, at low, base and high share of capital cost
     gross_profit_usd: float
     at_risk_usd: Mapping[str, float]  # share of the work moved to other silicon -> revenue lost
+    programme_frac: float | None = None  # this buyer's share of the maker's programme
 
 
 _SERVICES = ("compute", "shortfall", "sales", "hardware", "running", "building", "manufacturing")
@@ -231,6 +232,7 @@ def supplier_view(deal: Deal, projection: Projection) -> SupplierView | None:
         hardware_usd=revenue, hardware_band_usd=(band.low * capex, band.high * capex), returned_ratio=ratios,
         gross_profit_usd=revenue * deal.provider.supplier_gross_margin_frac,
         at_risk_usd={f"{share:.0%}": share * revenue for share in (0.1, 0.25, 0.5)},
+        programme_frac=projection.chips / deal.provider.programme_chips if deal.provider.programme_chips else None,
     )  # fmt: skip
 
 

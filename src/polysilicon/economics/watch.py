@@ -74,7 +74,7 @@ class Trigger(Part):
 
 
 class Change(Part):
-    """One value of a scenario to set: keys joined by dots, list items by their id: `ports[claude@maia].status`."""
+    """One value of a scenario to set: keys joined by dots, list items by their id: `ports[qwen3-moe@maia].status`."""
 
     path: Annotated[str, Field(min_length=1, max_length=200)]
     value: str | FiniteFloat | bool

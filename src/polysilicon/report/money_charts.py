@@ -48,14 +48,18 @@ def waterfall(steps: Sequence[tuple[str, float, float]], *, title: str) -> Spec:
     }  # fmt: skip
 
 
-def burn_down(rows: Sequence[Mapping[str, Any]]) -> Spec:
-    """Return cumulative dollars due and billed by date; rows of when, what, usd."""
-    values = [{**row, "usd": row["usd"] / 1e9} for row in rows]
+def lines(rows: Sequence[Mapping[str, Any]], *, title: str, value: str = "value", when: str = "temporal") -> Spec:
+    """Return lines by `what` over `when` (a date, or a number with `when="quantitative"`)."""
     return {
-        "width": WIDTH, "height": HEIGHT, "data": {"values": values}, "mark": {"type": "line", "point": True},
-        "encoding": {"x": {"field": "when", "type": "temporal", "title": None}, "y": {"field": "usd", "type": "quantitative", "title": "B$, cumulative"},
+        "width": WIDTH, "height": HEIGHT, "data": {"values": [dict(row) for row in rows]}, "mark": {"type": "line", "point": True},
+        "encoding": {"x": {"field": "when", "type": when, "title": None}, "y": {"field": value, "type": "quantitative", "title": title},
                      "color": {"field": "what", "type": "nominal", "title": None}},
     }  # fmt: skip
+
+
+def burn_down(rows: Sequence[Mapping[str, Any]]) -> Spec:
+    """Return cumulative dollars due and billed by date; rows of when, what, usd."""
+    return lines([{**row, "usd": row["usd"] / 1e9} for row in rows], title="B$, cumulative", value="usd")
 
 
 def heat_map(points: Sequence[SurfacePoint]) -> Spec:
