@@ -80,7 +80,7 @@ def test_ages_and_the_warning_of_stale_offers():
     by_kind = {}
     for age in (*ages(KNOWN, today=today), *price_ages(KNOWN, today=today)):
         by_kind.setdefault(age.kind, []).append(age)
-    assert set(by_kind) == {"offer", "port", "figure", "token price"}
+    assert set(by_kind) == {"offer", "port", "figure", "calibration", "token price"}
     assert len(by_kind["offer"]) == len(KNOWN.offers)
     old = stale(KNOWN, days=180, today=today)
     assert old[0].age_days is None  # undated quotes come first

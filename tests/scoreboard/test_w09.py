@@ -11,7 +11,7 @@ from polysilicon.catalogue.freshness import ages, stale
 
 def test_every_price_port_and_figure_has_an_age():
     found = list(ages(KNOWN, today=date(2026, 11, 22)))
-    assert {a.kind for a in found} == {"offer", "port", "figure"}
+    assert {a.kind for a in found} == {"offer", "port", "figure", "calibration"}
     assert all(a.age_days is None or a.age_days >= 0 for a in found)
 
 
@@ -28,6 +28,6 @@ def test_a_run_warns_on_stderr():
 
 def test_a_report_by_source():
     rows = json.loads(run("freshness", "--stale-days", "30", "--json").stdout)
-    assert {r["kind"] for r in rows} == {"offer", "port", "figure", "token price"}
+    assert {r["kind"] for r in rows} == {"offer", "port", "figure", "calibration", "token price"}
     assert sum(r["things"] for r in rows if r["kind"] == "offer") == len(KNOWN.offers)
     assert all(0 <= r["stale"] <= r["things"] and r["oldest"] <= r["newest"] for r in rows)

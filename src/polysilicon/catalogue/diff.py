@@ -84,3 +84,30 @@ def _compare(kind: str, before: Table, after: Table) -> list[Change]:
         numeric = isinstance(was, (int, float)) and isinstance(now, (int, float)) and was != 0
         changes.append(Change(kind, *key, was, now, float(now) / float(was) if numeric else None, source))  # type: ignore[arg-type]
     return changes
+
+
+def feed(changes: Iterable[Change], *, old: str, new: str, day: str) -> dict[str, object]:
+    """Return the changes as a JSON Feed (version 1.1), one item each, for whoever subscribes to the file.
+
+    `old` and `new` are the digests of the two catalogues; with the subject they make each item's id.
+    """
+    items = [
+        {
+            "id": f"{old}-{new}-{c.kind}-{c.subject}-{c.parameter}",
+            "title": f"{c.kind} {c.subject}",
+            "content_text": _words(c),
+            "date_published": f"{day}T00:00:00Z",
+            "tags": [c.kind],
+        }
+        for c in changes
+    ]
+    return {"version": "https://jsonfeed.org/version/1.1", "title": "polysilicon catalogue", "items": items}
+
+
+def _words(change: Change) -> str:
+    if change.old is None:
+        return f"{change.parameter} is new: {change.new} ({change.source})"
+    if change.new is None:
+        return f"{change.parameter} is gone; it was {change.old}"
+    moved = f", {change.ratio - 1:+.1%}" if change.ratio is not None else ""
+    return f"{change.parameter}: {change.old} -> {change.new}{moved} ({change.source})"

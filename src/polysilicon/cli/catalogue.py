@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from polysilicon.catalogue import Catalogue
     from polysilicon.catalogue.compare import Line
+    from polysilicon.catalogue.diff import Change
     from polysilicon.cloud.offer import Offer
     from polysilicon.silicon.chip import Chip, System
 
@@ -451,6 +452,7 @@ def _matrix(known: Catalogue, *, json: bool) -> None:
 def catalogue_diff(
     old: Annotated[str, typer.Argument(help='An overlay file or folder, or "embedded".')],
     new: Annotated[str, typer.Argument(help='An overlay file or folder, or "embedded".')] = "embedded",
+    feed: Annotated[Path | None, typer.Option(help="Also write the changes as a JSON Feed to subscribe to.")] = None,
     json: Json = False,
 ) -> None:
     """Say what changed between two snapshots of the catalogue: prices, facts, ports, token prices.
@@ -465,6 +467,8 @@ def catalogue_diff(
 
     before, after = (load(None if name == "embedded" else Path(name)) for name in (old, new))
     changes = diff(before, after)
+    if feed is not None:
+        _write_feed(feed, changes, before.digest, after.digest)
     if json:
         print_json({"old": before.digest, "new": after.digest, "changes": [asdict(c) for c in changes]})
         return
@@ -483,3 +487,32 @@ def catalogue_diff(
         for c in changes
     ]
     print_table(("what", "subject", "parameter", "old", "new", "change", "source"), rows, title=f"{len(changes)} changes")
+
+
+def _write_feed(path: Path, changes: list[Change], old: str, new: str) -> None:
+    from datetime import date
+
+    import msgspec
+
+    from polysilicon.catalogue.diff import feed
+    from polysilicon.cli.output import write_atomically
+
+    document = feed(changes, old=old, new=new, day=date.today().isoformat())
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+
+
+def freshness(stale_days: StaleDays = 180, overlay: Overlay = None, json: Json = False) -> None:
+    """Say how old everything is that a plan rests on: offers, token prices, ports, figures, by source."""
+    from dataclasses import asdict
+
+    from polysilicon.catalogue import load
+    from polysilicon.catalogue.freshness import report
+    from polysilicon.cli.output import print_json, print_table
+
+    rows = report(load(overlay), days=stale_days)
+    if json:
+        print_json([asdict(r) for r in rows])
+        return
+    lines = [(r.kind, r.source, r.things, r.stale, r.undated, r.oldest or None, r.newest or None) for r in rows]
+    title = f"Age of what is known; stale is older than {stale_days} days, or undated"
+    print_table(("what", "source", "known", "stale", "undated", "oldest", "newest"), lines, title=title)
