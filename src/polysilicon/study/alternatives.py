@@ -43,9 +43,7 @@ def alternatives_of(result: StudyResult, *, seconds: float, progress: Progress |
             break
         if progress is not None:
             progress(i / len(jobs), name)
-        out.append(
-            _replanned(name, reduced, single, seconds) if asker is None else _asked(asker, name, closed(asker), single, result)
-        )
+        out.append(_replanned(name, reduced, single, seconds) if asker is None else _asked(asker, name, closed(asker), single, result))
     return tuple(out)
 
 
@@ -95,9 +93,7 @@ def what_ifs_of(result: StudyResult, *, most: int = 8) -> tuple[WhatIf, ...]:
         )  # fmt: skip
         out.append(WhatIf(f"the price of {entry.what}", threshold, "its first chips are bought"))
     ports = [
-        WhatIf(
-            f"the port of {port.what}", f"costs less than {money(port.threshold)} (it costs {money(port.now)})", "it is started"
-        )
+        WhatIf(f"the port of {port.what}", f"costs less than {money(port.threshold)} (it costs {money(port.now)})", "it is started")
         for port in port_worth(result.program, result.solution)
         if port.threshold > 0
     ]

@@ -67,10 +67,13 @@ def queue(arrival_s: F8, work_requests: F8, speed_rps: F8) -> F8:
     began = np.interp(arrival_s, edges, could)
     load = np.cumsum(work_requests)
     ends = np.maximum.accumulate(began - np.concatenate([[0.0], load[:-1]])) + load
-    if could[-1] <= 0:
-        return np.full(len(arrival_s), np.inf)
-    distinct = np.concatenate([[True], np.diff(could) > 0])  # where nothing is idle the clock stands still
-    done: F8 = np.interp(ends, could[distinct], edges[distinct], right=np.inf)
+    hour = np.clip(np.searchsorted(could, ends, side="left") - 1, 0, len(could) - 2)
+    rate = np.tile(speed_rps, days)[hour]
+    done: F8 = np.full(len(ends), np.inf)
+    inside = (ends <= could[-1]) & (rate > 0)
+    done[inside] = edges[hour[inside]] + (ends[inside] - could[hour[inside]]) / rate[inside]
+    nothing = ends <= began  # no work to do: done on arrival
+    done[nothing] = arrival_s[nothing]
     return done
 
 

@@ -89,19 +89,11 @@ def proof_words(result: StudyResult) -> str:
     words = f"Replayed {requests:,} requests: the busiest hour of every workload in the periods from {' and '.join(days)}"
     if live:
         held, used = sum(m.held_replicas for m in live), sum(m.replicas for m in live)
-        scale = (
-            f"on {used:,} of {held:,} replicas, each with exactly its planned load"
-            if used < held
-            else f"on all {held:,} replicas"
-        )
+        scale = f"on {used:,} of {held:,} replicas, each with exactly its planned load" if used < held else f"on all {held:,} replicas"
         words += f", {scale}, caches warm, after a fifth of each window"
     if any(not m.held_replicas for m in last.measured):
         words += "; work that may wait as three days of requests in order into what is idle hour by hour"
-    cost = (
-        f" Keeping the promises costs {money(result.truth_usd)} more than trusting the serving points."
-        if abs(result.truth_usd) >= 1
-        else ""
-    )
+    cost = f" Keeping the promises costs {money(result.truth_usd)} more than trusting the serving points." if abs(result.truth_usd) >= 1 else ""
     return f"{words}. {len(result.rounds)} round{'s' if len(result.rounds) > 1 else ''} of plan and proof.{cost}"
 
 
@@ -120,9 +112,7 @@ def _distributions(result: StudyResult) -> tuple[Distribution, ...]:
                 worst[key] = (badness, measured)
     out = []
     for (workload, name), (_, measured) in worst.items():
-        promise = next(
-            (p for p in measured.promises if p.measure == name or (name == "e2e_s" and p.measure == "deadline_s")), None
-        )
+        promise = next((p for p in measured.promises if p.measure == name or (name == "e2e_s" and p.measure == "deadline_s")), None)
         if promise is None and name == "e2e_s":
             continue
         out.append(Distribution(
@@ -169,14 +159,10 @@ def _warnings(result: StudyResult) -> tuple[str, ...]:
     start = plan.periods[0].start
     old = sorted(o.id for o in resolved.offers if o.id in used and o.quoted_on and _days(o.quoted_on, start) > STALE_DAYS)
     if old:
-        out.append(
-            f"{len(old)} quotes in use are more than {STALE_DAYS} days older than the first day planned: {', '.join(old[:6])}"
-        )
+        out.append(f"{len(old)} quotes in use are more than {STALE_DAYS} days older than the first day planned: {', '.join(old[:6])}")
     unsure = sorted({p.chip for p in plan.serving if p.basis not in ("measured", "calibrated")})
     if unsure:
-        out.append(
-            f"no measurement calibrates {', '.join(unsure)}: their speed is from the datasheet, within {_band(result, unsure)}"
-        )
+        out.append(f"no measurement calibrates {', '.join(unsure)}: their speed is from the datasheet, within {_band(result, unsure)}")
     bought = sorted({q.workload for q in plan.placements if not q.chip})
     if bought and result.rounds:
         names = ", ".join(bought)

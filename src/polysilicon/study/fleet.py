@@ -41,9 +41,7 @@ class Part:
         return self.rps / self.replicas
 
 
-def parts_of(
-    resolved: Resolved, plan: Plan, points: Mapping[tuple[str, str], ServingPoint], work: Workload, period: int
-) -> list[Part]:
+def parts_of(resolved: Resolved, plan: Plan, points: Mapping[tuple[str, str], ServingPoint], work: Workload, period: int) -> list[Part]:
     """Return the pools of a workload in a period with their load at its busiest hour.
 
     replicas = peak chips / utilisation limit / chips of a replica, rounded up to whole ones as the pool's blocks are.
@@ -111,9 +109,7 @@ def fleet_of(
 def _pool(resolved: Resolved, work: Workload, part: Part, replicas: int, margin_quantile: float, efficiency_frac: float) -> Pool:
     chip, point = resolved.chips[part.placement.chip], part.point
     slower = efficiency_frac / (1.0 + point.error_frac * _NORMAL.inv_cdf(margin_quantile) / _NORMAL.inv_cdf(0.9))
-    times = performance.step_times(
-        resolved.models[work.model], chip, point.layout, max_step_tokens=MAX_STEP_TOKENS, efficiency_frac=slower
-    )
+    times = performance.step_times(resolved.models[work.model], chip, point.layout, max_step_tokens=MAX_STEP_TOKENS, efficiency_frac=slower)
     return Pool(
         name=part.placement.pool,
         step_times=times,

@@ -16,7 +16,7 @@ from polysilicon.scenario import Resolved
 from polysilicon.study.fleet import Part, fleet_of, parts_of
 from polysilicon.study.traffic import WARM_UP, peak_window
 
-EXTRA_STEPS: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0)  # capacity tried on top, one after another
+EXTRA_STEPS: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)  # capacity tried on top, one after another
 EXTRA_TOLERANCE = 0.06
 ROOM = 0.8  # of a promise: what a search aims at, so that the next replay's luck does not undo it
 PROBABILITIES: tuple[float, ...] = tuple(round(p, 3) for p in [*np.linspace(0.0, 0.95, 39), 0.96, 0.97, 0.98, 0.99, 0.995, 1.0])
@@ -172,11 +172,7 @@ def _seconds(work: Workload, parts: list[Part]) -> float:
 
 def _promises(work: Workload, columns: Mapping[str, NDArray[np.float64]]) -> tuple[Promise, ...]:
     limits = (("ttft_s", work.slo.ttft_s), ("tpot_s", work.slo.tpot_s), ("e2e_s", work.slo.e2e_s))
-    return tuple(
-        Promise(name, limit, work.slo.quantile, _at(columns[name], work.slo.quantile))
-        for name, limit in limits
-        if limit is not None
-    )
+    return tuple(Promise(name, limit, work.slo.quantile, _at(columns[name], work.slo.quantile)) for name, limit in limits if limit is not None)
 
 
 def _at(values: NDArray[np.float64], quantile: float) -> float:

@@ -13,7 +13,7 @@ from polysilicon.errors import Infeasible, InputError, PromiseNotKept
 from polysilicon.portfolio import Plan
 from polysilicon.scenario import Resolved, Scenario, resolve
 from polysilicon.study.deferral import replay_deferred
-from polysilicon.study.proof import Measured, Replay, needed_headroom, replay
+from polysilicon.study.proof import EXTRA_STEPS, Measured, Replay, needed_headroom, replay
 from polysilicon.study.serving import Table, serving_table
 
 Progress = Callable[[float, str], None]
@@ -38,9 +38,7 @@ class ProofRound:
         """Say in words which promises were missed, the worst period of each."""
         found: dict[str, str] = {}
         for measured in self.measured:
-            found.update(
-                {f"{measured.workload} {p.measure}": f"{measured.workload}: {p.words}" for p in measured.promises if not p.kept}
-            )
+            found.update({f"{measured.workload} {p.measure}": f"{measured.workload}: {p.words}" for p in measured.promises if not p.kept})
         return tuple(found.values())
 
     @property
@@ -113,9 +111,7 @@ def run(
     Raises: InputErrors for a scenario that cannot be right; Infeasible where no plan satisfies the limits, or a workload
     fits nowhere; PromiseNotKept naming the promise, when no capacity tried keeps it.
     """
-    result = explore(
-        scenario, catalogue, progress=progress, seed=seed, margin_quantile=margin_quantile, proof=proof, on_plan=on_plan
-    )
+    result = explore(scenario, catalogue, progress=progress, seed=seed, margin_quantile=margin_quantile, proof=proof, on_plan=on_plan)
     if result.failure is not None:
         raise result.failure
     return result
@@ -277,7 +273,7 @@ def _raise_headroom(loop: _Loop, result: StudyResult) -> None:
         planned_shorter.add(m.workload)
         share = loop.strictness.get(m.workload, 1.0) * STRICTER
         if share < STRICTEST or work.slo.deferrable:
-            raise _not_kept(result, "and three times the capacity does not keep it either")
+            raise _not_kept(result, f"and {1 + EXTRA_STEPS[-1]:g} times the capacity does not keep it either")
         loop.strictness[m.workload] = share
 
 

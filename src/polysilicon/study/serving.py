@@ -110,9 +110,7 @@ def _point(resolved: Resolved, work: Workload, chip_id: str, margin_quantile: fl
 
 def _nearest(resolved: Resolved, work: Workload, chip_id: str, efficiency_frac: float) -> str:
     """Say how close the fastest point of a chip comes to a promise that none keeps."""
-    points = performance.table(
-        resolved.models[work.model], resolved.chips[chip_id], work.lengths, work.slo, efficiency_frac=efficiency_frac
-    )
+    points = performance.table(resolved.models[work.model], resolved.chips[chip_id], work.lengths, work.slo, efficiency_frac=efficiency_frac)
     slo, words = work.slo, []
     for name, promise in (("ttft_s", slo.ttft_s), ("tpot_s", slo.tpot_s)):
         least = min((getattr(p, name) for p in points), default=float("inf"))

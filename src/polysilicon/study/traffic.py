@@ -131,10 +131,7 @@ def _after(warm: Trace, body: Trace, lead_s: float) -> Trace:
         workload=np.repeat(np.array([1, 0], np.int32), [len(warm), len(body)]),
         workload_names=(body.workload_names[0], WARM_UP),
         block_offset=np.concatenate([warm.block_offset, body.block_offset[1:] + warm.block_offset[-1]]),
-        **{
-            name: both(name)
-            for name in ("isl_tokens", "osl_tokens", "session", "think_s", "priority", "reuse_tokens", "block_hash")
-        },
+        **{name: both(name) for name in ("isl_tokens", "osl_tokens", "session", "think_s", "priority", "reuse_tokens", "block_hash")},
     )
 
 

@@ -1,0 +1,107 @@
+"""What is replayed: the plan's own load on the plan's own replicas, with warm caches, and a queue that loses nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_scenarios import TINY
+
+from polysilicon import catalogue as catalogues
+from polysilicon import study
+from polysilicon.application.workload import Lengths, Slo, Workload
+from polysilicon.scenario import load_text
+from polysilicon.study.deferral import queue
+from polysilicon.study.fleet import fleet_of, parts_of
+from polysilicon.study.traffic import WARM_UP, peak_window
+
+
+@pytest.fixture(scope="module")
+def planned():
+    catalogue = catalogues.load()
+    text = TINY.replace("mean_rps: 60", "mean_rps: 4000").replace("3.0}", "3.0, block_chips: 4}")
+    return study.run(load_text(text, "s.yaml", catalogue), catalogue, proof=False)
+
+
+def test_parts_carry_the_busiest_hour_and_the_spare_share(planned):
+    work = planned.resolved.workloads[0]
+    (part,) = parts_of(planned.resolved, planned.plan, planned.table.points, work, 0)
+    assert part.rps == pytest.approx(planned.resolved.peak_rps["chat"].max())
+    assert part.rps == pytest.approx(4000 * 1.2, rel=1e-3)
+    busy_frac = part.rps_per_replica / part.point.requests_per_s
+    assert 0.8 < busy_frac <= 0.85 + 1e-9
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.2, 1.0])
+@pytest.mark.parametrize("extra", [0.0, 0.5])
+def test_a_scaled_fleet_keeps_the_load_of_each_replica(planned, scale, extra):
+    resolved, work = planned.resolved, planned.resolved.workloads[0]
+    parts = parts_of(resolved, planned.plan, planned.table.points, work, 0)
+    fleet, rps, count = fleet_of(resolved, planned.plan, work, parts, period=0, scale=scale, extra_frac=extra, margin_quantile=0.5)
+    assert rps / count == pytest.approx(parts[0].rps_per_replica / (1 + extra))
+    assert fleet.pools[0].replicas == count == max(2, round(parts[0].replicas * scale))
+    assert set(fleet.routes) == {"chat", WARM_UP}
+
+
+def test_a_careful_margin_replays_slower_chips(planned):
+    resolved, work = planned.resolved, planned.resolved.workloads[0]
+    parts = parts_of(resolved, planned.plan, planned.table.points, work, 0)
+    steps = [
+        fleet_of(resolved, planned.plan, work, parts, period=0, scale=0.1, extra_frac=0.0, margin_quantile=q)[0].pools[0].step_times
+        for q in (0.5, 0.9)
+    ]
+    assert steps[1].tokens_s[100] == pytest.approx(steps[0].tokens_s[100] * (1 + parts[0].point.error_frac))
+
+
+def workload(**changes):
+    facts = {"id": "w", "model": "m", "slo": Slo(ttft_s=1.0), "lengths": Lengths(1000.0, 200.0), "mean_rps": 10.0}
+    return Workload(**{**facts, **changes})
+
+
+def test_sessions_under_way_are_warmed_up_before_anything_is_measured():
+    window = peak_window(workload(traffic={"profile": "coding-agent"}), rps=5.0, seconds=100.0, prefill_tok_per_s=1e6, seed=1)
+    trace = window.trace
+    warm = trace.workload == trace.workload_names.index(WARM_UP)
+    assert trace.workload_names == ("w", WARM_UP)
+    assert warm.any()
+    assert trace.arrival_s[warm].max() < trace.arrival_s[~warm].min() < window.measured_from_s
+    assert (trace.osl_tokens[warm] == 1).all()
+    assert set(trace.session[warm]) <= set(trace.session[~warm])
+    rate = trace.isl_tokens[warm].sum() / trace.arrival_s[warm].max()
+    assert rate == pytest.approx(0.5e6, rel=0.01)
+    assert (~warm).sum() == 500
+    assert trace.block_offset[-1] == len(trace.block_hash)
+    assert (np.diff(trace.arrival_s) >= 0).all()
+
+
+def test_lengths_alone_make_traffic_of_those_means():
+    asked = Lengths(1000.0, 200.0, 0.25, 1.5, 0.8)
+    window = peak_window(workload(lengths=asked, traffic={"arrival_cv": 2.0}), rps=200.0, seconds=100.0, prefill_tok_per_s=1e6, seed=1)
+    trace = window.trace
+    assert len(trace) == 20_000
+    assert trace.isl_tokens.mean() == pytest.approx(1000.0, rel=0.05)
+    assert trace.osl_tokens.mean() == pytest.approx(200.0, rel=0.05)
+    gaps = np.diff(trace.arrival_s)
+    assert gaps.std() / gaps.mean() == pytest.approx(2.0, rel=0.05)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.floats(0.0, 86_400.0), min_size=1, max_size=30),
+    st.lists(st.integers(0, 50).map(lambda n: n / 10), min_size=24, max_size=24).filter(lambda s: sum(s) > 0.5),
+    st.floats(0.1, 500.0),
+)
+def test_the_queue_is_causal_in_order_and_works_no_faster_than_its_speed(arrivals, speed, size):
+    arrival, speeds = np.sort(arrivals), np.array(speed)
+    done = queue(arrival, np.full(len(arrival), size), speeds)
+    assert (done >= arrival - 1e-6).all()
+    assert (np.diff(done) >= -1e-6).all()
+    assert done[-1] - arrival[0] >= size * len(arrival) / speeds.max() - 1e-3
+
+
+def test_a_queue_waits_for_the_night():
+    speed = np.array([2.0] * 6 + [0.0] * 12 + [2.0] * 6)
+    morning = queue(np.array([8 * 3600.0]), np.array([3600.0]), speed)
+    assert morning[0] == pytest.approx((18 + 0.5) * 3600.0)
+    assert queue(np.array([0.0]), np.array([1.0]), np.zeros(24))[0] == np.inf
