@@ -50,9 +50,7 @@ def upstream_name(door: str) -> str:
 
 def target(index: int, spec: FleetEndpoint, port: int, **changes: Any) -> Target:
     """The gateway's view of an emulated door."""
-    secret = (
-        Secret(access_key="env:RIG_ACCESS", secret_key="env:RIG_SECRET") if spec.door in SIGNED else Secret(token="env:RIG_TOKEN")
-    )
+    secret = Secret(access_key="env:RIG_ACCESS", secret_key="env:RIG_SECRET") if spec.door in SIGNED else Secret(token="env:RIG_TOKEN")
     given: dict[str, Any] = {
         "index": index, "id": spec.id, "door": spec.door, "scheme": "http", "host": "127.0.0.1", "port": port, "prefix": "",
         "cloud": CLOUDS[spec.door], "region": spec.region or REGIONS[CLOUDS[spec.door]], "versions": spec.versions, "secret": secret,
@@ -71,9 +69,7 @@ def variant(index: int, at: Target, name: str, price: TokenPrice, **changes: Any
 
 
 def key(name: str = "k1", **changes: Any) -> Key:
-    return Key(
-        **{"id": name, "sha256": sha256(f"sk-{name}".encode()).hexdigest(), "team": "core", "application": "demo", **changes}
-    )
+    return Key(**{"id": name, "sha256": sha256(f"sk-{name}".encode()).hexdigest(), "team": "core", "application": "demo", **changes})
 
 
 class Rig:
@@ -100,9 +96,7 @@ class Rig:
         ports = self.run(self.emulator.start())
         all_targets = [target(i, e, ports[e.id], **(targets or {}).get(e.id, {})) for i, e in enumerate(endpoints)]
         all_variants = [
-            variant(
-                i, t, upstream_name(t.door), self.emulator[t.id].price(upstream_name(t.door)), **(variants or {}).get(t.id, {})
-            )
+            variant(i, t, upstream_name(t.door), self.emulator[t.id].price(upstream_name(t.door)), **(variants or {}).get(t.id, {}))
             for i, t in enumerate(all_targets)
         ]
         n = len(all_variants)

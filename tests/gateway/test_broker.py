@@ -144,9 +144,7 @@ def test_regret_on_a_day_of_prices() -> None:
     cap = [0.6, 0.6, 0.6, 0.6]
     w = msgspec.structs.replace(w, variants=tuple(msgspec.structs.replace(v, share_max_frac=0.6) for v in w.variants))
     # a minute is a tick: ramps and dwell as they come by default
-    broker = Broker(
-        w, BrokerPart(mode="price", switch_usd_per_mtok=lost_cache_usd, gain_min_frac=0.01, dwell_s=1800.0, tick_s=60.0)
-    )
+    broker = Broker(w, BrokerPart(mode="price", switch_usd_per_mtok=lost_cache_usd, gain_min_frac=0.01, dwell_s=1800.0, tick_s=60.0))
     ours = best = static = listed = chased = share_rule = 0.0
     last = np.array([0.25] * 4)
     last_chased = np.array([0.25] * 4)
@@ -249,9 +247,7 @@ def test_sessions_stay_until_their_variant_loses_its_share() -> None:
     moved = first_directive(w)
     moved.weights = [[0.1, 0.9] if first == 0 else [0.9, 0.1]]
     router.follow(moved)
-    assert (
-        all(router.choose(0, mask, health, 30.0 + i, session=77).variant == 1 - first for i in range(5)) or router.switches == 1
-    )
+    assert all(router.choose(0, mask, health, 30.0 + i, session=77).variant == 1 - first for i in range(5)) or router.switches == 1
     assert router.switches == 1
 
 
@@ -305,9 +301,7 @@ def test_ramp_and_dwell_of_one_route() -> None:
 
 
 def test_quotes_are_read_and_refused() -> None:
-    good = quotes.parse(
-        b'[{"target":"a","model":"m","usd_per_mtok_in":3,"usd_per_mtok_out":15,"available":false,"why":"reclaim"}]', "x"
-    )
+    good = quotes.parse(b'[{"target":"a","model":"m","usd_per_mtok_in":3,"usd_per_mtok_out":15,"available":false,"why":"reclaim"}]', "x")
     assert (good[0].usd_per_mtok_out, good[0].available) == (15.0, False)
     for bad in (b"[{]", b'[{"target":"a","usd_per_mtok_in":-1}]', b'[{"target":3}]', b'[{"target":"a","factor":1e999}]'):
         with pytest.raises(InputError):

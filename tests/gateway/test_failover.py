@@ -247,9 +247,7 @@ def test_client_that_leaves_stops_the_target(rig: Callable[..., Rig]) -> None:
     r = rig([endpoint("a", "claude", model=FleetModel(ttft_s=0.0, tpot_s=0.02, output_tokens=200))])
     body = msgspec.json.encode(ask(stream=True, max_tokens=200))
     with socket.create_connection(("127.0.0.1", r.port)) as client:
-        client.sendall(
-            b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-k1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        )
+        client.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-k1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         assert b"200 OK" in client.recv(4096)
         time.sleep(0.1)
     line = r.ledger(1)[-1]
@@ -276,9 +274,7 @@ def test_slow_reader_slows_the_target_not_the_memory(rig: Callable[..., Rig]) ->
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", r.port))
-        client.sendall(
-            b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-k1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        )
+        client.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-k1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         time.sleep(0.4)
         held = r.call(lambda: max(c.transport.get_write_buffer_size() for c in r.worker.server.connections))
         assert held < 1_500_000

@@ -128,9 +128,7 @@ def test_slow_loris_is_cut(rig: Callable[..., Rig]) -> None:
 
 def test_chunked_bodies_and_old_clients(rig: Callable[..., Rig]) -> None:
     r = rig([endpoint("t", "claude")])
-    chunked = head().replace(
-        b"content-length: %d\r\n" % len(BODY), b"transfer-encoding: chunked\r\n"
-    ) + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    chunked = head().replace(b"content-length: %d\r\n" % len(BODY), b"transfer-encoding: chunked\r\n") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
     assert talk(r, chunked).startswith(b"HTTP/1.1 200")
     old = talk(r, (head() + json.dumps(ask(stream=True)).encode()).replace(b"HTTP/1.1", b"HTTP/1.0").replace(
         b"content-length: %d" % len(BODY), b"content-length: %d" % len(json.dumps(ask(stream=True)))))  # fmt: skip

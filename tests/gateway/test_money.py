@@ -80,9 +80,7 @@ def test_one_bill(rate: tuple[float, float, float, float, float], counts: list[i
 def test_a_reservation_is_never_less_than_the_cost(fresh: int, cached: int, written: int, out: int) -> None:
     tariff = compile_price(OPUS, factors={"tier:priority": 1.25})
     for tier in ("", "priority"):
-        assert bound_nano_usd(tariff, fresh + cached + written, out) >= cost_nano_usd(
-            tariff, Used(fresh, cached, written, 0, out, tier)
-        )
+        assert bound_nano_usd(tariff, fresh + cached + written, out) >= cost_nano_usd(tariff, Used(fresh, cached, written, 0, out, tier))
 
 
 def test_what_is_not_known_is_not_priced() -> None:
@@ -95,9 +93,7 @@ def test_what_is_not_known_is_not_priced() -> None:
 
 def test_litellm_11364_cache_reads_are_not_billed_as_input() -> None:
     used = Used()
-    usage.of_chat(
-        b'{"usage":{"prompt_tokens":100000,"completion_tokens":100,"prompt_tokens_details":{"cached_tokens":99000}}}', used
-    )
+    usage.of_chat(b'{"usage":{"prompt_tokens":100000,"completion_tokens":100,"prompt_tokens_details":{"cached_tokens":99000}}}', used)
     assert list_nano_usd(compile_price(OPUS), used) == nano_usd(OPUS, TokenUse(1000, 99_000, 0, 0, 100)) == 57_000_000
 
 
@@ -144,9 +140,7 @@ def test_surcharges_are_priced(name: str) -> None:
     tariff = compile_price(OPUS, factors={"tier:priority": 1.5, "speed:fast": 2.0, "geo:us": 1.1})
     extra = {"priority": {"tier": "priority"}, "fast": {"speed": "fast"}, "geo": {"geo": "us"}}[name]
     factor = {"priority": 1.5, "fast": 2.0, "geo": 1.1}[name]
-    assert list_nano_usd(tariff, Used(1000, output_tokens=10, **extra)) == round(
-        list_nano_usd(tariff, Used(1000, output_tokens=10)) * factor
-    )
+    assert list_nano_usd(tariff, Used(1000, output_tokens=10, **extra)) == round(list_nano_usd(tariff, Used(1000, output_tokens=10)) * factor)
 
 
 # --- the ledger against the doors' own bills
@@ -163,9 +157,7 @@ def test_ledger_equals_every_doors_bill(rig: Callable[..., Rig]) -> None:
         mine = [e for e in entries if e.target == door.spec.id]
         assert len(mine) == 10
         assert sum(e.cost_nano_usd for e in mine) == sum(b.nano_usd for b in door.seen.bill)
-        assert sum(e.tokens for e in mine) == sum(
-            b.fresh_tokens + b.cached_tokens + b.write_tokens + b.output_tokens for b in door.seen.bill
-        )
+        assert sum(e.tokens for e in mine) == sum(b.fresh_tokens + b.cached_tokens + b.write_tokens + b.output_tokens for b in door.seen.bill)
     assert all(len(e.others) == 7 for e in entries), "what each of the others would have cost stands beside it"
 
 
@@ -303,11 +295,7 @@ def test_focus_rows_add_up_to_the_ledger() -> None:
     assert total == Decimal(sum(e.cost_nano_usd for e in entries)) / 10**9
     assert sum(Decimal(r["ListCost"]) for r in rows) == Decimal(sum(e.list_nano_usd for e in entries)) / 10**9
     assert all(Decimal(r["ListCost"]) >= Decimal(r["ContractedCost"]) for r in rows)
-    applied = sum(
-        Decimal(json.loads(r["ContractApplied"])["Elements"][0]["ContractCommitmentAppliedCost"])
-        for r in rows
-        if r["ContractApplied"]
-    )
+    applied = sum(Decimal(json.loads(r["ContractApplied"])["Elements"][0]["ContractCommitmentAppliedCost"]) for r in rows if r["ContractApplied"])
     drawn = {"edp": sum(e.cost_nano_usd for e in entries if e.contract) / 1e9}
     commitment = focus.commitment_rows(
         [Contract("edp", "aws", "committed_spend", "2023-01-01", "2024-01-01", commit_usd=50.0)], drawn, on="2023-11-15"
@@ -331,9 +319,7 @@ def test_reconcile_finds_what_differs_and_nothing_else() -> None:
         bill.setdefault(day, [0, 0])
         bill[day][0] += e.cost_nano_usd
         bill[day][1] += e.tokens
-    rows = [
-        {"target": "t", "model": "opus", "day": d, "usd": str(Decimal(n) / 10**9), "tokens": str(k)} for d, (n, k) in bill.items()
-    ]
+    rows = [{"target": "t", "model": "opus", "day": d, "usd": str(Decimal(n) / 10**9), "tokens": str(k)} for d, (n, k) in bill.items()]
     assert focus.reconcile(entries, rows) == []
     rows[0]["usd"] = str(Decimal(rows[0]["usd"]) * 3)
     assert len(focus.reconcile(entries, rows)) == 1

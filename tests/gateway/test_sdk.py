@@ -32,19 +32,13 @@ def test_anthropic_through_every_door(rig: Callable[..., Rig], door: str) -> Non
             final = stream.get_final_message()
         assert text == whole.content[0].text
         assert (final.usage.output_tokens, final.stop_reason) == (12, "end_turn")
-        tool = client.messages.create(
-            model=MODEL, max_tokens=50, messages=[{"role": "user", "content": "use the tool"}], tools=[TOOL]
-        )
+        tool = client.messages.create(model=MODEL, max_tokens=50, messages=[{"role": "user", "content": "use the tool"}], tools=[TOOL])
         assert tool.stop_reason == "tool_use"
         assert tool.content[-1].input == {"city": "Paris"}
-        with client.messages.stream(
-            model=MODEL, max_tokens=50, messages=[{"role": "user", "content": "use the tool"}], tools=[TOOL]
-        ) as stream:
+        with client.messages.stream(model=MODEL, max_tokens=50, messages=[{"role": "user", "content": "use the tool"}], tools=[TOOL]) as stream:
             assert stream.get_final_message().content[-1].input == {"city": "Paris"}
         image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
-        seen = client.messages.create(
-            model=MODEL, max_tokens=50, messages=[{"role": "user", "content": [image, {"type": "text", "text": "what"}]}]
-        )
+        seen = client.messages.create(model=MODEL, max_tokens=50, messages=[{"role": "user", "content": [image, {"type": "text", "text": "what"}]}])
         assert seen.usage.input_tokens > 1000
     lines = r.ledger(5)
     assert [e.outcome for e in lines] == ["ok"] * 5
@@ -62,9 +56,7 @@ def test_openai_chat(rig: Callable[..., Rig], door: str) -> None:
         assert "".join(c.choices[0].delta.content or "" for c in chunks) == whole.choices[0].message.content
         assert all(c.choices for c in chunks)  # no usage chunk that was not asked for
         assert chunks[-1].choices[0].finish_reason == "stop"
-        with_usage = list(
-            client.chat.completions.create(model=MODEL, messages=HELLO, stream=True, stream_options={"include_usage": True})
-        )
+        with_usage = list(client.chat.completions.create(model=MODEL, messages=HELLO, stream=True, stream_options={"include_usage": True}))
         assert with_usage[-1].usage.completion_tokens == 12
         tools = [{"type": "function", "function": {"name": "weather", "parameters": TOOL["input_schema"]}}]
         call = client.chat.completions.create(model=MODEL, messages=HELLO, tools=tools, tool_choice="required")
@@ -75,9 +67,7 @@ def test_openai_chat(rig: Callable[..., Rig], door: str) -> None:
         ]  # fmt: skip
         assert client.chat.completions.create(model=MODEL, messages=back, tools=tools).choices[0].finish_reason == "stop"
         parts = [{"type": "text", "text": "what"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64," + PIXEL}}]
-        assert (
-            client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": parts}]).usage.prompt_tokens > 1000
-        )
+        assert client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": parts}]).usage.prompt_tokens > 1000
     assert all(e.outcome == "ok" and not e.estimated for e in r.ledger(6))
 
 

@@ -77,12 +77,13 @@ class Trial:
         s = self.settings
         # four tests, two of them two-sided halves: each gets its part of the risk of a false stop
         risk = s.false_stop_frac / 5.0
+        miss = s.miss_frac / 2.0  # the variance is an estimate: half of the stated risk pays for that
         self.tests = {
-            "quality": Sprt(s.quality_drop_max_frac, risk, s.miss_frac),
-            "longer": Sprt(log(1.0 + s.length_drift_max_frac), risk, s.miss_frac, 0.0025),
-            "shorter": Sprt(-log(1.0 - s.length_drift_max_frac), risk, s.miss_frac, 0.0025),
-            "errors": Sprt(s.error_max_frac, risk, s.miss_frac, 0.002),
-            "latency": Sprt(log(s.latency_factor_max), risk, s.miss_frac, 0.0025),
+            "quality": Sprt(s.quality_drop_max_frac, risk, miss),
+            "longer": Sprt(log(1.0 + s.length_drift_max_frac), risk, miss, 0.0025),
+            "shorter": Sprt(-log(1.0 - s.length_drift_max_frac), risk, miss, 0.0025),
+            "errors": Sprt(s.error_max_frac, risk, miss, 0.002),
+            "latency": Sprt(log(s.latency_factor_max), risk, miss, 0.0025),
         }
 
     def add(self, sample: Sample) -> str:

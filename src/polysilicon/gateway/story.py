@@ -189,7 +189,8 @@ class Story:
         )
 
     def _counts(self) -> dict[str, int]:
-        return {cloud[0]: self.emulator[cloud[0]].seen.answered for cloud in (*_CLOUDS, _NEW)}
+        """Return how many client requests each target has answered; copies to the shadow do not count."""
+        return {cloud[0]: self.controller.table.total(i, "ok") for i, cloud in enumerate((*_CLOUDS, _NEW))}
 
     def _quote(self, target: str, **quote: Any) -> None:
         self.quotes[target] = Quote(target, **quote)
