@@ -121,12 +121,13 @@ def calibrate(
         write_atomically(out, live.as_csv(report))
         _print_live(report, out, json=json)
         return
-    from polysilicon.exchange import fitting, results
+    from polysilicon.exchange import bands, fitting, results
 
     measured = results.read(Path(points))
     with progress("calibrate", quiet=json) as tell:
-        done = fitting.calibrate(measured, known, judge=judge, each=tell)
-    write_atomically(out, fitting.as_csv(done.rows))
+        done = fitting.calibrate(measured, known, judge=judge, each=lambda x: tell(0.9 * x))
+        table = bands.extend(done.rows, measured, known, each=lambda x: tell(0.9 + 0.1 * x))
+    write_atomically(out, fitting.as_csv(table))
     if json:
         print_json(
             {

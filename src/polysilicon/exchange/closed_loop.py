@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # what `play` returns, by position
-TTFT, TPOT, WAIT, TOKEN, MAKESPAN, RUNNING, FULL_TTFT = 0, 1, slice(2, 6), slice(6, 10), 10, 11, 12
+TTFT, TPOT, WAIT, TOKEN, MAKESPAN, RUNNING, MEDIAN_TTFT = 0, 1, slice(2, 6), slice(6, 10), 10, 11, 12
 OUTPUTS = 13
 # what WAIT and TOKEN hold: steps without prefill, steps with prefill, prefill tokens, prefill pairs
 
@@ -163,6 +163,7 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
         out[0] += (first[i] - arrived[i]) / n_requests
         out[1] += (done_at[i] - first[i]) / max(osl[i] - 1, 1) / n_requests
     out[0] += client[3]
+    out[12] = np.median(first - arrived) + client[3]
     out[10] = now
     out[11] = running_sum / steps
 
@@ -207,7 +208,7 @@ def play_prefill(
             pairs += isl[r] * isl[r] * 0.5
         chunks = max(1.0, np.ceil(tokens / limits[0]))
         took = chunks * (table_at(grid, values, tokens / chunks) + slopes[5]) + slopes[4] * pairs
-        heapq.heappush(free, (begin + took, s))
+        heapq.heappush(free, (begin + took / limits[2], s))
         for ready, r in batch:
             latency = begin + took + hand_over_s + hand_over_s_per_token * isl[r] + client[3] - ready
             total += latency

@@ -23,6 +23,8 @@ GRID: Array = np.unique(np.round(np.concatenate([np.arange(1, 17), 2.0 ** np.ara
 TURNAROUND_S = 1e-3  # a client sees an answer end and asks again
 PROMPTS_PER_SLOT = 10  # of the closed loop
 MOST_REQUESTS = 40_000
+POOL_BUSY_FRAC = 0.5  # of its time that a prefill pool computes: batches form, caches leave, instances are uneven
+HAND_OVER_S = 0.05  # router, cache transfer set-up, first decode step
 DRAFT_COST_FRAC = 0.25  # of a step, for drafting and checking
 
 
@@ -111,7 +113,9 @@ def play(
         closed_loop.play(isl, osl, slots, GRID, table[i], slope, limits, client, out[i])
         if each is not None and i % 64 == 0:
             each(i / size)
-    out[:, closed_loop.TTFT] += _stream_wait(cols, r) * out[:, closed_loop.TPOT]
+    waits = _stream_wait(cols, r) * out[:, closed_loop.TPOT]
+    out[:, closed_loop.TTFT] += waits
+    out[:, closed_loop.MEDIAN_TTFT] += waits
     return out
 
 
@@ -178,6 +182,7 @@ class Outcome:
     prompt_tok_per_s: float
     ttft_tail_s: float  # 99th percentile, where the protocol has one
     tpot_tail_s: float
+    ttft_median_s: float = 0.0
 
 
 def outcomes(cols: Columns, r: Rates, *, path: str = "", each: Callable[[float], None] | None = None) -> list[Outcome]:
@@ -233,6 +238,7 @@ def _looped(case: Case, out: Array) -> Outcome:
         requests_per_s * float(isl.mean()) * case.replicas,
         ttft,
         tpot,
+        float(out[closed_loop.MEDIAN_TTFT]),
     )
 
 
@@ -253,7 +259,7 @@ def _prefill_pools(cols: Columns, rows: Sequence[int], found: dict[int, Outcome]
         kept = case.model.kv_bytes_per_token(layout.kv_precision, context_tokens=case.isl_tokens)
         slope = np.array([0.0, 0.0, 0.0, 0.0, pair[row], prefill[row]])
         client = np.array([TURNAROUND_S, admission[row] / case.prefill_replicas, 0.0, first[row]])
-        limits = np.array([case.recipe.step_tokens * layout.dp, 1024.0])
+        limits = np.array([case.recipe.step_tokens * layout.dp, 1024.0, POOL_BUSY_FRAC])
         before = found[i]
         ttft = closed_loop.play_prefill(
             isl, osl, slots, case.prefill_replicas, GRID, table[row], slope, limits, client, before.tpot_s,

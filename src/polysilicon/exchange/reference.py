@@ -34,6 +34,9 @@ CONFIGS: Mapping[str, dict[str, object]] = {
     "llama-3.2-3b": _llama(3072, 28, 24, 8, 8192, 128256),
     "bloom-176b": {"model_type": "bloom", "n_embd": 14336, "n_layer": 70, "n_head": 112, "vocab_size": 250880},
 }
+# NeuronLink between the chips of an instance, one direction. Source: AWS, pages of EC2 Inf2 (192 GB/s both ways) and Trn1
+# (768 GB/s both ways)
+LINKS: Mapping[str, tuple[float, int]] = {"inferentia2": (96.0, 12), "trainium1": (384.0, 16)}
 _ENDINGS = (
     "-instruct-v0.2",
     "-instruct-v0.1",
@@ -100,6 +103,8 @@ class Lookup:
     def _find_chip(self, name: str) -> Chip:
         if name.casefold().startswith("h800"):  # an H100 with NVLink cut to 400 GB/s both ways
             return replace(self.known.chip("H100"), id="h800", name="H800", scale_up_gb_per_s=200.0)
+        if name.casefold() in LINKS:
+            return replace(self.known.chip(name), scale_up_gb_per_s=LINKS[name.casefold()][0], scale_up_chips=LINKS[name.casefold()][1])
         short = name.casefold()
         for words, instead in _CHIP_WORDS:
             short = short.replace(words, instead)

@@ -15,6 +15,7 @@ from polysilicon.exchange.cases import Case
 from polysilicon.exchange.points import Point
 from polysilicon.exchange.predict import Outcome, columns, embedded, outcomes, reached
 from polysilicon.exchange.reference import Lookup
+from polysilicon.performance.efficiency import FAMILY_BANDS
 
 GROUPINGS = ("metric", "chip", "model", "source", "engine")
 
@@ -28,7 +29,8 @@ class Checked:
     model: str
     predicted: float
     error_frac: float  # signed: predicted / measured - 1
-    band_frac: float  # half-width of the stated 80 % band, in logarithms
+    band_frac: float  # half-width of the stated 80 % band: measured and predicted differ by at most this factor
+    protocol: str = ""
 
     @property
     def covered(self) -> bool:
@@ -86,22 +88,13 @@ def check(
     cols = columns([case for case, _ in found.values()])
     eff = embedded(cols, path=path)
     results = outcomes(cols, reached(cols, eff), path=path, each=each)
-    bands = np.broadcast_to(np.asarray(eff[0].error_frac).reshape(-1), (len(found),))
+    bands = {k: np.broadcast_to(np.asarray(getattr(eff[0], n)).reshape(-1), (len(found),)) for k, n in FAMILY_BANDS.items()}
     checked = []
-    for (case, members), outcome, band in zip(found.values(), results, bands, strict=True):
+    for i, ((case, members), outcome) in enumerate(zip(found.values(), results, strict=True)):
         for point in members:
-            value = in_unit(point, case, outcome)
-            checked.append(
-                Checked(point, case.chip.id, case.model.id, value, value / point.value - 1.0, band_of(point, case, float(band)))
-            )
+            value, band = in_unit(point, case, outcome), float(bands[point.kind][i])
+            checked.append(Checked(point, case.chip.id, case.model.id, value, value / point.value - 1.0, band, case.protocol))
     return checked, refused
-
-
-def band_of(point: Point, case: Case, band_frac: float) -> float:
-    """Return the half-width of the 80 % band for a kind of number; TTFT is the widest."""
-    if point.kind == "ttft":
-        return 1.8 * band_frac
-    return band_frac
 
 
 def in_unit(point: Point, case: Case, outcome: Outcome) -> float:
@@ -110,6 +103,8 @@ def in_unit(point: Point, case: Case, outcome: Outcome) -> float:
         value = outcome.tpot_tail_s if point.metric.endswith("p99") else outcome.tpot_s
     elif point.kind == "ttft":
         value = outcome.ttft_tail_s if point.metric.endswith("p99") else outcome.ttft_s
+        if "p50" in point.metric and outcome.ttft_median_s:
+            value = outcome.ttft_median_s
     else:
         return _rate(point, case, outcome)
     return value / {"ms": 1e-3, "us": 1e-6}.get(point.unit, 1.0)

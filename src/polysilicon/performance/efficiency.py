@@ -75,6 +75,7 @@ class Efficiency:
     source: str = ""
 
 
+FAMILY_BANDS = {"tpot": "error_frac", "ttft": "ttft_error_frac", "throughput": "throughput_error_frac"}  # kind of number -> band
 PARAMETERS: tuple[str, ...] = tuple(f.name for f in fields(Efficiency) if f.name not in ("basis", "as_of", "source"))
 
 
@@ -125,7 +126,7 @@ def resolve(table: Iterable[Mapping[str, str]], chip_id: str, family: str, preci
         if rank >= best.get(row["parameter"], (-1, {}))[0]:
             best[row["parameter"]] = (rank, row)
     values = {name: float(row["value"]) for name, (_, row) in best.items()}
-    own = next((row for name, (rank, row) in best.items() if name == "error_frac"), None)
+    own = best["error_frac"][1] if "error_frac" in best else None
     label = {"basis": own["basis"], "as_of": own["as_of"], "source": own["source"]} if own else {}
     return replace(Efficiency(), **values, **label)  # type: ignore[arg-type]
 

@@ -90,8 +90,8 @@ def steady_state(
 ) -> Grid:  # fmt: skip
     """Return the steady state in which n sequences decode while new prompts are prefilled in chunks beside them.
 
-    A request brings u = ISL (1 - cached) tokens to prefill and OSL steps of decoding; with chunks of c tokens a share
-    f = n u / (OSL c) of the steps carries one, so step = (1 - f) decode + f mixed, and rate = n / (OSL step).
+    A request brings u = ISL (1 - cached) tokens to prefill and OSL steps of decoding; with chunks of c tokens (a part of a
+    long prompt, or several short ones) a share f = n u / (OSL c) of the steps carries one, so step = (1 - f) decode + f mixed, and rate = n / (OSL step).
     TTFT waits in a queue of prefills with utilisation f (M/G/1 tail); TPOT at the quantile is that of the concurrency at
     the quantile (Poisson around n).
 
@@ -101,7 +101,8 @@ def steady_state(
     uncached = max(1.0, lengths.isl_tokens * (1.0 - lengths.cached_frac))
     osl = max(1.0, lengths.osl_tokens)
     context = lengths.isl_tokens + osl / 2.0
-    chunk = np.minimum(uncached, np.maximum(max_step_tokens * d.dp - n, 256.0))
+    room = np.maximum(max_step_tokens * d.dp - n, 256.0)
+    chunk = np.minimum(room, np.maximum(uncached, n * uncached / osl))  # short prompts share a step
     chunks = np.ceil(uncached / chunk)
     share = n * uncached / (osl * chunk)
     mixed_extra = _mixed_extra(g, d, s, n, chunk, lengths) / efficiency_frac
@@ -115,7 +116,7 @@ def steady_state(
     wait = _queue_wait_s(np.minimum(share, 0.999), service, quantile, lengths.isl_cv)
     ttft = g.eff.first_token_s + g.eff.admission_s + service + wait + decode / 2.0
     held = n * context * (1.0 + _z(0.95) * lengths.osl_cv * 0.5 / np.sqrt(n))
-    fits = (held <= s.kv_tokens) & (s.missing_gb_per_chip <= 0.0) & (share < 1.0) & (n <= 4096.0 * d.dp)
+    fits = (held <= s.kv_tokens) & (s.missing_gb_per_chip <= 0.0) & (share <= 1.0) & (n <= 4096.0 * d.dp)
     mfu, mbu = _utilisation(g, d, n, step, uncached / osl, context)
     return Grid(n, step, tpot_q, ttft, rps, np.minimum(share, 1.0) * mixed_extra / step, mfu, mbu, fits)
 
@@ -128,7 +129,8 @@ def _decode_s(g: Ground, d: Degrees, s: Slopes, n: Array, context: float) -> Arr
 
 def _mixed_extra(g: Ground, d: Degrees, s: Slopes, n: Array, chunk: Array, lengths: Lengths) -> Array:
     """Return how much longer a step becomes by carrying a chunk of prefill."""
-    attended = chunk * (lengths.isl_tokens - np.minimum(chunk, lengths.isl_tokens) / 2.0)
+    uncached = max(1.0, lengths.isl_tokens * (1.0 - lengths.cached_frac))
+    attended = chunk * (lengths.isl_tokens - np.minimum(chunk, uncached) / 2.0)
     more = tokens_s(g.terms, g.rates, d, n + chunk) - tokens_s(g.terms, g.rates, d, n)
     return np.asarray(more + s.pair_s * attended + g.rates.prefill_step_s)
 
