@@ -136,9 +136,7 @@ def replicas_of(fleet: Fleet, scope: str, name: str) -> list[int]:
         if scope in ("replica", "node"):
             size = 1 if scope == "replica" else pool.replicas_per_node
             if not number.isdigit() or int(number) * size >= len(mine):
-                raise InputError(
-                    f'"{name}" is no {scope}; pool {pool.name} has {pool.name}#0 to #{(len(mine) - 1) // size}', where="outage"
-                )
+                raise InputError(f'"{name}" is no {scope}; pool {pool.name} has {pool.name}#0 to #{(len(mine) - 1) // size}', where="outage")
             mine = mine[int(number) * size : (int(number) + 1) * size]
         found += mine
     if not found:
@@ -165,11 +163,7 @@ def random_outages(
 def spot_reclaims(fleet: Fleet, *, per_hour: float, away_s: float, span_s: float, seed: int) -> list[Outage]:
     """Draw reclaims of each replica of the spot pools at a rate per hour, back after `away_s`, seeded."""
     spot = tuple(pool for pool in fleet.pools if pool.kind == "spot")
-    drawn = (
-        random_outages(Fleet(spot), mtbf_hours=1 / per_hour, repair_s=away_s, span_s=span_s, seed=seed, scope="replica")
-        if spot
-        else []
-    )
+    drawn = random_outages(Fleet(spot), mtbf_hours=1 / per_hour, repair_s=away_s, span_s=span_s, seed=seed, scope="replica") if spot else []
     return [Outage(o.at_s, o.scope, o.name, o.duration_s, "reclaim") for o in drawn]
 
 
@@ -314,9 +308,7 @@ class Stage:
         if scaling.policy not in POLICIES:
             raise InputError(f'"{scaling.policy}" is not one of {", ".join(POLICIES)}', where="autoscaling")
         if not (scaling.target_ratio > 0 and scaling.interval_s > 0 and scaling.least >= 0):
-            raise InputError(
-                "target_ratio and interval_s must be above 0, least 0 or more", where=f"autoscaling of {scaling.pool}"
-            )
+            raise InputError("target_ratio and interval_s must be above 0, least 0 or more", where=f"autoscaling of {scaling.pool}")
         mine = replicas_of(self.host.fleet, "pool", scaling.pool)
         for r in mine[scaling.least :]:
             self.host.fail(r, OFF)
@@ -366,19 +358,13 @@ class Stage:
             mine = reps[reps["pool"] == p]
             up = mine["state"] == UP
             kv = float(mine["used"].sum() / (max(1, int(up.sum())) * pool.kv_blocks))
-            self.samples.append(
-                (t, p, int(up.sum()), int(mine["waiting"].sum()), int(mine["n"].sum()), kv, float(self.prices[p]))
-            )
+            self.samples.append((t, p, int(up.sum()), int(mine["waiting"].sum()), int(mine["n"].sum()), kv, float(self.prices[p])))
         self.at(t + self.happenings.sample_s, self._sample, ticks=True)
 
     def timeline(self) -> dict[str, NDArray[Any]]:
         """Return the samples as columns: t_s, pool, up, waiting, batch, kv_frac, usd_per_chip_hour."""
         names = ("t_s", "pool", "up", "waiting", "batch", "kv_frac", "usd_per_chip_hour")
-        return (
-            {name: np.array(column) for name, column in zip(names, zip(*self.samples, strict=True), strict=False)}
-            if self.samples
-            else {}
-        )
+        return {name: np.array(column) for name, column in zip(names, zip(*self.samples, strict=True), strict=False)} if self.samples else {}
 
 
 def bills(stage: Stage, fleet: Fleet, end_s: float) -> Mapping[str, float]:

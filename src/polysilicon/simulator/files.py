@@ -215,9 +215,7 @@ def _problem(document: Document, detail: Mapping[str, Any]) -> InputError:
 
 
 def _pool(part: PoolPart, catalogue: Catalogue | None) -> Pool:
-    values = part.model_dump(
-        exclude={"step_times", "layout", "max_step_tokens", "chips_per_replica", "busy_w_per_chip", "idle_w_per_chip"}
-    )
+    values = part.model_dump(exclude={"step_times", "layout", "max_step_tokens", "chips_per_replica", "busy_w_per_chip", "idle_w_per_chip"})
     layout = Layout(**part.layout.model_dump())
     busy_w, vendor = part.busy_w_per_chip, part.vendor
     if part.step_times is not None:
@@ -245,11 +243,7 @@ def read_price_tape(path: Path) -> list[PriceChange]:
         try:
             at_s, usd = float(row["at_s"]), float(row["usd_per_chip_hour"])
         except (TypeError, ValueError):
-            problems.append(
-                InputError(
-                    f"at_s {row['at_s']!r} and usd_per_chip_hour {row['usd_per_chip_hour']!r} must be numbers", where=where
-                )
-            )
+            problems.append(InputError(f"at_s {row['at_s']!r} and usd_per_chip_hour {row['usd_per_chip_hour']!r} must be numbers", where=where))
             continue
         if not (math.isfinite(at_s) and math.isfinite(usd) and at_s >= 0 and usd >= 0):
             problems.append(InputError(f"at_s {at_s} and usd_per_chip_hour {usd} must be finite and not negative", where=where))

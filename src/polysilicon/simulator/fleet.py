@@ -126,9 +126,7 @@ def _problems(fleet: Fleet, where: str) -> list[InputError]:
     if not fleet.pools:
         found.append(InputError("has no pools; at least one is needed", where=where))
     twice = sorted({n for n in names if names.count(n) > 1})
-    found += [
-        InputError(f'pool "{name}" stands there {names.count(name)} times; names must differ', where=where) for name in twice
-    ]
+    found += [InputError(f'pool "{name}" stands there {names.count(name)} times; names must differ', where=where) for name in twice]
     if fleet.routing not in routing.POLICIES:
         found.append(InputError(f'routing "{fleet.routing}" is not one of {", ".join(routing.POLICIES)}', where=where))
     for pool in fleet.pools:

@@ -72,9 +72,7 @@ def _tournament(keys: NDArray[Any], leaves: int) -> NDArray[np.int64]:
 class Host:
     """One run: the state, the trace block it reads from, and the rows it has written."""
 
-    def __init__(
-        self, fleet: Fleet, trace: Trace, *, seed: int = 0, indexed_rows: int | None, sessions: int = 0, slots: int = 1024
-    ) -> None:
+    def __init__(self, fleet: Fleet, trace: Trace, *, seed: int = 0, indexed_rows: int | None, sessions: int = 0, slots: int = 1024) -> None:
         self.fleet = fleet
         self.names = trace.workload_names
         self.prefix = trace.has_blocks or len(trace.session) > 0

@@ -124,11 +124,7 @@ def chrome_trace(result: SimulationResult, start_s: float = 0.0, end_s: float = 
                                "args": {"request": int(row["id"]), "isl": int(row["isl_tokens"]),
                                "osl": int(row["osl_tokens"])}})  # fmt: skip
     events += [{"name": "process_name", "ph": "M", "pid": r, "args": {"name": names[r]}} for r in lanes]
-    events += [
-        {"name": words, "ph": "i", "s": "g", "pid": 0, "tid": 0, "ts": t * 1e6}
-        for t, words in result.events
-        if start_s <= t <= end_s
-    ]
+    events += [{"name": words, "ph": "i", "s": "g", "pid": 0, "tid": 0, "ts": t * 1e6} for t, words in result.events if start_s <= t <= end_s]
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}, default=float).encode()
 
 

@@ -55,9 +55,7 @@ def check_trace(trace: Trace, fleet: Fleet) -> None:
         _refuse(where, "priority", (trace.priority < 0) | (trace.priority >= CLASSES), trace.priority, f"0 to {CLASSES - 1}")
     if len(trace.workload):
         names = len(trace.workload_names)
-        _refuse(
-            where, "workload", (trace.workload < 0) | (trace.workload >= names), trace.workload, f"an index into {names} names"
-        )
+        _refuse(where, "workload", (trace.workload < 0) | (trace.workload >= names), trace.workload, f"an index into {names} names")
     for name in trace.workload_names:
         if not any(share > 0 for share in fleet.shares(name)):
             raise InputError(f'no pool of the fleet serves workload "{name}"', where=where, hint="add it to the fleet's routes")

@@ -169,6 +169,4 @@ def _dtype(name: str) -> np.dtype[Any]:
     return _RECORDS.get(name) or np.dtype(_F if name in _FLOATS else np.int32 if name in _SHORT else _I)
 
 
-FIELDS: dict[str, tuple[np.dtype[Any], int]] = {
-    name: (_dtype(name), 2 if name in _TWO_DIMENSIONS else 1) for name in State._fields
-}
+FIELDS: dict[str, tuple[np.dtype[Any], int]] = {name: (_dtype(name), 2 if name in _TWO_DIMENSIONS else 1) for name in State._fields}
