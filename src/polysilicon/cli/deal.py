@@ -14,7 +14,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 def deal(
     file: Annotated[Path, typer.Argument(help="A deal file (YAML).")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the page (.html), the workbook (.xlsx), FOCUS rows (.csv) or, for a folder, all.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write the page (.html), the workbook (.xlsx), FOCUS rows (.csv) or, for a folder, all.")
+    ] = None,
     scenario: Annotated[str, typer.Option(help="One of the file's scenarios instead of its base.")] = "",
     draws: Annotated[int | None, typer.Option(help="Monte-Carlo draws; 0: none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; the same seed gives the same numbers.")] = None,
@@ -69,9 +71,21 @@ def _print_deal(answer: Any) -> None:
     print(f"{answer.deal.name}  ({answer.deal.as_of}; {answer.scenario or 'base'})")
     print_table(
         ["party", "in B$", "out B$", "net B$", "NPV B$", "NPV with what it owns", "IRR cash", "IRR with what it owns", "verdict"],
-        [[v.party, _bn(sum(v.in_usd.values())), _bn(sum(v.out_usd.values())), _bn(v.net_usd), _bn(v.npv_usd), _bn(v.npv_with_values_usd),
-          _percent(v.irr_frac), _percent(v.irr_with_values_frac), v.verdict] for v in answer.parties],
-    )  # fmt: skip
+        [
+            [
+                v.party,
+                _bn(sum(v.in_usd.values())),
+                _bn(sum(v.out_usd.values())),
+                _bn(v.net_usd),
+                _bn(v.npv_usd),
+                _bn(v.npv_with_values_usd),
+                _percent(v.irr_frac),
+                _percent(v.irr_with_values_frac),
+                v.verdict,
+            ]
+            for v in answer.parties
+        ],
+    )
     if circle.kappa_ratio is not None:
         print(
             f"gross {_bn(circle.gross_usd)} B$, net {_bn(circle.net_usd)} B$ out of the buyer; equity from suppliers / spend with them = "
@@ -83,13 +97,22 @@ def _print_deal(answer: Any) -> None:
         print(f"  {party} gets back {ratio:.2f} times what it invested")
     _print_sides(answer)
     if answer.uncertainty:
-        rows = [[name, s.p10, s.p50, s.p90, f"{s.negative_frac:.0%}", answer.uncertainty.tornado[name][0].driver]
-                for name, s in answer.uncertainty.outcomes.items()]  # fmt: skip
-        print_table(["outcome", "p10", "p50", "p90", "below 0", "what matters most"], rows, title=f"{answer.uncertainty.draws} draws, seed {answer.uncertainty.seed}")
+        rows = [
+            [name, s.p10, s.p50, s.p90, f"{s.negative_frac:.0%}", answer.uncertainty.tornado[name][0].driver]
+            for name, s in answer.uncertainty.outcomes.items()
+        ]
+        print_table(
+            ["outcome", "p10", "p50", "p90", "below 0", "what matters most"],
+            rows,
+            title=f"{answer.uncertainty.draws} draws, seed {answer.uncertainty.seed}",
+        )
     if answer.scenarios:
         keys = list(next(iter(answer.scenarios.values())))
-        print_table(["scenario", *keys], [[name, *[_bn(row[k]) if "margin" not in k else _percent(row[k]) for k in keys]] for name, row in answer.scenarios.items()],
-                    title="scenarios, B$ of net present value with what each owns")  # fmt: skip
+        print_table(
+            ["scenario", *keys],
+            [[name, *[_bn(row[k]) if "margin" not in k else _percent(row[k]) for k in keys]] for name, row in answer.scenarios.items()],
+            title="scenarios, B$ of net present value with what each owns",
+        )
     for words in answer.entanglements:
         print(f"  note: {words}")
 
@@ -114,7 +137,8 @@ def _print_sides(answer: Any) -> None:
         )
         if provider.facilities:
             print(
-                f"  60 to 70 % of the revenue pays for {number(provider.facilities[0])} to {number(provider.facilities[1])} facilities of the stated price "
+                f"  60 to 70 % of the revenue pays for {number(provider.facilities[0])} to {number(provider.facilities[1])} "
+                "facilities of the stated price "
                 f"({number(provider.facility_usd_per_chip[0])} to {number(provider.facility_usd_per_chip[1])} $ a chip); a gigawatt is "
                 f"{number(provider.gigawatt_facilities[0])} to {number(provider.gigawatt_facilities[1])}"
             )
@@ -138,14 +162,31 @@ def deals(
 
     chosen = select(library(), party=party, group=group, rank=rank)
     if json:
-        rows = [{**asdict(d), "usd_per_gw_year": d.usd_per_gw_year, "usd_per_chip_year": d.usd_per_chip_year(rack_kw=120, rack_chips=72)} for d in chosen]
+        rows = [
+            {**asdict(d), "usd_per_gw_year": d.usd_per_gw_year, "usd_per_chip_year": d.usd_per_chip_year(rack_kw=120, rack_chips=72)} for d in chosen
+        ]
         print_json({"deals": rows, "totals_usd": totals(chosen)})
         return
     print_table(
         ["deal", "date", "buyer", "supplier", "group", "status", "B$", "GW", "years", "B$/GW-year", "$/chip-year", "uncertain"],
-        [[d.id, d.date, d.buyer, d.supplier, d.group, d.status, None if d.amount_usd is None else d.amount_usd / 1e9, d.gw, d.years,
-          None if (x := d.usd_per_gw_year) is None else x / 1e9, d.usd_per_chip_year(rack_kw=120, rack_chips=72), d.uncertain] for d in chosen],
-    )  # fmt: skip
+        [
+            [
+                d.id,
+                d.date,
+                d.buyer,
+                d.supplier,
+                d.group,
+                d.status,
+                None if d.amount_usd is None else d.amount_usd / 1e9,
+                d.gw,
+                d.years,
+                None if (x := d.usd_per_gw_year) is None else x / 1e9,
+                d.usd_per_chip_year(rack_kw=120, rack_chips=72),
+                d.uncertain,
+            ]
+            for d in chosen
+        ],
+    )
     for name, usd in totals(chosen).items():
         print(f"{GROUPS.get(name, name)}: {usd / 1e9:,.0f} B$ where an amount is known")
     print("$/chip-year: as if all power were racks of 120 kW with 72 chips; GW of press reports is often facility power")

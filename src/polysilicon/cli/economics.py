@@ -20,7 +20,7 @@ def audit(
     overlay: Overlay = None,
     json: Json = False,
 ) -> None:
-    """Check claims: does each hold, against what, and which premise would have to change?"""
+    """Check claims: whether each holds, against what, and which premise would have to change."""
     from importlib.resources import files
 
     from polysilicon import catalogue
@@ -48,6 +48,9 @@ def audit(
         return
     _print_findings(findings, detailed=len(findings) <= 12)
     print("  ".join(f"{VERDICTS[name]}: {count}" for name, count in _counts(findings).items()))
+    for f in findings:
+        if f.differs:
+            print(f'{f.id}: the file says "{f.expected}", here {VERDICTS[f.verdict]}: {f.why}')
 
 
 def _counts(findings: Any) -> dict[str, int]:
@@ -62,9 +65,18 @@ def _print_findings(findings: Any, *, detailed: bool) -> None:
 
     print_table(
         ["claim", "quantity", "stated", "recomputed", "ratio", "verdict"],
-        [[f.id, f.quantity, show_range(f.stated, f.unit, above=f.bound), show_range(f.recomputed, f.unit) if f.recomputed else "-",
-          "-" if f.ratio is None else number(f.ratio), VERDICTS[f.verdict]] for f in findings],
-    )  # fmt: skip
+        [
+            [
+                f.id,
+                f.quantity,
+                show_range(f.stated, f.unit, above=f.bound),
+                show_range(f.recomputed, f.unit) if f.recomputed else "-",
+                "-" if f.ratio is None else number(f.ratio),
+                VERDICTS[f.verdict],
+            ]
+            for f in findings
+        ],
+    )
     for f in findings if detailed else ():
         print(f'{f.id}  "{f.quote}"\n  {VERDICTS[f.verdict]}: {f.why}')
         for line in f.arithmetic:
@@ -106,12 +118,20 @@ def tco(
     power = energy.capacity(gw, rack_kw=rack.rack_kw, rack_chips=rack.chips, pue=rack.pue, tok_per_s_per_chip=tok_per_s)
     kw = energy.home_kw(number_of("us-home", "kwh_per_year"))
     answer = {
-        "chip_hour": asdict(cost) | {"total_usd": cost.total_usd}, "prices": [asdict(row) for row in table],
-        "price_for_margin_usd": {f"{m:.0%}": price_for_margin_usd(rack, m) for m in (0.6, 0.7)}, "range": asdict(ranges),
-        "floor_usd_per_chip_hour": floor_usd_per_chip_hour(rack, age_years=rack.it_years), "power": asdict(power),
-        "homes": {"count": energy.homes(gw * 1000, kw_per_home=kw), "kw_per_home": kw, "source": "US Energy Information Administration, 2020: 10,715 kWh a year"},
-        "usd_per_mtok": None if tok_per_s is None else usd_per_mtok(cost.total_usd, tok_per_s), "rack": asdict(rack),
-    }  # fmt: skip
+        "chip_hour": asdict(cost) | {"total_usd": cost.total_usd},
+        "prices": [asdict(row) for row in table],
+        "price_for_margin_usd": {f"{m:.0%}": price_for_margin_usd(rack, m) for m in (0.6, 0.7)},
+        "range": asdict(ranges),
+        "floor_usd_per_chip_hour": floor_usd_per_chip_hour(rack, age_years=rack.it_years),
+        "power": asdict(power),
+        "homes": {
+            "count": energy.homes(gw * 1000, kw_per_home=kw),
+            "kw_per_home": kw,
+            "source": "US Energy Information Administration, 2020: 10,715 kWh a year",
+        },
+        "usd_per_mtok": None if tok_per_s is None else usd_per_mtok(cost.total_usd, tok_per_s),
+        "rack": asdict(rack),
+    }
     if out is not None:
         from polysilicon.exchange.xlsx import cost_workbook
 
@@ -138,18 +158,25 @@ def _print_cost(answer: dict[str, Any], cost: Any, table: Any, ranges: Any) -> N
     print_table(["layer", "$ per sold chip-hour"], [*layers, ("total", cost.total_usd)])
     spread = ranges.usd_per_chip_hour
     print(f"every hour taken: {cost.full_usd:.2f} with cost of capital, {cost.accounting_usd:.2f} by accounts (of it cash {cost.cash_usd:.2f})")
-    print(f"range over {ranges.draws} draws: p10 {spread.p10:.2f}, p50 {spread.p50:.2f}, p90 {spread.p90:.2f}; what matters: "
-          + ", ".join(f"{b.driver} {b.rank_correlation_ratio:+.2f}" for b in ranges.bars))  # fmt: skip
+    print(
+        f"range over {ranges.draws} draws: p10 {spread.p10:.2f}, p50 {spread.p50:.2f}, p90 {spread.p90:.2f}; what matters: "
+        + ", ".join(f"{b.driver} {b.rank_correlation_ratio:+.2f}" for b in ranges.bars)
+    )
     print_table(
         ["$/chip-hour", "accounting gross margin", "after cost of capital", "chips that 30 B$ rents for 5 years"],
         [[row.usd_per_chip_hour, f"{row.accounting_margin_frac:.0%}", f"{row.economic_margin_frac:.0%}", row.chips] for row in table],
     )
     needs = answer["price_for_margin_usd"]
-    print(f"a gross margin of 60 to 70 % needs {needs['60%']:.2f} to {needs['70%']:.2f} $ per chip-hour; written off, a chip is worth running above "
-          f"{answer['floor_usd_per_chip_hour']:.2f}")  # fmt: skip
+    print(
+        f"a gross margin of 60 to 70 % needs {needs['60%']:.2f} to {needs['70%']:.2f} $ per chip-hour; written off, a chip is worth running above "
+        f"{answer['floor_usd_per_chip_hour']:.2f}"
+    )
     power, homes = answer["power"], answer["homes"]
-    print(f"{power['facility_gw']:g} GW facility = {power['it_gw']:.3g} GW IT = {power['racks']:,.0f} racks = {power['chips']:,.0f} chips; as much as "
-          f"{homes['count']:,.0f} homes at {homes['kw_per_home']:.2f} kW each ({homes['source']}; 1.5 kW would give {power['facility_gw'] * 1e6 / 1.5:,.0f})")  # fmt: skip
+    print(
+        f"{power['facility_gw']:g} GW facility = {power['it_gw']:.3g} GW IT = {power['racks']:,.0f} racks = {power['chips']:,.0f} chips; as much as "
+        f"{homes['count']:,.0f} homes at {homes['kw_per_home']:.2f} kW each ({homes['source']}; "
+        f"1.5 kW would give {power['facility_gw'] * 1e6 / 1.5:,.0f})"
+    )
     if answer["usd_per_mtok"] is not None:
         print(f"{answer['usd_per_mtok']:.3g} $ per million tokens; {power['tokens_per_month'] / 1e12:,.3g} T tokens a month")
 
@@ -182,9 +209,23 @@ def prices(
     for t in trends:
         last = t.observations[-1]
         ends = [projected_usd_per_mtok(last.usd_per_mtok, months, h) for h in (t.half_life_low_months, t.half_life_months, t.half_life_high_months)]
-        rows.append([t.name, len(t.observations), last.day, last.usd_per_mtok, f"{t.per_year_frac:+.0%}", f"{t.low_per_year_frac:+.0%} to {t.high_per_year_frac:+.0%}",
-                     t.half_life_months, t.rises, t.falls, f"{ends[0]:.3g} / {ends[1]:.3g} / {ends[2]:.3g}"])  # fmt: skip
-    print_table(["class", "prices", "latest", "$/Mtok 3:1", "a year", "95 % band", "half-life, months", "rises", "falls", f"if so in {months:g} months"], rows)
+        rows.append(
+            [
+                t.name,
+                len(t.observations),
+                last.day,
+                last.usd_per_mtok,
+                f"{t.per_year_frac:+.0%}",
+                f"{t.low_per_year_frac:+.0%} to {t.high_per_year_frac:+.0%}",
+                t.half_life_months,
+                t.rises,
+                t.falls,
+                f"{ends[0]:.3g} / {ends[1]:.3g} / {ends[2]:.3g}",
+            ]
+        )
+    print_table(
+        ["class", "prices", "latest", "$/Mtok 3:1", "a year", "95 % band", "half-life, months", "rises", "falls", f"if so in {months:g} months"], rows
+    )
     print("a class without a half-life did not fall; projections are scenarios, never facts")
     if name:
         print_table(["day", "model", "$/Mtok 3:1", "source"], [[o.day, o.model, o.usd_per_mtok, o.source] for o in trends[0].observations])
@@ -201,7 +242,7 @@ def lockin(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the break-even heat map, HTML.")] = None,
     json: Json = False,
 ) -> None:
-    """How bound a buyer is: cost of leaving, break-even gain of a port, worth of a second source."""
+    """Tell how bound a buyer is: cost of leaving, break-even gain of a port, worth of a second source."""
     from dataclasses import asdict
 
     from polysilicon.economics.lockin import lock_in, surface
@@ -221,22 +262,52 @@ def lockin(
         from polysilicon.report.sheet import Section, drawing, sheet
 
         figure = ("Gain in performance per dollar at which a port pays", drawing(money_charts.heat_map(points)))
-        write_atomically(out, sheet("When does leaving an engine pay?", over="Port break-even", sections=[Section("Break-even gain", figures=(figure,))]).encode())
+        write_atomically(
+            out, sheet("When does leaving an engine pay?", over="Port break-even", sections=[Section("Break-even gain", figures=(figure,))]).encode()
+        )
         say(f"wrote {out}")
     if json:
-        print_json({"lock_in": asdict(bound) | {"total_usd": bound.total_usd, "index_frac": bound.index_frac}, "break_even_gain_frac": even, "npv_usd": worth,
-                    "second_source_usd": tree, "second_source_draws_usd": drawn, "second_source_error_usd": error,
-                    "second_source_at_equal_prices_usd": second_source_usd(level), "surface": [asdict(p) for p in points]})  # fmt: skip
+        print_json(
+            {
+                "lock_in": asdict(bound) | {"total_usd": bound.total_usd, "index_frac": bound.index_frac},
+                "break_even_gain_frac": even,
+                "npv_usd": worth,
+                "second_source_usd": tree,
+                "second_source_draws_usd": drawn,
+                "second_source_error_usd": error,
+                "second_source_at_equal_prices_usd": second_source_usd(level),
+                "surface": [asdict(p) for p in points],
+            }
+        )
         return
-    parts = [("porting and double running", bound.porting_usd), ("efficiency until mature", bound.efficiency_usd), ("stranded commitment", bound.stranded_usd),
-             ("moving data", bound.egress_usd), ("total", bound.total_usd)]  # fmt: skip
+    parts = [
+        ("porting and double running", bound.porting_usd),
+        ("efficiency until mature", bound.efficiency_usd),
+        ("stranded commitment", bound.stranded_usd),
+        ("moving data", bound.egress_usd),
+        ("total", bound.total_usd),
+    ]
     print_table(["cost of leaving", "M$"], [[words, usd / 1e6] for words, usd in parts])
-    print(f"lock-in index {bound.index_frac:.1%} of a year's spend; assumptions: drop {terms.drop_frac:.0%} fading over {terms.ramp_years:g} year, lead {terms.lead_years:g} years")
-    print(f"a port pays from a gain of {'nothing that exists' if even is None else f'{even:.0%}'}; at {gain:.0%} it is worth {worth / 1e6:,.1f} M$ over {horizon:g} years")
-    print(f"a qualified second source is worth {tree / 1e6:,.0f} M$ (tree; {drawn / 1e6:,.0f} ± {error / 1e6:.1f} by draws), "
-          f"{second_source_usd(level) / 1e6:,.0f} M$ even at equal prices")  # fmt: skip
-    print_table(["porting cost M$", "years", "spend B$/yr", "break-even gain"],
-                [[p.cost_usd / 1e6, p.horizon_years, p.spend_usd_per_year / 1e9, "never" if p.gain_frac is None else f"{p.gain_frac:.0%}"] for p in points if p.cost_usd == 25e6])  # fmt: skip
+    print(
+        f"lock-in index {bound.index_frac:.1%} of a year's spend; assumptions: drop {terms.drop_frac:.0%} fading over "
+        f"{terms.ramp_years:g} year, lead {terms.lead_years:g} years"
+    )
+    print(
+        f"a port pays from a gain of {'nothing that exists' if even is None else f'{even:.0%}'}; "
+        f"at {gain:.0%} it is worth {worth / 1e6:,.1f} M$ over {horizon:g} years"
+    )
+    print(
+        f"a qualified second source is worth {tree / 1e6:,.0f} M$ (tree; {drawn / 1e6:,.0f} ± {error / 1e6:.1f} by draws), "
+        f"{second_source_usd(level) / 1e6:,.0f} M$ even at equal prices"
+    )
+    print_table(
+        ["porting cost M$", "years", "spend B$/yr", "break-even gain"],
+        [
+            [p.cost_usd / 1e6, p.horizon_years, p.spend_usd_per_year / 1e9, "never" if p.gain_frac is None else f"{p.gain_frac:.0%}"]
+            for p in points
+            if p.cost_usd == 25e6
+        ],
+    )
 
 
 def watch(
@@ -250,7 +321,7 @@ def watch(
     toggles: Annotated[bool, typer.Option(help="Plan the scenario again under each answer of the dominant chip maker.")] = False,
     json: Json = False,
 ) -> None:
-    """What to watch: due dates, triggers on figures and facts, stale data, and what each would change."""
+    """Show what to watch: due dates, triggers on figures and facts, stale data, and what each would change."""
     from dataclasses import asdict
     from datetime import date
 
@@ -283,10 +354,18 @@ def watch(
         rows = [{**asdict(s), "changes": [c.model_dump() for c in s.changes]} for s in statuses]
         print_json({"items": rows, "freshness": [asdict(a) for a in ages], "toggles_usd": deltas})
         return
-    print_table(["item", "state", "due", "days left", "title", "why", "effect"], [[s.id, s.state, s.due, s.days_left, s.title, s.why, s.effect] for s in statuses])
-    print_table(["data", "rows", "newest", "oldest", "stale", "older than, days"], [[a.what, a.rows, a.newest, a.oldest, a.stale_rows, a.older_than_days] for a in ages])
+    print_table(
+        ["item", "state", "due", "days left", "title", "why", "effect"],
+        [[s.id, s.state, s.due, s.days_left, s.title, s.why, s.effect] for s in statuses],
+    )
+    print_table(
+        ["data", "rows", "newest", "oldest", "stale", "older than, days"],
+        [[a.what, a.rows, a.newest, a.oldest, a.stale_rows, a.older_than_days] for a in ages],
+    )
     if deltas:
-        print_table(["toggle", "plan's cost, M$", "change, M$"], [[name, usd / 1e6, (usd - deltas["as it is"]) / 1e6] for name, usd in deltas.items()])
+        print_table(
+            ["toggle", "plan's cost, M$", "change, M$"], [[name, usd / 1e6, (usd - deltas["as it is"]) / 1e6] for name, usd in deltas.items()]
+        )
 
 
 def _toggle_deltas(scenario: Path | None, known: Any) -> dict[str, float]:
@@ -303,7 +382,7 @@ def _toggle_deltas(scenario: Path | None, known: Any) -> dict[str, float]:
         raise UsageError("--toggles needs a --scenario to plan")
     asked = load(scenario)
     resolved = resolve(asked, catalogue_for(asked))
-    points = serving_table(resolved).points
+    points = serving_table(resolved, margin_quantile=0.5).points
     vendors = {chip.id: chip.vendor for chip in known.chips.values()}
     out = {"as it is": planner.plan(resolved, points, seconds=30.0).objective_usd}
     for name in TOGGLES:
@@ -349,7 +428,7 @@ def diligence(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for diligence.html and diligence.xlsx.")] = Path("diligence"),
     json: Json = False,
 ) -> None:
-    """A pack for reviewers: concentration, related parties, commitments schedule, as a page and a workbook."""
+    """Write a pack for reviewers: concentration, related parties, commitments schedule, as a page and a workbook."""
     from polysilicon.economics.deal import read_deal
     from polysilicon.economics.deal_report import whole
     from polysilicon.economics.diligence import tables

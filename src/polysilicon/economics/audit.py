@@ -27,6 +27,11 @@ VERDICTS: Mapping[str, str] = {
     "ambiguous": "ambiguous unit or baseline",
     "unsupported": "unsupported",
 }
+_SAME: Mapping[str, tuple[str, ...]] = {  # words that hand-made audits use
+    "reproduces": ("holds",),
+    "contradicted": ("contradicts_own_premises", "contradicted_by_source"),
+    "unverifiable": ("unsupported",),
+}
 Range = tuple[float, float]
 
 
@@ -82,9 +87,15 @@ class Finding:
     expected: str = ""  # a verdict the file carried, if any
     readings: Mapping[str, Range] = field(default_factory=dict)
 
+    @property
+    def differs(self) -> bool:
+        """Say whether the file carried another verdict."""
+        return bool(self.expected) and self.verdict not in _SAME.get(self.expected, (self.expected,))
+
     def as_json(self) -> dict[str, object]:
         """Return what `--json` prints: one number where low and high are the same."""
         out = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("premises", "to_hold", "readings")}
+        out["differs"] = self.differs
         out["verdict_words"] = VERDICTS[self.verdict]
         out["stated"], out["recomputed"] = _single(self.stated), _single(self.recomputed)
         out["premises"] = [{k: getattr(p, k) for k in p.__dataclass_fields__} for p in self.premises]
@@ -127,7 +138,7 @@ class _Audit:
         self.claim, self.where, self.cite, self.raw = claim, where, cite, raw
         self.cited: dict[tuple[str, str], Cited] = {}
         texts = {None: claim.formula} if claim.formula else dict(claim.readings)
-        self.formulas: dict[str | None, Formula] = {name: parse(text, where=where) for name, text in texts.items()}  # type: ignore[union-attr]
+        self.formulas: dict[str | None, Formula] = {name: parse(text, where=where) for name, text in texts.items()}
         self.premise_formulas = {n: parse(p.value, where=where) for n, p in claim.premises.items() if isinstance(p.value, str)}
         self.unit = claim.stated.unit if claim.stated else ""
         self.lookup = self._lookup({})
@@ -190,16 +201,34 @@ class _Audit:
         to_hold = () if verdict in ("holds", "unsupported") and self._met(recomputed, stated) else self._repairs(main, stated)
         readings = {str(name): _ordered(value) for name, value in values.items() if name is not None}
         words = {
-            "recomputed": show_range(recomputed, self.unit), "stated": show_range(stated, self.unit, above=self._above()),
-            "ratio": show(_ratio(recomputed, stated) or 0.0), **{p.name: f"{show(p.value)} {p.unit}".strip() for p in premises},
-        }  # fmt: skip
+            "recomputed": show_range(recomputed, self.unit),
+            "stated": show_range(stated, self.unit, above=self._above()),
+            "ratio": show(_ratio(recomputed, stated) or 0.0),
+            **{p.name: f"{show(p.value)} {p.unit}".strip() for p in premises},
+        }
         correction = claim.correction or (_default_correction(claim, words) if verdict not in ("holds", "unsupported") else "")
         return Finding(
-            id=claim.id, verdict=verdict, why=why, quote=claim.quote, quantity=claim.quantity, unit=self.unit, stated=stated,
-            recomputed=recomputed, ratio=_ratio(recomputed, stated), arithmetic=self.arithmetic(values, premises), premises=premises,
-            to_hold=to_hold, correction=self.fill(correction, words), note=self.fill(claim.note, words), source=claim.source,
-            as_of=claim.as_of, covers=claim.covers, bound=self._above(), expected=expected, readings=readings,
-        )  # fmt: skip
+            id=claim.id,
+            verdict=verdict,
+            why=why,
+            quote=claim.quote,
+            quantity=claim.quantity,
+            unit=self.unit,
+            stated=stated,
+            recomputed=recomputed,
+            ratio=_ratio(recomputed, stated),
+            arithmetic=self.arithmetic(values, premises),
+            premises=premises,
+            to_hold=to_hold,
+            correction=self.fill(correction, words),
+            note=self.fill(claim.note, words),
+            source=claim.source,
+            as_of=claim.as_of,
+            covers=claim.covers,
+            bound=self._above(),
+            expected=expected,
+            readings=readings,
+        )
 
     def _above(self) -> bool:
         return self.claim.stated is not None and self.claim.stated.above is not None

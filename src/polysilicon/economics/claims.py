@@ -196,16 +196,24 @@ def _from_row(row: dict[str, str], place: str) -> Claim:
         source = (match["source"] or "").strip()
         value: float | str = _number(match["value"])
         premises[match["name"]] = Premise(
-            value=value, unit=(match["unit"] or "1").strip(), source=OWN if source.startswith("article") else source or "not given",
+            value=value,
+            unit=(match["unit"] or "1").strip(),
+            source=OWN if source.startswith("article") else source or "not given",
             basis="assumed" if "assumed" in source else None,
-        )  # fmt: skip
+        )
     formula = row["formula"].strip().replace("math.", "")
     exact = row["unit"].strip() in ("year", "rank", "cloud", "platform")
     return Claim(
-        id=row["claim_id"].strip(), quote=row["quote_short"].strip() or "-", source=row.get("article", ""), quantity=row["quantity"].strip() or "-",
-        stated=_stated(row["stated_value"].strip(), row["unit"].strip() or "1", place), tolerance_frac=0.0001 if exact else 0.10,
-        premises=premises, formula=None if prose or not formula else formula, note=row.get("note", ""),
-    )  # fmt: skip
+        id=row["claim_id"].strip(),
+        quote=row["quote_short"].strip() or "-",
+        source=row.get("article", ""),
+        quantity=row["quantity"].strip() or "-",
+        stated=_stated(row["stated_value"].strip(), row["unit"].strip() or "1", place),
+        tolerance_frac=0.0001 if exact else 0.10,
+        premises=premises,
+        formula=None if prose or not formula else formula,
+        note=row.get("note", ""),
+    )
 
 
 def _split_premises(text: str) -> list[str]:

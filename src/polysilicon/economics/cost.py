@@ -127,10 +127,7 @@ def price_table(rack: Rack, prices: list[float], *, budget_usd: float = 30e9, ye
     (0.41, 0.21, 228000.0)
     """
     cost = chip_hour(rack)
-    return [
-        PriceRow(p, 1 - cost.accounting_usd / p, 1 - cost.full_usd / p, budget_usd / (p * years * HOURS_PER_YEAR))
-        for p in prices
-    ]  # fmt: skip
+    return [PriceRow(p, 1 - cost.accounting_usd / p, 1 - cost.full_usd / p, budget_usd / (p * years * HOURS_PER_YEAR)) for p in prices]
 
 
 def price_for_margin_usd(rack: Rack, gross_margin_frac: float) -> float:

@@ -44,7 +44,7 @@ class PartyPart(Part):
     name: Text = ""
     cash_usd: NonNegative | None = None
     burn_usd_per_year: NonNegative | None = None
-    owns_frac: dict[str, Share] = {}
+    owns_frac: dict[str, Share] = Field(default_factory=dict)
     """Shares held in other parties before the deal."""
     rivals: tuple[str, ...] = ()
     """Parties it competes with."""
@@ -166,7 +166,7 @@ class ProviderPart(Part):
     party: str
     supplier: str
     usd_per_chip_hour: Positive
-    rack: dict[str, FiniteFloat] = {}
+    rack: dict[str, FiniteFloat] = Field(default_factory=dict)
     """Changes to the base rack of the cost-of-ownership model."""
     capex_frac_by_year: tuple[Share, ...] = (0.6, 0.25, 0.15)
     supplier_take_frac: Band
@@ -232,7 +232,7 @@ class Deal(Part):
     facility: FacilityPart | None = None
     drivers: tuple[DriverPart, ...] = ()
     correlations: tuple[tuple[str, str, Annotated[FiniteFloat, Field(ge=-1, le=1)]], ...] = ()
-    scenarios: dict[str, dict[str, FiniteFloat]] = {}
+    scenarios: dict[str, dict[str, FiniteFloat]] = Field(default_factory=dict)
     notes: tuple[Text, ...] = ()
 
     def binding_equity(self) -> tuple[EquityPart, ...]:
@@ -283,13 +283,23 @@ def contract_of(part: ContractPart, rack: Rack | None = None) -> Contract:
         if (value := getattr(part, name)) is not None
     }
     return Contract(
-        id=part.id, cloud=part.cloud, kind=part.kind, start=part.start.isoformat(), end=part.end.isoformat(),
-        take_or_pay_frac=part.take_or_pay_frac, rollover=part.rollover, eligible=part.eligible, chip=part.chip or "",
+        id=part.id,
+        cloud=part.cloud,
+        kind=part.kind,
+        start=part.start.isoformat(),
+        end=part.end.isoformat(),
+        take_or_pay_frac=part.take_or_pay_frac,
+        rollover=part.rollover,
+        eligible=part.eligible,
+        chip=part.chip or "",
         draw_schedule=tuple((d.by.isoformat(), d.cumulative_usd) for d in part.draw_schedule),
         discount_tiers=tuple(DiscountTier(t.from_usd, t.discount_frac) for t in part.discount_tiers),
-        ramp_mw=tuple((day.isoformat(), mw) for day, mw in part.ramp_mw), signed=part.signed, source=part.source,
-        w_per_chip=rack.rack_kw * 1000 / rack.chips if rack and part.it_mw is not None else None, **stated,
-    )  # fmt: skip
+        ramp_mw=tuple((day.isoformat(), mw) for day, mw in part.ramp_mw),
+        signed=part.signed,
+        source=part.source,
+        w_per_chip=rack.rack_kw * 1000 / rack.chips if rack and part.it_mw is not None else None,
+        **stated,
+    )
 
 
 Problem = tuple[Loc, str, str]
@@ -327,16 +337,22 @@ def _party_problems(deal: Deal) -> Iterator[Problem]:
         if name in known[:i]:
             yield ("parties", i, "id"), f'party "{name}" is given twice', ""
     named: list[tuple[Loc, str]] = []
-    for field, keys in (("equity", ("payer", "payee")), ("commitments", ("buyer", "seller")), ("options", ("holder", "writer")),
-                        ("priority", ("holder", "grantor")), ("exclusivity", ("bound", "to"))):  # fmt: skip
+    for field, keys in (
+        ("equity", ("payer", "payee")),
+        ("commitments", ("buyer", "seller")),
+        ("options", ("holder", "writer")),
+        ("priority", ("holder", "grantor")),
+        ("exclusivity", ("bound", "to")),
+    ):
         for i, leg in enumerate(getattr(deal, field)):
             named += [((field, i, key), getattr(leg, key)) for key in keys]
             first, second = (getattr(leg, key) for key in keys)
             if first == second:
                 yield (field, i, keys[1]), f'"{first}" deals with itself', ""
-    for part, keys in (("provider", ("party", "supplier")), ("lab", ("party",))):
-        if getattr(deal, part) is not None:
-            named += [((part, key), getattr(getattr(deal, part), key)) for key in keys]
+    if deal.provider is not None:
+        named += [(("provider", "party"), deal.provider.party), (("provider", "supplier"), deal.provider.supplier)]
+    if deal.lab is not None:
+        named.append((("lab", "party"), deal.lab.party))
     for i, party in enumerate(deal.parties):
         named += [(("parties", i, "owns_frac", other), other) for other in party.owns_frac]
         named += [(("parties", i, "rivals", k), other) for k, other in enumerate(party.rivals)]
@@ -390,7 +406,11 @@ def _driver_problems(deal: Deal) -> Iterator[Problem]:
     names = [driver.name for driver in deal.drivers]
     for i, driver in enumerate(deal.drivers):
         if driver.name not in DRIVERS:
-            yield ("drivers", i, "name"), f'driver "{driver.name}" is not known', did_you_mean(driver.name, DRIVERS) or f"drivers: {', '.join(DRIVERS)}"
+            yield (
+                ("drivers", i, "name"),
+                f'driver "{driver.name}" is not known',
+                did_you_mean(driver.name, DRIVERS) or f"drivers: {', '.join(DRIVERS)}",
+            )
         if driver.name in names[:i]:
             yield ("drivers", i, "name"), f'driver "{driver.name}" is given twice', ""
         if not driver.low <= driver.base <= driver.high:

@@ -35,7 +35,9 @@ class DealAnswer:
         out = {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__ if name not in ("deal", "projection")}
         out["name"], out["as_of"] = self.deal.name, self.deal.as_of.isoformat()
         out["drivers"] = dict(self.projection.drivers)
-        out["periods"] = [asdict(p) | {"lab_margin_frac": p.lab_margin_frac, "provider_margin_frac": p.provider_margin_frac} for p in self.projection.periods]
+        out["periods"] = [
+            asdict(p) | {"lab_margin_frac": p.lab_margin_frac, "provider_margin_frac": p.provider_margin_frac} for p in self.projection.periods
+        ]
         out["flows"] = [asdict(f) for f in self.projection.flows]
         out["matrix_usd"] = [{"payer": a, "payee": b, "usd": usd} for (a, b), usd in flows.matrix(self.projection.flows).items()]
         out["notes"] = list(self.deal.notes)
@@ -63,11 +65,20 @@ def whole(deal: Deal, *, scenario: str = "", draws: int | None = None, seed: int
     projection = project(deal, deal.scenarios.get(scenario))
     spread = uncertainty.run(deal, draws=draws, seed=seed, sobol=sobol) if deal.drivers and draws != 0 else None
     return DealAnswer(
-        deal=deal, scenario=scenario, projection=projection, parties=verdicts.party_views(deal, projection), legs=verdicts.legs(deal, projection),
-        circularity=flows.circularity(deal, projection), lab=verdicts.lab_view(deal), provider=verdicts.provider_view(deal, projection),
-        supplier=verdicts.supplier_view(deal, projection), rights=verdicts.rights(deal), entanglements=flows.entanglements(deal),
-        uncertainty=spread, scenarios=compare(deal),
-    )  # fmt: skip
+        deal=deal,
+        scenario=scenario,
+        projection=projection,
+        parties=verdicts.party_views(deal, projection),
+        legs=verdicts.legs(deal, projection),
+        circularity=flows.circularity(deal, projection),
+        lab=verdicts.lab_view(deal),
+        provider=verdicts.provider_view(deal, projection),
+        supplier=verdicts.supplier_view(deal, projection),
+        rights=verdicts.rights(deal),
+        entanglements=flows.entanglements(deal),
+        uncertainty=spread,
+        scenarios=compare(deal),
+    )
 
 
 def compare(deal: Deal) -> dict[str, dict[str, float]]:

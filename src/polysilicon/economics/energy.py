@@ -33,7 +33,9 @@ def capacity(facility_gw: float, *, rack_kw: float, rack_chips: float, pue: floa
     500000
     """
     if facility_gw < 0 or rack_kw <= 0 or rack_chips <= 0 or pue < 1:
-        raise InputError(f"{facility_gw:g} GW, {rack_kw:g} kW and {rack_chips:g} chips a rack, PUE {pue:g}: power cannot be negative, PUE is 1 or more")
+        raise InputError(
+            f"{facility_gw:g} GW, {rack_kw:g} kW and {rack_chips:g} chips a rack, PUE {pue:g}: power cannot be negative, PUE is 1 or more"
+        )
     it_gw = facility_gw / pue
     racks = it_gw * 1e6 / rack_kw
     chips = racks * rack_chips
@@ -134,7 +136,9 @@ class PowerPurchase:
     g_co2_per_kwh: float = 0.0
 
 
-def blended_power(it_mw: float, purchases: list[PowerPurchase], day: str, *, pue: float, grid_usd_per_kwh: float, grid_g_per_kwh: float) -> tuple[float, float]:
+def blended_power(
+    it_mw: float, purchases: list[PowerPurchase], day: str, *, pue: float, grid_usd_per_kwh: float, grid_g_per_kwh: float
+) -> tuple[float, float]:
     """Return $/kWh and g CO2/kWh of a site's facility load on a day: agreements first, the grid for the rest.
 
     >>> half = PowerPurchase(60.0, 50.0, "2027-01-01")

@@ -226,9 +226,22 @@ def fault(message: str, text: str, at: int, where: str, *, hint: str = "") -> In
 
 
 FUNCTIONS: dict[str, tuple[int, int]] = {
-    "min": (1, 20), "max": (1, 20), "abs": (1, 1), "sqrt": (1, 1), "log": (1, 1), "log10": (1, 1), "exp": (1, 1),
-    "ceil": (1, 1), "floor": (1, 1), "round": (1, 1), "sum": (1, 20),
-}  # fmt: skip
+    "min": (1, 20),
+    "max": (1, 20),
+    "abs": (1, 1),
+    "sqrt": (1, 1),
+    "log": (1, 1),
+    "log10": (1, 1),
+    "exp": (1, 1),
+    "ceil": (1, 1),
+    "floor": (1, 1),
+    "round": (1, 1),
+    "sum": (1, 20),
+}
+
+
+_OVER_ALL: dict[str, Callable[[list[float]], float]] = {"min": min, "max": max, "sum": math.fsum}
+_TO_WHOLE: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +316,7 @@ class _Evaluation:
         first, numbers = parts[0], [part.value for part in parts]
         if node.text in ("min", "max", "sum"):
             self.alike(node, "compares" if node.text != "sum" else "adds", *parts)
-            return Quantity({"min": min, "max": max, "sum": math.fsum}[node.text](numbers), first.dims, first.scale_factor)
+            return Quantity(_OVER_ALL[node.text](numbers), first.dims, first.scale_factor)
         if node.text == "abs":
             return Quantity(abs(first.value), first.dims, first.scale_factor)
         if node.text == "sqrt":
@@ -311,7 +324,7 @@ class _Evaluation:
         if node.text in ("ceil", "floor", "round"):
             if first.scale_factor != 1.0 or not _countable(first.dims):
                 raise self.fault(f"{node.text} needs a count or a plain number, not {describe(first.dims)}", node)
-            return Quantity(float({"ceil": math.ceil, "floor": math.floor, "round": round}[node.text](_settle(first.value))), first.dims)
+            return Quantity(float(_TO_WHOLE[node.text](_settle(first.value))), first.dims)
         if not first.plain:
             raise self.fault(f"{node.text} needs a plain number, not {describe(first.dims)}", node)
         if node.text == "exp":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from polysilicon.errors import InputError
 
@@ -52,7 +53,7 @@ def irr_frac(flows: Flows) -> float | None:
         return None
     grid = [-0.99, -0.9, -0.75, -0.5, -0.3, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 100, 1000]
     values = [(r, npv_usd(flows, r)) for r in grid]
-    for (low, at_low), (high, at_high) in zip(values, values[1:], strict=False):
+    for (low, at_low), (high, at_high) in pairwise(values):
         if at_low == 0:
             return low
         if at_low * at_high < 0:
@@ -81,7 +82,7 @@ def payback_years(flows: Flows, rate_frac: float = 0.0) -> float | None:
     """
     running, points = 0.0, []
     for t, usd in sorted(flows):
-        running += usd * (1 + rate_frac) ** -t
+        running += float(usd * (1 + rate_frac) ** -t)
         points.append((t, running))
     if not points or running < 0:
         return None

@@ -104,7 +104,7 @@ def receipts(flows: Iterable[Flow], buyers: set[str]) -> dict[str, float]:
         into[payee] += usd
     share = {(a, b): min(1.0, usd / into[a]) for (a, b), usd in spend.items() if a not in buyers and into.get(a, 0.0) > 0}
     arrived: dict[str, float] = defaultdict(float)
-    wave = defaultdict(float, {payee: 0.0 for payee in into})
+    wave: dict[str, float] = defaultdict(float)
     for (payer, payee), usd in spend.items():
         if payer in buyers:
             wave[payee] += usd
@@ -135,9 +135,13 @@ def circles(flows: Iterable[Flow]) -> list[Circle]:
 
 
 def _walk(
-    start: str, path: tuple[str, ...], after: Mapping[str, list[str]], edges: Mapping[tuple[str, str], float], equity: set[tuple[str, str]],
+    start: str,
+    path: tuple[str, ...],
+    after: Mapping[str, list[str]],
+    edges: Mapping[tuple[str, str], float],
+    equity: set[tuple[str, str]],
     found: list[Circle],
-) -> None:  # fmt: skip
+) -> None:
     for follower in after.get(path[-1], ()):
         if len(found) >= MAX_CYCLES:
             return
@@ -185,6 +189,5 @@ def entanglements(deal: Deal) -> tuple[str, ...]:
         for _, lab in sorted(pair for pair in sells if pair[0] == cloud):
             if (supplier, lab) in invests:
                 words.append(f"{supplier} owns part of {lab}, which pays {cloud}, which buys from {supplier}")
-    for bond in deal.exclusivity:
-        words.append(f"{bond.bound} is bound to {bond.to}: {bond.scope}" + (f" until {bond.until}" if bond.until else ""))
-    return tuple(words)
+    bonds = (f"{b.bound} is bound to {b.to}: {b.scope}" + (f" until {b.until}" if b.until else "") for b in deal.exclusivity)
+    return (*words, *bonds)

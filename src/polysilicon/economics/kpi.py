@@ -83,9 +83,7 @@ def prometheus(figures: Mapping[str, float], *, prefix: str = "polysilicon_") ->
     return "".join(f"# TYPE {prefix}{name} gauge\n{prefix}{name} {value!r}\n" for name, value in figures.items())
 
 
-def cost_variance(
-    shares: Sequence[float], volatilities: Sequence[float], correlation_frac: float, *, draws: int = 4096, seed: int = 7
-) -> float:
+def cost_variance(shares: Sequence[float], volatilities: Sequence[float], correlation_frac: float, *, draws: int = 4096, seed: int = 7) -> float:
     """Return the variance of a bill's relative change when it is spread over suppliers whose prices move apart.
 
     Equal correlation between all pairs. Over n equal suppliers it is s^2 (1/n + rho (1 - 1/n)); drawn, not assumed.
@@ -99,9 +97,15 @@ def cost_variance(
 
 
 def margin_fan(
-    *, years: float, price_fall: tuple[float, float, float], cost_falls: Iterable[tuple[float, float, float]], margin_frac: float,
-    correlation_frac: float = 0.5, draws: int = 4096, seed: int = 7,
-) -> list[tuple[float, float, float, float]]:  # fmt: skip
+    *,
+    years: float,
+    price_fall: tuple[float, float, float],
+    cost_falls: Iterable[tuple[float, float, float]],
+    margin_frac: float,
+    correlation_frac: float = 0.5,
+    draws: int = 4096,
+    seed: int = 7,
+) -> list[tuple[float, float, float, float]]:
     """Return (year, p10, p50, p90) of gross margin by quarter when token prices fall and cost falls with the best of some silicons.
 
     Falls are (low, base, high) a year, triangular; a lab that can move pays the cheapest of its silicons, one that cannot its only.
@@ -117,7 +121,8 @@ def margin_fan(
         t = quarter / 4
         cost = np.min([(1 - c) ** t for c in costs], axis=0) * (1 - margin_frac)
         margin = 1 - cost / (1 - price) ** t
-        out.append((t, *(float(x) for x in np.percentile(margin, [10, 50, 90]))))
+        p10, p50, p90 = (float(x) for x in np.percentile(margin, [10, 50, 90]))
+        out.append((t, p10, p50, p90))
     return out
 
 

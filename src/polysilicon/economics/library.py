@@ -6,8 +6,9 @@ and what replaces or restates another row is not counted twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from polysilicon.economics.energy import capacity, usd_per_gw_year
 from polysilicon.economics.references import deal_rows
@@ -85,11 +86,16 @@ def select(deals: Iterable[PublicDeal], *, party: str = "", group: str = "", ran
     """
     if group and group not in GROUPS:
         raise InputError(f'group "{group}" is not known', hint=f"groups: {', '.join(GROUPS)}")
-    keys = {"date": lambda d: d.date, "amount": lambda d: d.amount_usd, "gw": lambda d: d.gw, "usd-per-gw-year": lambda d: d.usd_per_gw_year}
+    keys: dict[str, Callable[[PublicDeal], Any]] = {
+        "date": lambda d: d.date,
+        "amount": lambda d: d.amount_usd,
+        "gw": lambda d: d.gw,
+        "usd-per-gw-year": lambda d: d.usd_per_gw_year,
+    }
     if rank not in keys:
         raise InputError(f'rank "{rank}" is not known', hint=f"ranks: {', '.join(keys)}")
     chosen = [d for d in deals if (not group or d.group == group) and party.casefold() in f"{d.buyer} {d.supplier}".casefold()]
     if rank == "date":
         return sorted(chosen, key=lambda d: d.date)
     of = keys[rank]
-    return sorted(chosen, key=lambda d: (of(d) is None, -(of(d) or 0.0)))  # type: ignore[operator]
+    return sorted(chosen, key=lambda d: (of(d) is None, -(of(d) or 0.0)))

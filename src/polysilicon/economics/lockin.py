@@ -1,4 +1,4 @@
-"""How bound is a buyer, and what is it worth not to be?
+"""What binds a buyer, and what it is worth not to be bound.
 
 Leaving one supplier costs: porting (engineers and the months the port takes), efficiency lost until the port is mature, what of a
 commitment would be paid for nothing, and moving data out. The index is that sum over a year's spend with the supplier.
@@ -35,9 +35,14 @@ class LockIn:
 
 
 def lock_in(
-    spend_usd_per_year: float, *, terms: PortTerms | None = None, commitment_left_usd: float = 0.0, reusable_frac: float = 0.0,
-    egress_tb: float = 0.0, egress_usd_per_gb: float = 0.0,
-) -> LockIn:  # fmt: skip
+    spend_usd_per_year: float,
+    *,
+    terms: PortTerms | None = None,
+    commitment_left_usd: float = 0.0,
+    reusable_frac: float = 0.0,
+    egress_tb: float = 0.0,
+    egress_usd_per_gb: float = 0.0,
+) -> LockIn:
     """Return what leaving a supplier costs.
 
     - porting: one-off cost and the double running before go-live
@@ -53,9 +58,12 @@ def lock_in(
         raise InputError("lock-in needs a yearly spend above 0 and a reusable share between 0 and 1")
     moved = spend_usd_per_year * t.movable_frac
     return LockIn(
-        porting_usd=t.cost_usd + moved * t.overlap_years, efficiency_usd=moved * t.drop_frac * t.ramp_years / 2,
-        stranded_usd=commitment_left_usd * (1 - reusable_frac), egress_usd=egress_tb * 1000 * egress_usd_per_gb, spend_usd_per_year=spend_usd_per_year,
-    )  # fmt: skip
+        porting_usd=t.cost_usd + moved * t.overlap_years,
+        efficiency_usd=moved * t.drop_frac * t.ramp_years / 2,
+        stranded_usd=commitment_left_usd * (1 - reusable_frac),
+        egress_usd=egress_tb * 1000 * egress_usd_per_gb,
+        spend_usd_per_year=spend_usd_per_year,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +89,17 @@ def surface(
     base = terms or PortTerms()
     return tuple(
         SurfacePoint(b, c, h, break_even_gain_frac(b, horizon_years=h, terms=replace(base, cost_usd=c)))
-        for c in costs for h in horizons for b in spends
-    )  # fmt: skip
+        for c in costs
+        for h in horizons
+        for b in spends
+    )
 
 
 def heat(spends: Sequence[float], gains: Sequence[float], *, horizon_years: float = 3.0, terms: PortTerms | None = None) -> list[dict[str, float]]:
     """Return the port's net present value over spend x gain, for a heat map."""
     return [
-        {"spend_usd_per_year": b, "gain_frac": g, "npv_usd": npv_usd(g, b, horizon_years=horizon_years, terms=terms)}
-        for b in spends for g in gains
-    ]  # fmt: skip
+        {"spend_usd_per_year": b, "gain_frac": g, "npv_usd": npv_usd(g, b, horizon_years=horizon_years, terms=terms)} for b in spends for g in gains
+    ]
 
 
 @dataclass(frozen=True, slots=True)

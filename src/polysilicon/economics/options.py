@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from polysilicon.errors import InputError
 from polysilicon.units import HOURS_PER_MONTH
@@ -29,7 +30,7 @@ def option_usd(forward_usd: float, strike_usd: float, *, volatility_frac: float,
     """
     if min(forward_usd, strike_usd, volatility_frac, years) < 0:
         raise InputError("an option needs a forward price, a strike, a volatility and a time of 0 or more")
-    discount = (1 + rate_frac) ** -years
+    discount: float = (1 + rate_frac) ** -years
     spread = volatility_frac * math.sqrt(years)
     if spread == 0 or strike_usd == 0 or forward_usd == 0:
         return discount * max(0.0, forward_usd - strike_usd)
@@ -38,19 +39,28 @@ def option_usd(forward_usd: float, strike_usd: float, *, volatility_frac: float,
 
 
 def priority_usd(
-    chips: float, *, months: int, strike_usd_per_chip_hour: float, market_usd_per_chip_hour: float, volatility_frac: float, wait_years: float,
+    chips: float,
+    *,
+    months: int,
+    strike_usd_per_chip_hour: float,
+    market_usd_per_chip_hour: float,
+    volatility_frac: float,
+    wait_years: float,
     rate_frac: float,
-) -> float:  # fmt: skip
+) -> float:
     """Return the worth of a right to chips at a price: an option on each month of capacity, each on that month's market price.
 
     >>> round(priority_usd(1000, months=12, strike_usd_per_chip_hour=3, market_usd_per_chip_hour=4, volatility_frac=0, wait_years=0, rate_frac=0))
     8760000
     """
     return sum(
-        chips * HOURS_PER_MONTH
-        * option_usd(market_usd_per_chip_hour, strike_usd_per_chip_hour, volatility_frac=volatility_frac, years=wait_years + m / 12, rate_frac=rate_frac)
+        chips
+        * HOURS_PER_MONTH
+        * option_usd(
+            market_usd_per_chip_hour, strike_usd_per_chip_hour, volatility_frac=volatility_frac, years=wait_years + m / 12, rate_frac=rate_frac
+        )
         for m in range(months)
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ def second_source_usd(case: SecondSource, *, steps_per_year: int = 12) -> float:
     spread = case.spread_volatility_frac
     up = math.exp(spread * math.sqrt(dt))
     chance = 1 / (1 + up)  # the ratio is a martingale in units of the home price
-    discount = (1 + case.rate_frac) ** -dt
+    discount: float = (1 + case.rate_frac) ** -dt
     home = case.home_usd_per_year * dt
     ratio = case.away_usd_per_year / case.home_usd_per_year
     cost_home = [0.0] * (count + 2)  # expected cost to go, being at home or away, at each node of the next period
@@ -131,7 +141,7 @@ def second_source_draws_usd(case: SecondSource, *, draws: int = 20_000, seed: in
     return float(worth.mean()), float(paired.std(ddof=1) / math.sqrt(len(half)))
 
 
-def _paths(start: float, volatility: float, shocks: object, dt: float) -> object:
+def _paths(start: float, volatility: float, shocks: Any, dt: float) -> Any:
     """Return price paths from a start; the first period is at today's price."""
     import numpy as np
 

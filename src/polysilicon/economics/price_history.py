@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 
 from polysilicon.catalogue.prices import TokenPrice
 from polysilicon.economics.references import own_facts
@@ -141,13 +142,21 @@ def trend(prices: Sequence[TokenPrice], name: str) -> Trend:
 
     fit = stats.theilslopes([math.log(o.usd_per_mtok) for o in seen], [d / DAYS_PER_MONTH for d in days])
     middle, low, high = float(fit.slope), float(fit.low_slope), float(fit.high_slope)
-    changes = [b.usd_per_mtok > a.usd_per_mtok for a, b in zip(seen, seen[1:], strict=False)]
+    changes = [b.usd_per_mtok > a.usd_per_mtok for a, b in pairwise(seen)]
     own = _own_changes(seen)
     assert len(changes) == len(seen) - 1
     return Trend(
-        name, seen, math.expm1(12 * middle), math.expm1(12 * low), math.expm1(12 * high), _half(middle), _half(low), _half(high),
-        rises=sum(own), falls=len(own) - sum(own),
-    )  # fmt: skip
+        name,
+        seen,
+        math.expm1(12 * middle),
+        math.expm1(12 * low),
+        math.expm1(12 * high),
+        _half(middle),
+        _half(low),
+        _half(high),
+        rises=sum(own),
+        falls=len(own) - sum(own),
+    )
 
 
 def _own_changes(seen: Sequence[Observation]) -> list[bool]:

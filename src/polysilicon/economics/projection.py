@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import pairwise
 
 from polysilicon.cloud.contract import Bill, BillingPeriod, Contract, Usage, UsageLine
 from polysilicon.economics.cost import chip_hour, vary
@@ -87,7 +88,7 @@ def periods_of(deal: Deal) -> tuple[BillingPeriod, ...]:
     """Return the deal's periods."""
     months = 12 if deal.step == "year" else 3
     edges = [_months_after(deal.start, k * months) for k in range(deal.years * 12 // months + 1)]
-    return tuple(BillingPeriod(a.isoformat(), b.isoformat(), (b - a).days * 24.0) for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(BillingPeriod(a.isoformat(), b.isoformat(), (b - a).days * 24.0) for a, b in pairwise(edges))
 
 
 def project(deal: Deal, drivers: Mapping[str, float] | None = None) -> Projection:
@@ -103,10 +104,20 @@ def project(deal: Deal, drivers: Mapping[str, float] | None = None) -> Projectio
     chips, racks, capex = _provide(deal, at, rows, flows)
     _sell(deal, at, rows, flows)
     figures = tuple(
-        PeriodFigures(p.start, p.end, r["planned"], r["used"], r["billed"], r["shortfall"], r["sales"], r["running"], r["depreciation"],
-                      min(1.0, r["used"] / r["planned"]) if r["planned"] > 0 else 1.0)
+        PeriodFigures(
+            p.start,
+            p.end,
+            r["planned"],
+            r["used"],
+            r["billed"],
+            r["shortfall"],
+            r["sales"],
+            r["running"],
+            r["depreciation"],
+            min(1.0, r["used"] / r["planned"]) if r["planned"] > 0 else 1.0,
+        )
         for p, r in zip(periods, rows, strict=True)
-    )  # fmt: skip
+    )
     values = tuple(_values(deal, at, racks))
     return Projection(at, tuple(sorted(flows, key=lambda f: f.after_years)), values, figures, tuple(bills), chips, racks, capex)
 
@@ -121,7 +132,7 @@ def usage_plan(deal: Deal, commitment: CommitmentPart, periods: tuple[BillingPer
 
     def cumulative(day: str) -> float:
         now = date.fromisoformat(day).toordinal() - slip
-        for (a, low), (b, high) in zip(points, points[1:], strict=False):
+        for (a, low), (b, high) in pairwise(points):
             if now <= a:
                 return low
             if now < b:
@@ -132,9 +143,13 @@ def usage_plan(deal: Deal, commitment: CommitmentPart, periods: tuple[BillingPer
 
 
 def _spend(
-    deal: Deal, commitment: CommitmentPart, at: Mapping[str, float], periods: tuple[BillingPeriod, ...], rows: list[dict[str, float]],
+    deal: Deal,
+    commitment: CommitmentPart,
+    at: Mapping[str, float],
+    periods: tuple[BillingPeriod, ...],
+    rows: list[dict[str, float]],
     flows: list[Flow],
-) -> Bill:  # fmt: skip
+) -> Bill:
     contract = contract_of(commitment.contract, deal.rack())
     if commitment.late_capacity_moves_milestones and at["slip_months"]:
         contract = _later(contract, at["slip_months"])

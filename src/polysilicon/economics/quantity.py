@@ -18,22 +18,78 @@ SOFT = "~"  # marks a noun that comes with a fact: GB of a chip may be read as G
 Dimensions = tuple[tuple[str, Fraction], ...]  # sorted (base, power), no zero powers
 
 COUNTS: frozenset[str] = frozenset(
-    "chip rack token param home tier rank cloud platform request deal facility date call person site".split()
-)  # fmt: skip
-_TIME = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0, "day": 86400.0, "days": 86400.0,
-         "month": 8760 * 300.0, "months": 8760 * 300.0, "quarter": 8760 * 900.0, "yr": 8760 * 3600.0, "year": 8760 * 3600.0, "years": 8760 * 3600.0}  # fmt: skip
+    ["chip", "rack", "token", "param", "home", "tier", "rank", "cloud", "platform", "request", "deal", "facility", "date", "call", "person", "site"]
+)
+_TIME = {
+    "s": 1.0,
+    "ms": 1e-3,
+    "us": 1e-6,
+    "min": 60.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+    "hours": 3600.0,
+    "day": 86400.0,
+    "days": 86400.0,
+    "month": 8760 * 300.0,
+    "months": 8760 * 300.0,
+    "quarter": 8760 * 900.0,
+    "yr": 8760 * 3600.0,
+    "year": 8760 * 3600.0,
+    "years": 8760 * 3600.0,
+}
 _MONEY = {"$": 1.0, "USD": 1.0, "usd": 1.0, "k$": 1e3, "K$": 1e3, "M$": 1e6, "B$": 1e9, "T$": 1e12, "cents": 1e-2}
-_DATA = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40,
-         "bit": 0.125, "Gbit": 0.125e9, "Tbit": 0.125e12}  # fmt: skip
+_DATA = {
+    "B": 1.0,
+    "kB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "TB": 1e12,
+    "PB": 1e15,
+    "KiB": 2.0**10,
+    "MiB": 2.0**20,
+    "GiB": 2.0**30,
+    "TiB": 2.0**40,
+    "bit": 0.125,
+    "Gbit": 0.125e9,
+    "Tbit": 0.125e12,
+}
 _FLOP = {"FLOP": 1.0, "GFLOP": 1e9, "TFLOP": 1e12, "PFLOP": 1e15, "EFLOP": 1e18}
 _RATES = {"FLOPS": 1.0, "TFLOPS": 1e12, "PFLOPS": 1e15, "PF": 1e15, "TF": 1e12}
 _ENERGY = {"J": 1.0, "Wh": 3600.0, "kWh": 3.6e6, "MWh": 3.6e9, "GWh": 3.6e12, "TWh": 3.6e15}
 _POWER = {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9, "TW": 1e12}
-_NOUNS = {"chip": "chip", "chips": "chip", "GPU": "chip", "GPUs": "chip", "TPU": "chip", "TPUs": "chip", "H100": "chip", "rack": "rack",
-          "racks": "rack", "tok": "token", "token": "token", "tokens": "token", "param": "param", "params": "param", "home": "home",
-          "homes": "home", "tier": "tier", "rank": "rank", "cloud": "cloud", "clouds": "cloud", "platform": "platform",
-          "request": "request", "requests": "request", "deal": "deal", "facility": "facility", "facilities": "facility",
-          "date": "date", "call": "call", "calls": "call", "person": "person", "site": "site"}  # fmt: skip
+_NOUNS = {
+    "chip": "chip",
+    "chips": "chip",
+    "GPU": "chip",
+    "GPUs": "chip",
+    "TPU": "chip",
+    "TPUs": "chip",
+    "H100": "chip",
+    "rack": "rack",
+    "racks": "rack",
+    "tok": "token",
+    "token": "token",
+    "tokens": "token",
+    "param": "param",
+    "params": "param",
+    "home": "home",
+    "homes": "home",
+    "tier": "tier",
+    "rank": "rank",
+    "cloud": "cloud",
+    "clouds": "cloud",
+    "platform": "platform",
+    "request": "request",
+    "requests": "request",
+    "deal": "deal",
+    "facility": "facility",
+    "facilities": "facility",
+    "date": "date",
+    "call": "call",
+    "calls": "call",
+    "person": "person",
+    "site": "site",
+}
 _MULTIPLIERS = {"k": 1e3, "K": 1e3, "1K": 1e3, "1k": 1e3, "M": 1e6, "1M": 1e6, "B": 1e9, "bn": 1e9, "T": 1e12}
 
 
@@ -44,10 +100,17 @@ def _dims(**powers: int) -> Dimensions:
 def _table() -> dict[str, tuple[float, Dimensions]]:
     table: dict[str, tuple[float, Dimensions]] = {"1": (1.0, ()), "x": (1.0, ()), "%": (0.01, ()), "frac": (1.0, ()), "ratio": (1.0, ())}
     families: tuple[tuple[Mapping[str, float], Dimensions], ...] = (
-        (_TIME, _dims(s=1)), (_MONEY, _dims(usd=1)), (_DATA, _dims(byte=1)), (_FLOP, _dims(flop=1)), (_RATES, _dims(flop=1, s=-1)),
-        (_ENERGY, _dims(joule=1)), (_POWER, _dims(joule=1, s=-1)), ({"g": 1.0, "kg": 1e3, "t": 1e6, "tonne": 1e6}, _dims(gram=1)),
-        ({"nm": 1.0}, _dims(nanometre=1)), ({"L": 1.0, "l": 1.0, "litre": 1.0}, _dims(litre=1)),
-    )  # fmt: skip
+        (_TIME, _dims(s=1)),
+        (_MONEY, _dims(usd=1)),
+        (_DATA, _dims(byte=1)),
+        (_FLOP, _dims(flop=1)),
+        (_RATES, _dims(flop=1, s=-1)),
+        (_ENERGY, _dims(joule=1)),
+        (_POWER, _dims(joule=1, s=-1)),
+        ({"g": 1.0, "kg": 1e3, "t": 1e6, "tonne": 1e6}, _dims(gram=1)),
+        ({"nm": 1.0}, _dims(nanometre=1)),
+        ({"L": 1.0, "l": 1.0, "litre": 1.0}, _dims(litre=1)),
+    )
     for units, dims in families:
         table.update({name: (factor, dims) for name, factor in units.items()})
     table.update({name: (1.0, _dims(**{base: 1})) for name, base in _NOUNS.items()})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from polysilicon.economics.claims import Premise
 from polysilicon.economics.expression import Lookup
@@ -71,7 +72,7 @@ def _factor(ends: Ends, name: str, end: int, target: float) -> float | None:
         return law
     best: float | None = None
     values = [(k, gap(k)) for k in _GRID]
-    for (a, fa), (b, fb) in zip(values, values[1:], strict=False):
+    for (a, fa), (b, fb) in pairwise(values):
         if math.isfinite(fa) and math.isfinite(fb) and fa * fb <= 0 and fa != fb:
             root = _bisect(gap, a, b, fa)
             if best is None or abs(math.log(root)) < abs(math.log(best)):

@@ -31,8 +31,16 @@ def priority_offers(deal: Deal, public: Offer, *, usd_per_chip_hour: float | Non
             continue
         later = replace(later, available_from=max(later.available_from, right.public_from.isoformat()))
         price = public.usd_per_chip_hour if usd_per_chip_hour is None else usd_per_chip_hour
-        out.append(replace(public, id=f"{public.id}-priority", available_from=right.available_from.isoformat(), max_chips=right.chips,
-                           usd_per_chip_hour=price, source=right.source or "deal file"))  # fmt: skip
+        out.append(
+            replace(
+                public,
+                id=f"{public.id}-priority",
+                available_from=right.available_from.isoformat(),
+                max_chips=right.chips,
+                usd_per_chip_hour=price,
+                source=right.source or "deal file",
+            )
+        )
     return (*out, later)
 
 
@@ -55,7 +63,9 @@ def exercise(option: OptionPart, as_of: date, *, rate_frac: float = 0.10, draws:
     spread = option.volatility_frac * years**0.5
     shocks = np.random.default_rng(seed).standard_normal(draws)
     ends = option.forward_usd_per_gw_year * np.exp(spread * shocks - spread**2 / 2)
-    worth = option_usd(option.forward_usd_per_gw_year, option.strike_usd_per_gw_year, volatility_frac=option.volatility_frac, years=years, rate_frac=rate_frac)
+    worth = option_usd(
+        option.forward_usd_per_gw_year, option.strike_usd_per_gw_year, volatility_frac=option.volatility_frac, years=years, rate_frac=rate_frac
+    )
     points = dict(zip(("low", "middle", "high"), np.percentile(ends, [10, 50, 90]), strict=True))
     used = {name: bool(price > option.strike_usd_per_gw_year) for name, price in points.items()}
     return Exercise(option.id, worth * option.gw * option.years, float(np.mean(ends > option.strike_usd_per_gw_year)), used)

@@ -39,7 +39,7 @@ class TokenCost:
 
 def token_cost(
     usd_per_chip_hour: float, *, prefill_tok_per_s: float, decode_tok_per_s: float, served_frac: float = 1.0, cached_cost_frac: float = 0.0
-) -> TokenCost:  # fmt: skip
+) -> TokenCost:
     """Return the cost of input, cached and output tokens from the speeds of the two phases on one chip.
 
     >>> c = token_cost(3.0, prefill_tok_per_s=10_000, decode_tok_per_s=1000, cached_cost_frac=0.1)
@@ -94,9 +94,15 @@ def deepseek_day() -> tuple[ServingDay, float]:
 
 
 def margin_stack(
-    price_usd_per_mtok: float, *, mtok_per_chip_hour: float, rent_usd_per_chip_hour: float, rack: Rack | None = None,
-    supplier_take_frac: float = 0.58, supplier_margin_frac: float = 0.73, sold_frac: float | None = None,
-) -> dict[str, float]:  # fmt: skip
+    price_usd_per_mtok: float,
+    *,
+    mtok_per_chip_hour: float,
+    rent_usd_per_chip_hour: float,
+    rack: Rack | None = None,
+    supplier_take_frac: float = 0.58,
+    supplier_margin_frac: float = 0.73,
+    sold_frac: float | None = None,
+) -> dict[str, float]:
     """Return who keeps what of a token's price, $/Mtok by layer, from energy to the lab; the layers sum to the price.
 
     The supplier's take is of IT and site together, as in capital-cost statements; a negative layer is a loss.
@@ -132,9 +138,15 @@ class MakeOrBuy:
 
 
 def make_or_buy(
-    mtok_per_month: float, *, api_usd_per_mtok: float, usd_per_chip_hour: float, tok_per_s_per_chip: float, block_chips: int = 8,
-    staff_usd_per_month: float = 0.0, served_frac: float = 0.4,
-) -> MakeOrBuy:  # fmt: skip
+    mtok_per_month: float,
+    *,
+    api_usd_per_mtok: float,
+    usd_per_chip_hour: float,
+    tok_per_s_per_chip: float,
+    block_chips: int = 8,
+    staff_usd_per_month: float = 0.0,
+    served_frac: float = 0.4,
+) -> MakeOrBuy:
     """Return what serving oneself costs against an API: chips come in blocks, people come first.
 
     Break-even is where API price x volume equals staff and blocks; within one block it is (staff + block) / price.

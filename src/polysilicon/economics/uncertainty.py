@@ -140,9 +140,13 @@ def run(deal: Deal, *, draws: int | None = None, seed: int | None = None, sobol:
     effects = _total_effects(deal, keys) if sobol else {}
     tornado = {key: _tornado(deal, key, table, values[:, i], effects.get(key)) for i, key in enumerate(keys)}
     return Uncertainty(
-        count, chosen, {key: spread(values[:, i]) for i, key in enumerate(keys)}, tornado,
-        _fan(projections, lambda p: p.lab_margin_frac), _fan(projections, lambda p: p.billed_usd),
-    )  # fmt: skip
+        count,
+        chosen,
+        {key: spread(values[:, i]) for i, key in enumerate(keys)},
+        tornado,
+        _fan(projections, lambda p: p.lab_margin_frac),
+        _fan(projections, lambda p: p.billed_usd),
+    )
 
 
 def spread(values: F8) -> Spread:
@@ -183,8 +187,6 @@ def _total_effects(deal: Deal, keys: Sequence[str], size: int = 128) -> dict[str
             rows.append([found[key] for key in keys])
         return np.array(rows).T
 
-    result = stats.sobol_indices(
-        func=evaluate, n=size, dists=[stats.uniform()] * len(deal.drivers), rng=np.random.default_rng(deal.seed)
-    )  # fmt: skip
+    result = stats.sobol_indices(func=evaluate, n=size, dists=[stats.uniform()] * len(deal.drivers), rng=np.random.default_rng(deal.seed))
     total = np.nan_to_num(np.atleast_2d(result.total_order))
     return {key: {d.name: float(total[i, j]) for j, d in enumerate(deal.drivers)} for i, key in enumerate(keys)}

@@ -97,7 +97,9 @@ _SERVICES = ("compute", "shortfall", "sales", "hardware", "running", "building",
 
 def party_views(deal: Deal, projection: Projection) -> tuple[PartyView, ...]:
     """Return every party's side, in the file's order."""
-    return tuple(_party(deal, projection, party.id, party.role) for party in deal.parties if party.role != OUTSIDE and _involved(projection, party.id))
+    return tuple(
+        _party(deal, projection, party.id, party.role) for party in deal.parties if party.role != OUTSIDE and _involved(projection, party.id)
+    )
 
 
 def _involved(projection: Projection, party: str) -> bool:
@@ -118,11 +120,19 @@ def _party(deal: Deal, projection: Projection, party: str, role: str) -> PartyVi
     spent = sum(usd for kind, usd in outward.items() if kind in _SERVICES)
     npv, npv_owned = finance.npv_usd(cash, rate), finance.npv_usd(owned, rate)
     return PartyView(
-        party=party, role=role, in_usd=dict(inward), out_usd=dict(outward), net_usd=sum(usd for _, usd in cash), npv_usd=npv,
-        npv_with_values_usd=npv_owned, irr_frac=finance.irr_frac(cash), irr_with_values_frac=finance.irr_frac(owned),
+        party=party,
+        role=role,
+        in_usd=dict(inward),
+        out_usd=dict(outward),
+        net_usd=sum(usd for _, usd in cash),
+        npv_usd=npv,
+        npv_with_values_usd=npv_owned,
+        irr_frac=finance.irr_frac(cash),
+        irr_with_values_frac=finance.irr_frac(owned),
         payback_years=finance.payback_years(cash) if any(usd < 0 for _, usd in cash) else 0.0,
-        coverage_ratio=earned / spent if spent > 0 else None, verdict=_words(npv, npv_owned, rate),
-    )  # fmt: skip
+        coverage_ratio=earned / spent if spent > 0 else None,
+        verdict=_words(npv, npv_owned, rate),
+    )
 
 
 def _words(npv: float, with_values: float, rate: float) -> str:
@@ -152,11 +162,7 @@ def legs(deal: Deal, projection: Projection) -> tuple[Leg, ...]:
 
 
 def _leg(deal: Deal, projection: Projection, party: str, name: str, kinds: tuple[str, ...], value: str) -> list[Leg]:
-    flows = [
-        (f.after_years, f.usd if f.payee == party else -f.usd)
-        for f in projection.flows
-        if f.kind in kinds and party in (f.payer, f.payee)
-    ]  # fmt: skip
+    flows = [(f.after_years, f.usd if f.payee == party else -f.usd) for f in projection.flows if f.kind in kinds and party in (f.payer, f.payee)]
     flows += [(t, usd) for owner, t, usd, what in projection.values if owner == party and value and what.startswith(value)]
     if not flows:
         return []
@@ -211,12 +217,19 @@ def provider_view(deal: Deal, projection: Projection) -> ProviderView | None:
         one = capacity(1.0, rack_kw=rack.rack_kw, rack_chips=rack.chips).chips
         gigawatt = (one / max(chips), one / min(chips))
     return ProviderView(
-        chips=projection.chips, racks=projection.racks, it_gw=gw, capex_usd=projection.capex_usd,
+        chips=projection.chips,
+        racks=projection.racks,
+        it_gw=gw,
+        capex_usd=projection.capex_usd,
         usd_per_gw_year=usd_per_gw_year(billed, gw, deal.years) if gw > 0 and billed > 0 else None,
-        accounting_usd_per_chip_hour=cost.accounting_usd, gross_margin_frac=1 - cost.accounting_usd / price,
-        margin_after_capital_frac=1 - cost.full_usd / price, gross_profit_usd=billed - spent,
-        facilities=facilities, facility_usd_per_chip=per_chip, gigawatt_facilities=gigawatt,
-    )  # fmt: skip
+        accounting_usd_per_chip_hour=cost.accounting_usd,
+        gross_margin_frac=1 - cost.accounting_usd / price,
+        margin_after_capital_frac=1 - cost.full_usd / price,
+        gross_profit_usd=billed - spent,
+        facilities=facilities,
+        facility_usd_per_chip=per_chip,
+        gigawatt_facilities=gigawatt,
+    )
 
 
 def supplier_view(deal: Deal, projection: Projection) -> SupplierView | None:
@@ -229,11 +242,13 @@ def supplier_view(deal: Deal, projection: Projection) -> SupplierView | None:
     capex = projection.capex_usd
     ratios = (band.low * capex / invested, band.base * capex / invested, band.high * capex / invested) if invested else None
     return SupplierView(
-        hardware_usd=revenue, hardware_band_usd=(band.low * capex, band.high * capex), returned_ratio=ratios,
+        hardware_usd=revenue,
+        hardware_band_usd=(band.low * capex, band.high * capex),
+        returned_ratio=ratios,
         gross_profit_usd=revenue * deal.provider.supplier_gross_margin_frac,
         at_risk_usd={f"{share:.0%}": share * revenue for share in (0.1, 0.25, 0.5)},
         programme_frac=projection.chips / deal.provider.programme_chips if deal.provider.programme_chips else None,
-    )  # fmt: skip
+    )
 
 
 def rights(deal: Deal) -> dict[str, float]:
@@ -242,16 +257,23 @@ def rights(deal: Deal) -> dict[str, float]:
     for option in deal.options:
         years = max(0.0, (option.window_end - deal.as_of).days / 365.25)
         unit = option_usd(
-            option.forward_usd_per_gw_year, option.strike_usd_per_gw_year, volatility_frac=option.volatility_frac, years=years,
+            option.forward_usd_per_gw_year,
+            option.strike_usd_per_gw_year,
+            volatility_frac=option.volatility_frac,
+            years=years,
             rate_frac=deal.discount_per_year_frac,
-        )  # fmt: skip
+        )
         out[option.id] = unit * option.gw * option.years
     for leg in deal.equity:
         if leg.in_kind:
             kind = leg.in_kind
             out[f"{leg.id} in kind"] = priority_usd(
-                kind.chips, months=kind.months, strike_usd_per_chip_hour=kind.strike_usd_per_chip_hour,
-                market_usd_per_chip_hour=kind.market_usd_per_chip_hour, volatility_frac=kind.volatility_frac,
-                wait_years=max(0.0, (kind.start - deal.as_of).days / 365.25), rate_frac=deal.discount_per_year_frac,
-            )  # fmt: skip
+                kind.chips,
+                months=kind.months,
+                strike_usd_per_chip_hour=kind.strike_usd_per_chip_hour,
+                market_usd_per_chip_hour=kind.market_usd_per_chip_hour,
+                volatility_frac=kind.volatility_frac,
+                wait_years=max(0.0, (kind.start - deal.as_of).days / 365.25),
+                rate_frac=deal.discount_per_year_frac,
+            )
     return out

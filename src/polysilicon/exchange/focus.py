@@ -19,10 +19,22 @@ from polysilicon.errors import InputError, InputErrors
 
 NANO = Decimal("0.000000001")
 COMMITMENT_COLUMNS = (
-    "ContractCommitmentId", "ContractId", "ContractCommitmentCategory", "ContractCommitmentType", "ContractCommitmentDescription",
-    "ContractPeriodStart", "ContractPeriodEnd", "ContractCommitmentPeriodStart", "ContractCommitmentPeriodEnd", "ContractCommitmentCost",
-    "ContractCommitmentUnit", "BillingCurrency", "x_TakeOrPayShare", "x_Rollover", "x_Eligible",
-)  # fmt: skip
+    "ContractCommitmentId",
+    "ContractId",
+    "ContractCommitmentCategory",
+    "ContractCommitmentType",
+    "ContractCommitmentDescription",
+    "ContractPeriodStart",
+    "ContractPeriodEnd",
+    "ContractCommitmentPeriodStart",
+    "ContractCommitmentPeriodEnd",
+    "ContractCommitmentCost",
+    "ContractCommitmentUnit",
+    "BillingCurrency",
+    "x_TakeOrPayShare",
+    "x_Rollover",
+    "x_Eligible",
+)
 
 
 def money(usd: float) -> str:
@@ -53,16 +65,26 @@ def commitment_rows(contracts: Sequence[Contract]) -> list[dict[str, str]]:
     """Return contracts as rows of FOCUS's contract-commitment data."""
     return [
         {
-            "ContractCommitmentId": c.id, "ContractId": c.id, "ContractCommitmentCategory": "Spend" if c.commit_usd else "Usage",
-            "ContractCommitmentType": c.kind, "ContractCommitmentDescription": c.source, "ContractPeriodStart": c.start, "ContractPeriodEnd": c.end,
-            "ContractCommitmentPeriodStart": start, "ContractCommitmentPeriodEnd": by, "ContractCommitmentCost": money(usd),
-            "ContractCommitmentUnit": "USD", "BillingCurrency": "USD", "x_TakeOrPayShare": repr(c.take_or_pay_frac),
-            "x_Rollover": str(c.rollover).lower(), "x_Eligible": ";".join(c.eligible),
+            "ContractCommitmentId": c.id,
+            "ContractId": c.id,
+            "ContractCommitmentCategory": "Spend" if c.commit_usd else "Usage",
+            "ContractCommitmentType": c.kind,
+            "ContractCommitmentDescription": c.source,
+            "ContractPeriodStart": c.start,
+            "ContractPeriodEnd": c.end,
+            "ContractCommitmentPeriodStart": start,
+            "ContractCommitmentPeriodEnd": by,
+            "ContractCommitmentCost": money(usd),
+            "ContractCommitmentUnit": "USD",
+            "BillingCurrency": "USD",
+            "x_TakeOrPayShare": repr(c.take_or_pay_frac),
+            "x_Rollover": str(c.rollover).lower(),
+            "x_Eligible": ";".join(c.eligible),
             "x_Cloud": c.cloud,
         }
         for c in contracts
         for start, by, usd in milestones_of(c)
-    ]  # fmt: skip
+    ]
 
 
 def read_commitments(path: Path) -> tuple[Contract, ...]:
@@ -102,11 +124,18 @@ def _contract(name: str, steps: list[tuple[str, float, Mapping[str, str]]]) -> C
         running += usd
         schedule.append((by, running))
     return Contract(
-        id=name, cloud=first.get("x_Cloud") or first.get("ProviderName") or "", kind=first["ContractCommitmentType"] or "committed_spend",  # type: ignore[arg-type]
-        start=first["ContractPeriodStart"], end=first["ContractPeriodEnd"], commit_usd=running, draw_schedule=tuple(schedule),
-        take_or_pay_frac=float(first.get("x_TakeOrPayShare") or 1.0), rollover=(first.get("x_Rollover") or "true") == "true",
-        eligible=tuple(p for p in (first.get("x_Eligible") or "").split(";") if p), source=first["ContractCommitmentDescription"],
-    )  # fmt: skip
+        id=name,
+        cloud=first.get("x_Cloud") or first.get("ProviderName") or "",
+        kind=first["ContractCommitmentType"] or "committed_spend",  # type: ignore[arg-type]
+        start=first["ContractPeriodStart"],
+        end=first["ContractPeriodEnd"],
+        commit_usd=running,
+        draw_schedule=tuple(schedule),
+        take_or_pay_frac=float(first.get("x_TakeOrPayShare") or 1.0),
+        rollover=(first.get("x_Rollover") or "true") == "true",
+        eligible=tuple(p for p in (first.get("x_Eligible") or "").split(";") if p),
+        source=first["ContractCommitmentDescription"],
+    )
 
 
 def csv_bytes(rows: Sequence[Mapping[str, str]]) -> bytes:

@@ -17,7 +17,7 @@ from polysilicon.economics.deal_report import DealAnswer
 from polysilicon.economics.tokens import UnitRow
 from polysilicon.errors import InputError
 
-MONEY, NUMBER, SHARE = '#,##0.00;[Red]-#,##0.00', "#,##0.####", "0.0%"
+MONEY, NUMBER, SHARE = "#,##0.00;[Red]-#,##0.00", "#,##0.####", "0.0%"
 
 
 @dataclass
@@ -90,10 +90,13 @@ def _cover(book: Book, answer: DealAnswer) -> None:
     sheet = book.workbook.add_worksheet("Read me")
     sheet.set_column(0, 0, 110)
     lines = [
-        answer.deal.name, answer.deal.description.strip(), f"As of {answer.deal.as_of}; start {answer.deal.start}; scenario {answer.scenario or 'base'}.",
+        answer.deal.name,
+        answer.deal.description.strip(),
+        f"As of {answer.deal.as_of}; start {answer.deal.start}; scenario {answer.scenario or 'base'}.",
         "Blue cells on the sheet Assumptions are inputs; every other figure follows from them by the formulas you see.",
-        "The sheet Ranges holds results of random draws: values, not formulas. Cash and accounting figures are labelled.", *answer.deal.notes,
-    ]  # fmt: skip
+        "The sheet Ranges holds results of random draws: values, not formulas. Cash and accounting figures are labelled.",
+        *answer.deal.notes,
+    ]
     for row, line in enumerate(lines):
         sheet.write(row, 0, line, book.formats["bold"] if row == 0 else None)
 
@@ -108,10 +111,15 @@ def _inputs(answer: DealAnswer) -> list[tuple[str, float, str, str]]:
         ("commit_usd", answer.circularity.committed_usd, "$", "deal file, binding commitments"),
     ]
     rows += [(f"driver_{name}", value, name.rsplit("_", 1)[-1], "deal file, driver") for name, value in at.items()]
-    rows += [(f"equity_{i + 1}_usd", leg.usd, "$", f"{leg.id}: {leg.payer} into {leg.payee}. {leg.source}") for i, leg in enumerate(deal.binding_equity())]
+    rows += [
+        (f"equity_{i + 1}_usd", leg.usd, "$", f"{leg.id}: {leg.payer} into {leg.payee}. {leg.source}") for i, leg in enumerate(deal.binding_equity())
+    ]
     if deal.lab:
         rows.append(("lab_margin_frac", deal.lab.gross_margin_frac, "1", deal.lab.source))
-        rows += [(f"price_{end}_usd_per_mtok", value, "$/Mtok", deal.lab.source) for end, value in zip(("low", "high"), sorted(deal.lab.usd_per_mtok), strict=True)]
+        rows += [
+            (f"price_{end}_usd_per_mtok", value, "$/Mtok", deal.lab.source)
+            for end, value in zip(("low", "high"), sorted(deal.lab.usd_per_mtok), strict=True)
+        ]
     if deal.provider:
         rows += [(f"rack_{name}", float(getattr(rack, name)), name.rsplit("_", 1)[-1], deal.provider.source) for name in _RACK]
         rows += [(f"capex_year_{i + 1}_frac", share, "1", "deal file") for i, share in enumerate(deal.provider.capex_frac_by_year)]
@@ -119,8 +127,24 @@ def _inputs(answer: DealAnswer) -> list[tuple[str, float, str, str]]:
     return rows
 
 
-_RACK = ("rack_usd", "network_usd", "site_usd", "chips", "rack_kw", "pue", "ppa_frac", "ppa_usd_per_mwh", "carbon_kg_per_mwh",
-         "carbon_usd_per_tonnes", "staff_usd", "opex_frac", "capital_frac", "it_years", "site_years", "resale_frac")  # fmt: skip
+_RACK = (
+    "rack_usd",
+    "network_usd",
+    "site_usd",
+    "chips",
+    "rack_kw",
+    "pue",
+    "ppa_frac",
+    "ppa_usd_per_mwh",
+    "carbon_kg_per_mwh",
+    "carbon_usd_per_tonnes",
+    "staff_usd",
+    "opex_frac",
+    "capital_frac",
+    "it_years",
+    "site_years",
+    "resale_frac",
+)
 
 
 def _assumptions(book: Book, answer: DealAnswer) -> None:
@@ -134,8 +158,21 @@ def _assumptions(book: Book, answer: DealAnswer) -> None:
 
 
 def _periods(book: Book, answer: DealAnswer) -> None:
-    heads = ["start", "end", "planned $", "capacity $", "age, years", "due by end $ (0: no milestone)", "used $", "shortfall $", "covered $",
-             "billed $", "served $ at plan", "sales $", "lab gross margin"]  # fmt: skip
+    heads = [
+        "start",
+        "end",
+        "planned $",
+        "capacity $",
+        "age, years",
+        "due by end $ (0: no milestone)",
+        "used $",
+        "shortfall $",
+        "covered $",
+        "billed $",
+        "served $ at plan",
+        "sales $",
+        "lab gross margin",
+    ]
     sheet = book.sheet("Periods", heads)
     figures = answer.projection.periods
     capacity, due, shows = _capacity_and_due(answer)
@@ -143,8 +180,8 @@ def _periods(book: Book, answer: DealAnswer) -> None:
     for i, p in enumerate(figures):
         row, r = i + 1, i + 2
         age = i / (1 if answer.deal.step == "year" else 4)
-        for column, value in enumerate((p.start, p.end)):
-            sheet.write(row, column, value)
+        for column, day in enumerate((p.start, p.end)):
+            sheet.write(row, column, day)
         for column, value in ((2, p.planned_usd), (3, capacity[i]), (4, age), (5, due[i])):
             sheet.write_number(row, column, value, book.formats["input"])
         need = f"C{r}*(1+driver_demand_growth_frac)^E{r}*(1-driver_efficiency_gain_frac)^E{r}"
@@ -203,7 +240,9 @@ def _provider(book: Book, answer: DealAnswer) -> None:
     sheet = book.sheet("Provider", ["figure", "value", "unit", "what it is"], [34, 20, 16, 80])
     rack, projection, view = answer.deal.rack(), answer.projection, answer.provider
     assert view is not None
-    cost = chip_hour(Rack(**{**{n: getattr(rack, n) for n in Rack.__dataclass_fields__}, "energy_usd_per_mwh": projection.drivers["energy_usd_per_mwh"]}))
+    cost = chip_hour(
+        Rack(**{**{n: getattr(rack, n) for n in Rack.__dataclass_fields__}, "energy_usd_per_mwh": projection.drivers["energy_usd_per_mwh"]})
+    )
     it, site = "(rack_rack_usd+rack_network_usd)", "rack_site_usd"
     energy = "(rack_ppa_frac*rack_ppa_usd_per_mwh+(1-rack_ppa_frac)*driver_energy_usd_per_mwh)"
     mwh = "rack_rack_kw/1000*rack_pue*8760"
@@ -211,14 +250,35 @@ def _provider(book: Book, answer: DealAnswer) -> None:
     accounting = f"cash_usd_per_chip_hour+({it}*(1-rack_resale_frac)/rack_it_years+{site}/rack_site_years)/(rack_chips*8760)"
     price = projection.drivers["usd_per_chip_hour"]
     rows = [
-        ("chips", "=commit_usd/(driver_usd_per_chip_hour*8760*years)", projection.chips, "chips", "chips that the commitment rents for the whole term", NUMBER),
+        (
+            "chips",
+            "=commit_usd/(driver_usd_per_chip_hour*8760*years)",
+            projection.chips,
+            "chips",
+            "chips that the commitment rents for the whole term",
+            NUMBER,
+        ),
         ("racks", "=chips/rack_chips", projection.racks, "racks", "", NUMBER),
         ("capex_usd", f"=racks*({it}+{site})", projection.capex_usd, "$", "with the building", MONEY),
         ("it_gw", "=racks*rack_rack_kw/1000000", view.it_gw, "GW", "IT power", NUMBER),
         ("cash_usd_per_chip_hour", f"={cash}", cost.cash_usd, "$/chip-h", "power, carbon, upkeep, staff", NUMBER),
         ("accounting_usd_per_chip_hour", f"={accounting}", cost.accounting_usd, "$/chip-h", "straight-line, no cost of capital", NUMBER),
-        ("gross_margin_frac", "=1-accounting_usd_per_chip_hour/driver_usd_per_chip_hour", 1 - cost.accounting_usd / price, "1", "accounting gross margin", SHARE),
-        ("hardware_usd", "=capex_usd*driver_supplier_take_frac", projection.capex_usd * projection.drivers["supplier_take_frac"], "$", "to the chip maker", MONEY),
+        (
+            "gross_margin_frac",
+            "=1-accounting_usd_per_chip_hour/driver_usd_per_chip_hour",
+            1 - cost.accounting_usd / price,
+            "1",
+            "accounting gross margin",
+            SHARE,
+        ),
+        (
+            "hardware_usd",
+            "=capex_usd*driver_supplier_take_frac",
+            projection.capex_usd * projection.drivers["supplier_take_frac"],
+            "$",
+            "to the chip maker",
+            MONEY,
+        ),
     ]
     for row, (name, formula, value, unit, words, form) in enumerate(rows, 1):
         sheet.write(row, 0, name)
@@ -323,7 +383,18 @@ def unit_workbook(rows: Iterable[UnitRow]) -> bytes:
     if not chosen:
         raise InputError("a table of unit economics needs rows")
     book = Book()
-    heads = ["application", "model", "chip", "price $/Mtok", "compute $/Mtok", "other $/Mtok", "margin $/Mtok", "gross margin", "transfer $/Mtok", "application's margin"]
+    heads = [
+        "application",
+        "model",
+        "chip",
+        "price $/Mtok",
+        "compute $/Mtok",
+        "other $/Mtok",
+        "margin $/Mtok",
+        "gross margin",
+        "transfer $/Mtok",
+        "application's margin",
+    ]
     sheet = book.sheet("Unit economics", heads)
     for i, row in enumerate(chosen):
         r = i + 2

@@ -27,7 +27,8 @@ def page(title: str, findings: Sequence[Finding]) -> str:
 def _words(finding: Finding) -> list[str]:
     words = [f"“{finding.quote}” {finding.source} {finding.as_of}".strip(), finding.why, *finding.arithmetic]
     words += [
-        f"It would hold if {r.premise} were {show_range((r.low, r.high), r.unit)}{'' if r.end == 'both' else f' (its {r.end} end)'}." for r in finding.to_hold
+        f"It would hold if {r.premise} were {show_range((r.low, r.high), r.unit)}{'' if r.end == 'both' else f' (its {r.end} end)'}."
+        for r in finding.to_hold
     ]
     return [*words, *(text for text in (finding.correction, finding.note) if text)]
 

@@ -13,11 +13,19 @@ from polysilicon.report.sheet import Section, drawing, sankey, sheet
 def page(answer: DealAnswer) -> str:
     """Return a deal as one HTML page that loads nothing."""
     circle = answer.circularity
-    facts = [(view.party, "-" if view.irr_with_values_frac is None else f"{view.irr_with_values_frac:.1%} a year", view.verdict) for view in answer.parties]
+    facts = [
+        (view.party, "-" if view.irr_with_values_frac is None else f"{view.irr_with_values_frac:.1%} a year", view.verdict) for view in answer.parties
+    ]
     if circle.kappa_ratio is not None:
         facts.append(("equity over spend", f"{circle.kappa_ratio:.0%}", f"outside money needed {_bn(circle.outside_need_usd)}"))
     sections = [_money(answer), *_sides(answer), *_uncertain(answer), _scenarios(answer), _fine_print(answer)]
-    return sheet(answer.deal.name, over=f"Deal as of {answer.deal.as_of}, {answer.scenario or 'base'} case", lead=answer.deal.description.strip(), facts=facts, sections=sections)
+    return sheet(
+        answer.deal.name,
+        over=f"Deal as of {answer.deal.as_of}, {answer.scenario or 'base'} case",
+        lead=answer.deal.description.strip(),
+        facts=facts,
+        sections=sections,
+    )
 
 
 def diligence(answer: DealAnswer) -> str:
@@ -38,10 +46,19 @@ def _money(answer: DealAnswer) -> Section:
     words += [f"{party} gets back {ratio:.2f} times what it invested." for party, ratio in circle.round_trip_ratio.items()]
     heads = ("party", "in B$", "out B$", "net B$", "NPV B$", "NPV with what it owns B$", "IRR", "IRR with what it owns", "verdict")
     rows = [
-        (v.party, sum(v.in_usd.values()) / 1e9, sum(v.out_usd.values()) / 1e9, v.net_usd / 1e9, v.npv_usd / 1e9, v.npv_with_values_usd / 1e9,
-         _share(v.irr_frac), _share(v.irr_with_values_frac), v.verdict)
+        (
+            v.party,
+            sum(v.in_usd.values()) / 1e9,
+            sum(v.out_usd.values()) / 1e9,
+            v.net_usd / 1e9,
+            v.npv_usd / 1e9,
+            v.npv_with_values_usd / 1e9,
+            _share(v.irr_frac),
+            _share(v.irr_with_values_frac),
+            v.verdict,
+        )
         for v in answer.parties
-    ]  # fmt: skip
+    ]
     figures = [("Who pays whom, B$ over the term", sankey(bands, unit="B$"))] if bands else []
     drawn = _burn(answer)
     if drawn:
@@ -67,10 +84,16 @@ def _sides(answer: DealAnswer) -> list[Section]:
     out = []
     if answer.lab:
         low, high = (x / 1e12 for x in answer.lab.break_even_tokens_per_month)
-        out.append(Section("The buyer", (
-            f"The commitment leaves the stated margin from {_bn(answer.lab.revenue_needed_usd)} of revenue: {low:,.1f} to {high:,.1f} T tokens a month.",
-            f"Against today's volume that is {answer.lab.growth_ratio[0]:,.0f}x to {answer.lab.growth_ratio[1]:,.0f}x.",
-        )))  # fmt: skip
+        out.append(
+            Section(
+                "The buyer",
+                (
+                    f"The commitment leaves the stated margin from {_bn(answer.lab.revenue_needed_usd)} of revenue: "
+                    f"{low:,.1f} to {high:,.1f} T tokens a month.",
+                    f"Against today's volume that is {answer.lab.growth_ratio[0]:,.0f}x to {answer.lab.growth_ratio[1]:,.0f}x.",
+                ),
+            )
+        )
     if answer.provider:
         view = answer.provider
         words = [
@@ -81,7 +104,13 @@ def _sides(answer: DealAnswer) -> list[Section]:
         layers = margin_stack(price, mtok_per_chip_hour=1.0, rent_usd_per_chip_hour=price, rack=answer.deal.rack(), sold_frac=1.0)
         layers.pop("lab gross margin")
         steps = waterfall(price, {name: usd for name, usd in layers.items() if name != "cloud's margin after capital"})
-        out.append(Section("The provider", tuple(words), (("From the price of a chip-hour to what is left, $", drawing(charts.waterfall(steps, title="$ per chip-hour"))),)))
+        out.append(
+            Section(
+                "The provider",
+                tuple(words),
+                (("From the price of a chip-hour to what is left, $", drawing(charts.waterfall(steps, title="$ per chip-hour"))),),
+            )
+        )
     if answer.supplier and answer.supplier.returned_ratio:
         low_r, base, high_r = answer.supplier.returned_ratio
         risk = [(share, usd / 1e9) for share, usd in answer.supplier.at_risk_usd.items()]

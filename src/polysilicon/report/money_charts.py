@@ -19,42 +19,64 @@ def fan(points: Sequence[tuple[str, Spread]], *, title: str, form: str = "%") ->
     x = {"field": "when", "type": "temporal", "title": None}
     axis = {"format": form}
     return {
-        "width": WIDTH, "height": HEIGHT, "data": {"values": rows},
+        "width": WIDTH,
+        "height": HEIGHT,
+        "data": {"values": rows},
         "layer": [
-            {"mark": {"type": "area", "opacity": 0.25}, "encoding": {"x": x, "y": {"field": "p10", "type": "quantitative", "title": title, "axis": axis}, "y2": {"field": "p90"}}},
+            {
+                "mark": {"type": "area", "opacity": 0.25},
+                "encoding": {"x": x, "y": {"field": "p10", "type": "quantitative", "title": title, "axis": axis}, "y2": {"field": "p90"}},
+            },
             {"mark": {"type": "line", "point": True}, "encoding": {"x": x, "y": {"field": "p50", "type": "quantitative"}}},
         ],
-    }  # fmt: skip
+    }
 
 
 def tornado(bars: Sequence[Bar], *, title: str, scale: float = 1e9) -> Spec:
     """Return drivers as bars between the outcome at their 10 % and 90 % points."""
     rows = [{"driver": b.driver, "from": b.low / scale, "to": b.high / scale} for b in bars]
     return {
-        "width": WIDTH, "data": {"values": rows}, "mark": "bar",
-        "encoding": {"y": {"field": "driver", "type": "nominal", "sort": [b.driver for b in bars], "title": None},
-                     "x": {"field": "from", "type": "quantitative", "title": title}, "x2": {"field": "to"}},
-    }  # fmt: skip
+        "width": WIDTH,
+        "data": {"values": rows},
+        "mark": "bar",
+        "encoding": {
+            "y": {"field": "driver", "type": "nominal", "sort": [b.driver for b in bars], "title": None},
+            "x": {"field": "from", "type": "quantitative", "title": title},
+            "x2": {"field": "to"},
+        },
+    }
 
 
 def waterfall(steps: Sequence[tuple[str, float, float]], *, title: str) -> Spec:
     """Return steps (name, from, to) as floating bars."""
     rows = [{"step": name, "from": a, "to": b, "kind": "level" if a == 0 else "down" if b < a else "up"} for name, a, b in steps]
     return {
-        "width": WIDTH, "height": HEIGHT, "data": {"values": rows}, "mark": "bar",
-        "encoding": {"x": {"field": "step", "type": "nominal", "sort": [s[0] for s in steps], "title": None, "axis": {"labelAngle": -30}},
-                     "y": {"field": "from", "type": "quantitative", "title": title}, "y2": {"field": "to"},
-                     "color": {"field": "kind", "type": "nominal", "legend": None}},
-    }  # fmt: skip
+        "width": WIDTH,
+        "height": HEIGHT,
+        "data": {"values": rows},
+        "mark": "bar",
+        "encoding": {
+            "x": {"field": "step", "type": "nominal", "sort": [s[0] for s in steps], "title": None, "axis": {"labelAngle": -30}},
+            "y": {"field": "from", "type": "quantitative", "title": title},
+            "y2": {"field": "to"},
+            "color": {"field": "kind", "type": "nominal", "legend": None},
+        },
+    }
 
 
 def lines(rows: Sequence[Mapping[str, Any]], *, title: str, value: str = "value", when: str = "temporal") -> Spec:
     """Return lines by `what` over `when` (a date, or a number with `when="quantitative"`)."""
     return {
-        "width": WIDTH, "height": HEIGHT, "data": {"values": [dict(row) for row in rows]}, "mark": {"type": "line", "point": True},
-        "encoding": {"x": {"field": "when", "type": when, "title": None}, "y": {"field": value, "type": "quantitative", "title": title},
-                     "color": {"field": "what", "type": "nominal", "title": None}},
-    }  # fmt: skip
+        "width": WIDTH,
+        "height": HEIGHT,
+        "data": {"values": [dict(row) for row in rows]},
+        "mark": {"type": "line", "point": True},
+        "encoding": {
+            "x": {"field": "when", "type": when, "title": None},
+            "y": {"field": value, "type": "quantitative", "title": title},
+            "color": {"field": "what", "type": "nominal", "title": None},
+        },
+    }
 
 
 def burn_down(rows: Sequence[Mapping[str, Any]]) -> Spec:
@@ -65,20 +87,37 @@ def burn_down(rows: Sequence[Mapping[str, Any]]) -> Spec:
 def heat_map(points: Sequence[SurfacePoint]) -> Spec:
     """Return break-even gains by spend and porting cost, a panel a horizon; empty cells never pay."""
     rows = [
-        {"spend": f"{p.spend_usd_per_year / 1e9:g} B$", "cost": f"{p.cost_usd / 1e6:g} M$", "horizon": f"{p.horizon_years:g} years",
-         "gain": None if p.gain_frac is None else p.gain_frac, "label": "never" if p.gain_frac is None else f"{p.gain_frac:.0%}"}
+        {
+            "spend": f"{p.spend_usd_per_year / 1e9:g} B$",
+            "cost": f"{p.cost_usd / 1e6:g} M$",
+            "horizon": f"{p.horizon_years:g} years",
+            "gain": None if p.gain_frac is None else p.gain_frac,
+            "label": "never" if p.gain_frac is None else f"{p.gain_frac:.0%}",
+        }
         for p in points
-    ]  # fmt: skip
+    ]
     spends = [f"{x / 1e9:g} B$" for x in dict.fromkeys(p.spend_usd_per_year for p in points)]
     costs = [f"{x / 1e6:g} M$" for x in dict.fromkeys(p.cost_usd for p in points)]
-    axes = {"x": {"field": "spend", "type": "nominal", "sort": spends, "title": "model spend a year"},
-            "y": {"field": "cost", "type": "nominal", "sort": costs, "title": "porting cost"}}  # fmt: skip
-    colour = {"field": "gain", "type": "quantitative", "title": "break-even gain", "scale": {"scheme": "viridis", "domain": [0, 1], "clamp": True}, "legend": {"format": "%"}}
+    axes = {
+        "x": {"field": "spend", "type": "nominal", "sort": spends, "title": "model spend a year"},
+        "y": {"field": "cost", "type": "nominal", "sort": costs, "title": "porting cost"},
+    }
+    colour = {
+        "field": "gain",
+        "type": "quantitative",
+        "title": "break-even gain",
+        "scale": {"scheme": "viridis", "domain": [0, 1], "clamp": True},
+        "legend": {"format": "%"},
+    }
     layer = [
         {"mark": "rect", "encoding": {**axes, "color": colour}},
         {"mark": {"type": "text", "fontSize": 11}, "encoding": {**axes, "text": {"field": "label"}, "color": {"value": "white"}}},
     ]
-    return {"data": {"values": rows}, "facet": {"column": {"field": "horizon", "type": "nominal", "title": None}}, "spec": {"width": 300, "height": 160, "layer": layer}}
+    return {
+        "data": {"values": rows},
+        "facet": {"column": {"field": "horizon", "type": "nominal", "title": None}},
+        "spec": {"width": 300, "height": 160, "layer": layer},
+    }
 
 
 def claimed(findings: Sequence[Finding]) -> Spec:
@@ -86,17 +125,26 @@ def claimed(findings: Sequence[Finding]) -> Spec:
     rows = [{"claim": f.id, "ratio": f.ratio, "verdict": f.verdict.replace("_", " ")} for f in findings if f.ratio is not None and f.ratio > 0]
     order = [r["claim"] for r in sorted(rows, key=lambda r: -float(str(r["ratio"])))]
     return {
-        "width": WIDTH, "data": {"values": rows}, "mark": {"type": "point", "filled": True, "size": 60},
-        "encoding": {"y": {"field": "claim", "type": "nominal", "sort": order, "title": None},
-                     "x": {"field": "ratio", "type": "quantitative", "scale": {"type": "log"}, "title": "recomputed over stated"},
-                     "color": {"field": "verdict", "type": "nominal", "title": None}},
-    }  # fmt: skip
+        "width": WIDTH,
+        "data": {"values": rows},
+        "mark": {"type": "point", "filled": True, "size": 60},
+        "encoding": {
+            "y": {"field": "claim", "type": "nominal", "sort": order, "title": None},
+            "x": {"field": "ratio", "type": "quantitative", "scale": {"type": "log"}, "title": "recomputed over stated"},
+            "color": {"field": "verdict", "type": "nominal", "title": None},
+        },
+    }
 
 
 def stack(layers: Mapping[str, float], *, title: str) -> Spec:
     """Return layers of a price as one stacked bar a layer, largest first told by its share."""
     rows = [{"layer": name, "usd": value} for name, value in layers.items()]
     return {
-        "width": WIDTH, "data": {"values": rows}, "mark": "bar",
-        "encoding": {"y": {"field": "layer", "type": "nominal", "sort": list(layers), "title": None}, "x": {"field": "usd", "type": "quantitative", "title": title}},
-    }  # fmt: skip
+        "width": WIDTH,
+        "data": {"values": rows},
+        "mark": "bar",
+        "encoding": {
+            "y": {"field": "layer", "type": "nominal", "sort": list(layers), "title": None},
+            "x": {"field": "usd", "type": "quantitative", "title": title},
+        },
+    }

@@ -48,9 +48,14 @@ def drawing(spec: dict[str, Any]) -> Markup:
     """Return a Vega-Lite specification as SVG text, drawn here so that the page needs no script."""
     import vl_convert
 
-    config = {"background": "transparent", "axis": {"labelColor": INK, "titleColor": INK, "gridColor": "#8883", "domainColor": INK, "tickColor": INK},
-              "legend": {"labelColor": INK, "titleColor": INK}, "view": {"stroke": None}, "range": {"category": list(PALETTE)},
-              "header": {"labelColor": INK, "titleColor": INK}}  # fmt: skip
+    config = {
+        "background": "transparent",
+        "axis": {"labelColor": INK, "titleColor": INK, "gridColor": "#8883", "domainColor": INK, "tickColor": INK},
+        "legend": {"labelColor": INK, "titleColor": INK},
+        "view": {"stroke": None},
+        "range": {"category": list(PALETTE)},
+        "header": {"labelColor": INK, "titleColor": INK},
+    }
     full = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "config": config, **spec}
     return Markup(vl_convert.vegalite_to_svg(json.dumps(full)))  # made of numbers and names that the renderer escapes
 
@@ -67,8 +72,10 @@ def sankey(bands: Sequence[tuple[str, str, float]], *, unit: str, width: int = 7
         ya, yb = out_at[a], in_at[b]
         out_at[a], in_at[b] = ya + thick_a, yb + thick_b
         middle = (x0 + x1) / 2
-        path = (f"M{x0},{ya:.1f} C{middle},{ya:.1f} {middle},{yb:.1f} {x1},{yb:.1f} L{x1},{yb + thick_b:.1f} "
-                f"C{middle},{yb + thick_b:.1f} {middle},{ya + thick_a:.1f} {x0},{ya + thick_a:.1f} Z")  # fmt: skip
+        path = (
+            f"M{x0},{ya:.1f} C{middle},{ya:.1f} {middle},{yb:.1f} {x1},{yb:.1f} L{x1},{yb + thick_b:.1f} "
+            f"C{middle},{yb + thick_b:.1f} {middle},{ya + thick_a:.1f} {x0},{ya + thick_a:.1f} Z"
+        )
         colour = PALETTE[names.index(a) % len(PALETTE)]
         parts.append(f'<path d="{path}" fill="{colour}" fill-opacity="0.5"><title>{escape(f"{a} to {b}: {value:.3g} {unit}")}</title></path>')
     for side, x, anchor in ((left, x0 - 6, "end"), (right, x1 + 6, "start")):
