@@ -162,7 +162,7 @@ def _round(loop: _Loop, *, proof: bool, on_plan: OnPlan | None) -> StudyResult:
     table = serving_table(loop.resolved, margin_quantile=loop.margin_quantile, strictness=loop.strictness)
     _refuse_unservable(loop, table)
     tables = planner.problem(loop.resolved, table.points, headroom_frac=loop.headroom)
-    plan, program, solution = _plan(loop, tables)
+    plan, program, solution = _plan(loop, tables, table)
     if on_plan is not None:
         on_plan(plan)
     planned = time.monotonic()
@@ -191,7 +191,7 @@ def _job(loop: _Loop, plan: Plan, table: Table) -> Replay:
     return Replay(loop.resolved, plan, table.points, max(100, each), loop.seed, loop.margin_quantile)
 
 
-def _plan(loop: _Loop, tables: planner.Problem) -> tuple[Plan, planner.Program, planner.Solution]:
+def _plan(loop: _Loop, tables: planner.Problem, table: Table) -> tuple[Plan, planner.Program, planner.Solution]:
     study, number = loop.resolved.study, loop.number
     loop.tell(_share(number, 0.1), f"plan {number}")
     try:
@@ -203,7 +203,7 @@ def _plan(loop: _Loop, tables: planner.Problem) -> tuple[Plan, planner.Program, 
         )
     except Infeasible as error:
         if not loop.done:
-            raise
+            raise _with_reasons(error, loop, table) from error
         asked = ", ".join(f"{share:.0%} for {name}" for name, share in loop.headroom.items())
         missed = "; ".join(loop.done[-1].missed)
         raise PromiseNotKept(
@@ -211,6 +211,15 @@ def _plan(loop: _Loop, tables: planner.Problem) -> tuple[Plan, planner.Program, 
             where=loop.scenario.name,
             hint="loosen the promise, or one of the limits named",
         ) from error
+
+
+def _with_reasons(error: Infeasible, loop: _Loop, table: Table) -> Infeasible:
+    """Return the clash with what keeps chips out of the workloads it names."""
+    named = [w.id for w in loop.resolved.workloads if f"workload {w.id};" in error.message]
+    lines = [f"{name} on {chip}: {why}" for (name, chip), why in sorted(table.absent.items()) if name in named]
+    if not lines:
+        return error
+    return Infeasible("\n    ".join([f"{error.message}\n  chips without a serving point:", *lines]), where=error.where, hint=error.hint)
 
 
 def _refuse_unservable(loop: _Loop, table: Table) -> None:
