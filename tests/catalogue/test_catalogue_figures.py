@@ -22,7 +22,7 @@ PAGES = [
     ("rubin", {"fp4": 35000}, 288, 22.0, 1800, 72, None),
     ("maia-200", {"fp4": 10145, "fp8": 5072}, 216, 7.0, 1400, 6144, 750),
     ("trainium2", {"bf16": 667, "fp8": 1299}, 96, 2.9, 640, 64, 500),
-    ("trainium3", {"bf16": 671, "fp8": 2517, "fp4": 2517}, 144, 4.9, 576, 144, None),
+    ("trainium3", {"bf16": 671, "fp8": 2517, "fp4": 2517}, 144, 4.9, 576, 144, 1000),
     ("tpu-v5p", {"bf16": 459, "int8": 918}, 95, 2.765, 600, 8960, None),
     ("tpu-v6e", {"bf16": 918, "int8": 1840}, 32, 1.638, 400, 256, None),
     ("tpu-v7", {"bf16": 2307, "fp8": 4614}, 192, 7.38, 600, 9216, 600),
@@ -74,6 +74,16 @@ def test_nvl72_is_72_times_its_gpu():
     assert rack.scale_up_aggregate_gb_per_s == 72 * chip.scale_up_gb_per_s * 2
     assert rack.facts["hbm_aggregate_gb_per_s"].value == 72 * chip.hbm_gb_per_s
     assert rack.rack_kw == 120
+
+
+@pytest.mark.parametrize(
+    ("chip", "watts"),
+    [("h100-sxm", 10_200 / 8), ("b200-sxm", 14_300 / 8), ("b300-sxm", 14_500 / 8), ("gb200", 120_000 / 72), ("gb300", 136_000 / 72),
+     ("rubin", 230_000 / 72), ("tpu-v7", 10e6 / 9216)],
+)  # fmt: skip
+def test_all_in_power_is_that_of_the_node_rack_or_pod(chip, watts):
+    assert KNOWN.chip(chip).all_in_w == pytest.approx(watts, abs=0.1)
+    assert KNOWN.chip(chip).facts["all_in_w"].basis == "estimate"
 
 
 def test_576_gpus_are_eight_racks_never_one():

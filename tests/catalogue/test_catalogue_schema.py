@@ -61,7 +61,7 @@ def test_what_is_not_known_is_none():
     assert KNOWN.chip("Maia 200").dense_tflop_per_s.get("bf16") is None
     assert KNOWN.chip("tpu-v5e").tdp_w is None
     assert KNOWN.system("maia-200-domain").rack_kw is None
-    assert KNOWN.system("gb300-nvl72").rack_kw is None
+    assert KNOWN.system("trn3-gen2-ultraserver").rack_kw is None
     assert KNOWN.chip("h100-nvl").hbm_gb_per_s is None
 
 

@@ -13,7 +13,7 @@ def test_trainium2_equals_the_neuron_documents():
 
 
 def test_trainium3_has_no_fp4_speed_up():
-    chip = checked("Trainium3", unknown=("tdp_w", "all_in_w"))
+    chip = checked("Trainium3", unknown=("all_in_w",))
     assert chip.dense_tflop_per_s == {"fp4": 2517, "fp8": 2517, "bf16": 671}
     assert (chip.hbm_gb, chip.hbm_gb_per_s, chip.sram_mb, chip.scale_up_chips) == (144, pytest.approx(4900), 256, 144)
     assert chip.facts["scale_up_gb_per_s.low"].value < chip.facts["scale_up_gb_per_s.high"].value

@@ -74,6 +74,7 @@ SYSTEM: Mapping[str, Spec] = {
     "scale_out_aggregate_gb_per_s": _number("GB/s", 1e12),
     "rack_kw": _number("kW", 1e5),
     "node_kw": _number("kW", 1e5),
+    "pod_kw": _number("kW", 1e7),
     "price_low_usd": _number("USD"),
     "price_high_usd": _number("USD"),
     "dense_tflop_per_s.*": _number("TFLOP/s"),
