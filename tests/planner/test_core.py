@@ -40,9 +40,7 @@ def test_merit_order_spills_to_the_next_when_the_best_is_full():
 def test_reserved_blocks_are_whole_and_paid_idle_or_not():
     terms = offer("gb200", 3.0, kind="reserved", min_term_months=12, block_chips=72)
     found = solve(world([work(rps=90.0)], [offer("h100", 2.5), terms]))
-    assert found.objective_usd == pytest.approx(30 * 2.5 * 3 * HOURS_Q1) or found.objective_usd == pytest.approx(
-        72 * 3.0 * HOURS_Q1
-    )
+    assert found.objective_usd == pytest.approx(30 * 2.5 * 3 * HOURS_Q1) or found.objective_usd == pytest.approx(72 * 3.0 * HOURS_Q1)
     assert found.objective_usd == pytest.approx(min(72 * 3.0, 90 * 2.5) * HOURS_Q1)
 
 

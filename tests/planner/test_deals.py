@@ -15,8 +15,16 @@ def solve(resolved):
 
 
 def test_commitment_is_drawn_down_and_the_rest_is_paid():
-    deal = Contract("azure-30b", "azure", "committed_spend", "2026-01-01", "2031-01-01", commit_usd=30e6, eligible=("azure-h100*",),
-                    draw_schedule=tuple((f"{2026 + i}-01-01", 6e6 * i) for i in range(1, 6)))
+    deal = Contract(
+        "azure-30b",
+        "azure",
+        "committed_spend",
+        "2026-01-01",
+        "2031-01-01",
+        commit_usd=30e6,
+        eligible=("azure-h100*",),
+        draw_schedule=tuple((f"{2026 + i}-01-01", 6e6 * i) for i in range(1, 6)),
+    )
     resolved = world([work(rps=200.0)], [offer("h100", 2.0), offer("gb200", 5.5)], months=60, period="year", contracts=(deal,))
     question = planner.problem(resolved, table(resolved.workloads))
     program, solution, _ = planner.solved(question, gap_frac=1e-6)
@@ -63,7 +71,18 @@ def test_two_unsigned_discounts_and_a_tier_are_billed_as_planned():
 
 
 def test_a_lease_by_month_and_what_is_used_beyond_its_share():
-    lease = Contract("lease", "azure", "lease", "2026-01-01", "2027-01-01", chip="h100", chips=80.0, usd_per_chip_hour=1.5, take_or_pay_frac=0.5, usd_per_month=1000.0)
+    lease = Contract(
+        "lease",
+        "azure",
+        "lease",
+        "2026-01-01",
+        "2027-01-01",
+        chip="h100",
+        chips=80.0,
+        usd_per_chip_hour=1.5,
+        take_or_pay_frac=0.5,
+        usd_per_month=1000.0,
+    )
     found = solve(world([work(rps=100.0)], [offer("h100", 2.0)], months=12, contracts=(lease,)))
     assert found.bill_usd == pytest.approx((80 * 1.5 + 20 * 2.0) * 8760.0 + 12_000.0)
     assert not any("differs" in n for n in found.notes)

@@ -19,7 +19,8 @@ def market(rng, *, hours=6, pools=3, offers=4, workloads=3, wait=False):
         offer_pool=np.array([i % pools for i in range(offers)]),
         offer_usd_per_chip_hour=rng.uniform(1, 6, (offers, hours)).round(3),
         offer_max_chips=rng.uniform(5, 40, (offers, hours)).round(1),
-        arc_workload=np.array([a[0] for a in arcs]), arc_pool=np.array([a[1] for a in arcs]),
+        arc_workload=np.array([a[0] for a in arcs]),
+        arc_pool=np.array([a[1] for a in arcs]),
         arc_rps_per_chip=rng.uniform(0.5, 3, len(arcs)).round(3),
         demand_rps=rng.uniform(2, 30, (workloads, hours)).round(2),
         wait_hours=np.array([3 if wait and w == 0 else 0 for w in range(workloads)]),
@@ -112,9 +113,14 @@ def test_the_day_is_a_day():
 
 # The one-shot choice of chips by request size, on Melange's own profile: counts of chips, continuous split over sizes.
 PRICES = {"L4": 0.70, "A10G": 1.01, "A100-80G": 3.67, "H100": 7.516}
-PUBLISHED = {1: (1.71, {"L4": 19, "A10G": 15, "A100-80G": 53, "H100": 77}), 2: (2.72, {"L4": 22, "A10G": 10, "A100-80G": 26, "H100": 64}),
-             4: (4.37, {"L4": 31, "A10G": 13, "A100-80G": 40, "H100": 42}), 8: (8.35, {"L4": 30, "A10G": 8, "A100-80G": 24, "H100": 44}),
-             16: (16.06, {"L4": 30, "A10G": 12, "A100-80G": 12, "H100": 47}), 32: (31.75, {"L4": 30, "A10G": 10, "A100-80G": 4, "H100": 40})}
+PUBLISHED = {
+    1: (1.71, {"L4": 19, "A10G": 15, "A100-80G": 53, "H100": 77}),
+    2: (2.72, {"L4": 22, "A10G": 10, "A100-80G": 26, "H100": 64}),
+    4: (4.37, {"L4": 31, "A10G": 13, "A100-80G": 40, "H100": 42}),
+    8: (8.35, {"L4": 30, "A10G": 8, "A100-80G": 24, "H100": 44}),
+    16: (16.06, {"L4": 30, "A10G": 12, "A100-80G": 12, "H100": 47}),
+    32: (31.75, {"L4": 30, "A10G": 10, "A100-80G": 4, "H100": 40}),
+}
 
 
 @pytest.mark.shared
@@ -149,9 +155,7 @@ def test_one_shot_choice_equals_brute_force():
     for _ in range(5):
         rates, demand, usd = rng.uniform(0.5, 4, (2, 3)), rng.uniform(0.5, 3, 3), rng.uniform(1, 5, 2)
         found = cheapest_chips(demand, rates, usd)
-        best = min(
-            float(np.dot(counts, usd)) for counts in itertools.product(range(8), repeat=2) if carries(np.array(counts), demand, rates)
-        )
+        best = min(float(np.dot(counts, usd)) for counts in itertools.product(range(8), repeat=2) if carries(np.array(counts), demand, rates))
         assert found.usd_per_hour == pytest.approx(best)
 
 

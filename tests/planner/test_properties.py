@@ -22,8 +22,11 @@ BLOCKS = (("peak", 6.0, 1.5), ("day", 10.0, 1.0), ("night", 8.0, 0.6))
 
 def question(seed, *, ports=True, contracts=True, survive=False):
     rng = np.random.default_rng(seed)
-    works = [work("chat", rps=float(rng.uniform(50, 500)), peak=1.5, growth_per_year_frac=0.3), work("code", rps=float(rng.uniform(20, 200)), peak=1.3),
-             work("batch", rps=float(rng.uniform(10, 100)), batch=True)]
+    works = [
+        work("chat", rps=float(rng.uniform(50, 500)), peak=1.5, growth_per_year_frac=0.3),
+        work("code", rps=float(rng.uniform(20, 200)), peak=1.3),
+        work("batch", rps=float(rng.uniform(10, 100)), batch=True),
+    ]
     offers = []
     for cloud, chips in (("azure", ("h100", "gb200", "maia200")), ("aws", ("h100", "trn3"))):
         for chip in chips:
@@ -32,7 +35,10 @@ def question(seed, *, ports=True, contracts=True, survive=False):
             offers.append(offer(chip, round(price * 0.6, 3), cloud=cloud, kind="reserved", min_term_months=12, block_chips=8, max_chips=2000.0))
     pairs = [port("cuda-hopper"), port("cuda-blackwell")]
     if ports:
-        pairs += [port(f, "none", cost_usd=2e6, upkeep_usd_per_year=2e5, lead_months=3.0, initial_efficiency_frac=0.7, ramp_months=6.0) for f in ("maia", "neuron")]
+        pairs += [
+            port(f, "none", cost_usd=2e6, upkeep_usd_per_year=2e5, lead_months=3.0, initial_efficiency_frac=0.7, ramp_months=6.0)
+            for f in ("maia", "neuron")
+        ]
     macc = Contract("macc", "azure", "committed_spend", "2026-01-01", "2027-01-01", commit_usd=2e6, discount_tiers=(DiscountTier(0.0, 0.05),))
     limits = LimitsPart(survive_loss_of=(SurvivePart(kind="cloud", demand_frac=0.8),) if survive else ())
     w = world(works, offers, ports=pairs, months=12, blocks=BLOCKS, discount=0.1, contracts=(macc,) if contracts else (), limits=limits)

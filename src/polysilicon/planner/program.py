@@ -138,7 +138,7 @@ class Program:
         coefficient = np.concatenate([np.broadcast_to(np.asarray(t[2], float), np.shape(t[1])) for t in terms])
         total = count if count is not None else (int(row.max()) + 1 if len(row) else 0)
         bound = np.broadcast_to(np.asarray(rhs, float), (total,)).copy()
-        keep = coefficient != 0.0
+        keep = (coefficient != 0.0) & np.isfinite(bound[row])  # a row without a bound is no row
         row, label, coefficient = row[keep], label[keep], coefficient[keep]
         used = np.unique(row)
         self._note_impossible(used, total, sense, bound, words)

@@ -156,5 +156,5 @@ def _chips(program: Program, failure: I8, flow: I8, serve: I8, up_pool: np.ndarr
         extra[pool_of[program.rent_offer[i]], tables.slot_period[program.rent_slot[i]]] += cap * most / program.chip_unit
     rhs = np.where(up_pool[:, :, None], extra[None], 0.0).ravel()
     program.constrain(
-        "survive_capacity", terms, "<=", np.minimum(rhs, UNLIMITED_CHIPS), count=len(rhs), unit="chips", size=program.chip_unit
+        "survive_capacity", terms, "<=", np.where(rhs >= cap * UNLIMITED_CHIPS / program.chip_unit, np.inf, rhs), count=len(rhs), unit="chips", size=program.chip_unit
     )

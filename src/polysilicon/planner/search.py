@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import highspy
 import numpy as np
 
 from polysilicon.planner.problem import F8, I8
-from polysilicon.planner.solution import Engine, Progress
+from polysilicon.planner.solution import INFEASIBLE, Engine, Progress
 
+LAST_SECONDS = 20.0  # beyond the time given, where nothing was found in it
 TOUCHED = 0.02  # a port that the relaxation starts by so much is a candidate
 
 
@@ -23,9 +25,11 @@ def relax_and_fix(
     began = time.monotonic()
     engine.integrality(engine.integer_columns, integer=False)
     engine.options(solver="ipm" if len(engine.columns) > 20_000 else "choose")
-    engine.run(left())
-    if not engine.found:
-        return None, -np.inf, left() > 0
+    status = engine.run(left())
+    if status in INFEASIBLE:
+        return None, -np.inf, True
+    if status != highspy.HighsModelStatus.kOptimal:
+        return _last_resort(engine), -np.inf, False
     relaxed, bound = engine.point(), engine.objective
     clock["relaxation"] = time.monotonic() - began
     tell(0.2, "relaxation solved")
@@ -60,6 +64,26 @@ def relax_and_fix(
                 plan, best = better, _cost(engine, better)
     engine.integrality(engine.integer_columns, integer=True)
     return plan, bound, left() > 0
+
+
+def _last_resort(engine: Engine) -> F8 | None:
+    """Return the plan that starts no port and leaves to the price of unserved demand what it must: never nothing."""
+    ports = engine.column_of[engine.program.blocks["port"]]
+    engine.bounds(ports, np.zeros(len(ports)), np.zeros(len(ports)))
+    engine.options(solver="choose")
+    engine.run(LAST_SECONDS)
+    if not engine.found:
+        serve = engine.column_of[engine.program.blocks["serve"]]
+        engine.bounds(serve, np.zeros(len(serve)), np.zeros(len(serve)))
+        engine.run(LAST_SECONDS)
+        engine.reset_bounds(serve)
+    found = engine.point() if engine.found else None
+    engine.reset_bounds(ports)
+    if found is not None:
+        blocks = _columns(engine, ("sign", "rent_blocks"))
+        found[blocks] = np.minimum(np.ceil(found[blocks] - 1e-7), engine.upper[blocks])
+    engine.integrality(engine.integer_columns, integer=True)
+    return found
 
 
 def _round_blocks(engine: Engine, point: F8, binaries: I8, blocks: I8, seconds: float) -> F8 | None:

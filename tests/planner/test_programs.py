@@ -1,0 +1,92 @@
+"""One small program text a constraint, as linopy writes it; each stands beside tests of what it means."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+from world import offer, port, table, work, world
+
+from polysilicon import planner
+from polysilicon.cloud.contract import Contract, DiscountTier
+from polysilicon.cloud.site import Site
+from polysilicon.scenario.schema import LimitsPart, SurvivePart
+
+GOLDEN = Path(__file__).with_name("programs")
+FULL = {"utilisation_max_frac": 1.0}
+H100 = offer("h100", 2.0)
+TERMS = offer("h100", 1.0, kind="reserved", min_term_months=3, block_chips=8, max_chips=64.0)
+MACC = Contract("macc", "azure", "committed_spend", "2026-01-01", "2026-07-01", commit_usd=1e5, draw_schedule=(("2026-04-01", 4e4),))
+MAIA = (port("cuda-hopper"), port("maia", "none", cost_usd=1e5, lead_months=3.0, initial_efficiency_frac=0.5, ramp_months=6.0))
+TWO = (("day", 12.0, 1.5), ("night", 12.0, 0.5))
+QUESTIONS = {
+    "demand": lambda: world([work(rps=10.0)], [H100]),
+    "deferral": lambda: world([work("batch", rps=10.0, batch=True), work(rps=10.0, peak=1.5)], [H100], blocks=TWO),
+    "capacity": lambda: world([work(rps=10.0)], [H100, offer("h100", 1.0, kind="spot", interruptions_per_hour=0.2, max_chips=5.0)]),
+    "holding": lambda: world([work(rps=10.0)], [TERMS], months=9),
+    "offer_limit": lambda: world([work(rps=10.0)], [offer("h100", 2.0, max_chips=5.0), offer("gb200", 7.0)]),
+    "port_live": lambda: world([work(rps=10.0)], [H100, offer("maia200", 1.0)], ports=MAIA, months=6),
+    "stage": lambda: world(
+        [work(rps=10.0)],
+        [H100, offer("maia200", 1.0)],
+        ports=(port("cuda-hopper"), port("maia", "pilot", max_share_frac=0.2)),
+    ),
+    "take_or_pay": lambda: world([work(rps=10.0)], [H100], months=6, contracts=(MACC,)),
+    "tier": lambda: world(
+        [work(rps=10.0)],
+        [H100],
+        contracts=(Contract("t", "azure", "committed_spend", "2026-01-01", "2027-01-01", discount_tiers=(DiscountTier(2e4, 0.1),)),),
+    ),
+    "take": lambda: world(
+        [work(rps=10.0)],
+        [H100],
+        contracts=(
+            Contract("opt", "azure", "capacity_mw", "2026-01-01", "2027-01-01", chip="h100", it_mw=0.014, usd_per_chip_hour=1.5, signed=False),
+        ),
+    ),
+    "power": lambda: world([work(rps=10.0)], [H100], sites=(Site("east", "azure", "eastus", it_mw=0.02),)),
+    "share": lambda: world([work(rps=10.0)], [H100, offer("trn3", 2.0, cloud="aws")], limits=LimitsPart(**FULL, vendor_share_max_frac=0.6)),
+    "budget": lambda: world([work(rps=10.0)], [H100], limits=LimitsPart(**FULL, budget_usd_per_year=((2026, 1e5),))),
+    "carbon": lambda: world(
+        [work(rps=10.0)],
+        [H100],
+        sites=(Site("east", "azure", "eastus", g_co2_per_kwh=400.0),),
+        limits=LimitsPart(**FULL, co2_tonnes_per_year=50.0),
+    ),
+    "utilisation_floor": lambda: world([work(rps=10.0)], [TERMS], limits=LimitsPart(**FULL, utilisation_min_frac=0.7)),
+    "ports_at_once": lambda: world([work(rps=10.0)], [H100, offer("maia200", 1.0)], ports=MAIA, months=6, limits=LimitsPart(**FULL, ports_at_once=1)),
+    "survive": lambda: world(
+        [work(rps=10.0)],
+        [H100, offer("h100", 2.5, cloud="aws", max_chips=50.0)],
+        limits=LimitsPart(**FULL, survive_loss_of=(SurvivePart(kind="cloud", demand_frac=0.9),)),
+    ),
+}
+
+
+@functools.cache
+def program_of(name):
+    resolved = QUESTIONS[name]()
+    return planner.build(planner.problem(resolved, table(resolved.workloads)))
+
+
+def text_of(name, tmp_path):
+    program = program_of(name)
+    file = tmp_path / "program.lp"
+    program.model.to_file(file, explicit_coordinate_names=True, progress=False)
+    return file.read_text()
+
+
+@pytest.mark.parametrize("name", sorted(QUESTIONS))
+def test_program_text(name, tmp_path):
+    golden = GOLDEN / f"{name}.lp"
+    assert text_of(name, tmp_path) == golden.read_text(), f"the program changed: look, and if it is right rewrite {golden.name}"
+
+
+def test_every_block_of_rows_has_a_golden_text():
+    seen = set()
+    for name in QUESTIONS:
+        seen |= set(program_of(name).rows)
+    assert {"demand", "capacity", "holding", "terms_limit", "offer_limit", "port_once", "port_live", "stage", "take_or_pay", "tier_sum", "tier_width",
+            "tier_order", "take_chips_0", "power", "vendor_sum", "vendor_share", "budget", "carbon", "utilisation_floor", "ports_at_once",
+            "survive_demand", "survive_capacity"} <= seen  # fmt: skip
