@@ -54,9 +54,7 @@ def plan_problem(tables: Problem, *, seconds: float = 60.0, gap_frac: float = 0.
     return planned(tables, seconds=seconds, gap_frac=gap_frac, progress=progress)[0]
 
 
-def planned(
-    tables: Problem, *, seconds: float = 60.0, gap_frac: float = 0.01, progress: Progress | None = None
-) -> tuple[Plan, Program, Solution]:
+def planned(tables: Problem, *, seconds: float = 60.0, gap_frac: float = 0.01, progress: Progress | None = None) -> tuple[Plan, Program, Solution]:
     """Return the plan of a problem with the program and solution it was read from, for whoever asks them further.
 
     Raises: Infeasible as `plan` does.
@@ -81,11 +79,7 @@ def solved(
         if error is not None:
             raise error
     if not len(solution.values):
-        why = (
-            "whole blocks and ports leave no plan, though fractions of them would"
-            if solution.status == "infeasible"
-            else "none was found in time"
-        )
+        why = "whole blocks and ports leave no plan, though fractions of them would" if solution.status == "infeasible" else "none was found in time"
         raise Infeasible(why, where=tables.name, hint="give the solver more time, or loosen a limit")
     return program, solution, {"build": built, "solve": time.monotonic() - began - built, **solution.seconds}
 
@@ -106,9 +100,7 @@ def _left_over(program: Program, solution: Solution) -> tuple[str, ...]:
         mine = program.demand_workload == w
         lost = float((share[mine] * requests[mine]).sum())
         if lost > 1e-6 * max(float(requests[mine].sum()), 1e-12):
-            notes.append(
-                f"{lost / requests[mine].sum():.2%} of {work.id} goes unserved ({program.tables.mtok(w, lost):,.4g} Mtok)"
-            )
+            notes.append(f"{lost / requests[mine].sum():.2%} of {work.id} goes unserved ({program.tables.mtok(w, lost):,.4g} Mtok)")
     return tuple(notes)
 
 
@@ -116,11 +108,7 @@ def _counts_blocks(tables: Problem) -> bool:
     """Return whether hourly chips are so few that whole blocks matter."""
     chips = 0.0
     for w in range(len(tables.workloads)):
-        rates = [
-            a.rps_per_chip * max(a.efficiency_frac)
-            for a in tables.arcs
-            if a.workload == w and a.pool >= 0 and max(a.efficiency_frac) > 0
-        ]
+        rates = [a.rps_per_chip * max(a.efficiency_frac) for a in tables.arcs if a.workload == w and a.pool >= 0 and max(a.efficiency_frac) > 0]
         chips += float(tables.peak_rps[w].max()) / max(rates) if rates else 0.0
     blocks = sum(o.kind in ("on_demand", "spot") and o.block_chips > 1 for o in tables.offers) * tables.slots
     return chips <= SMALL_FLEET_CHIPS and 0 < blocks <= WHOLE_RENTALS

@@ -34,9 +34,7 @@ def plan_of(program: Program, solution: Solution, *, seconds: Mapping[str, float
     chosen = taken(program, solution.values)
     extra = list(notes)
     if drift > 0.005 + 1e-9 * abs(objective):
-        extra.append(
-            f"the solver's total differs from the bills by {drift:,.2f} $ ({drift / max(abs(objective), 1):.1e}); the bills count"
-        )
+        extra.append(f"the solver's total differs from the bills by {drift:,.2f} $ ({drift / max(abs(objective), 1):.1e}); the bills count")
     extra += [f"contract {name} is taken" for name in chosen]
     placements = _placements(program, solution)
     used = {(p.workload, p.chip) for p in placements}
@@ -113,9 +111,7 @@ def _holdings(program: Program, solution: Solution) -> tuple[Holding, ...]:
                 tables.contracts[cover].id if cover >= 0 else "",
             )
         )
-    for c, p, y, label in zip(
-        program.given_contract, program.given_pool, program.given_period, program.blocks["given"], strict=True
-    ):
+    for c, p, y, label in zip(program.given_contract, program.given_pool, program.given_period, program.blocks["given"], strict=True):
         if values[label] * unit > LITTLE:
             contract, pool = tables.contracts[c], tables.pools[p]
             chips = float(values[label] * unit)
@@ -206,13 +202,9 @@ def _average_rate(program: Program, solution: Solution) -> dict[tuple[int, int],
             program.spend.usd[on] * values[program.spend.label[on]],
             minlength=shape,
         )
-    for c, p, y, label in zip(
-        program.given_contract, program.given_pool, program.given_period, program.blocks["given"], strict=True
-    ):
+    for c, p, y, label in zip(program.given_contract, program.given_pool, program.given_period, program.blocks["given"], strict=True):
         contract = tables.contracts[c]
-        paid[p * periods + y] += (
-            values[label] * program.chip_unit * tables.calendar[y].hours * (contract.usd_per_chip_hour or 0.0)
-        )
+        paid[p * periods + y] += values[label] * program.chip_unit * tables.calendar[y].hours * (contract.usd_per_chip_hour or 0.0)
     on = flows.pool >= 0
     used = values[flows.label[on]] * flows.chips[on] * flows.mean_frac[on] * flows.hours[on] * program.chip_unit
     busy += np.bincount(flows.pool[on] * periods + flows.period[on], used, minlength=shape)
@@ -300,19 +292,10 @@ def _assumptions(program: Program, solution: Solution) -> tuple[Assumption, ...]
             port = candidate.port
             words = f"{candidate.cost_usd / 1e6:,.1f} M$, live after {port.lead_months:g} months"
             words += f", {port.efficiency_frac:.0%} of the prediction when mature"
-            found.append(
-                Assumption(f"port of {port.model_family} to {port.chip_family}", words, port.basis, port.source, port.as_of)
-            )
+            found.append(Assumption(f"port of {port.model_family} to {port.chip_family}", words, port.basis, port.source, port.as_of))
             if port.cost_usd is None:
                 found.append(Assumption("engineer-month", f"{engines.USD_PER_ENGINEER_MONTH:,.0f} $", "assumed", "planner"))
     horizon = sum(p.hours for p in tables.periods) / HOURS_PER_MONTH
-    longer = [
-        tables.offers[o].id
-        for o in sorted({int(k) for k in program.hold_offer})
-        if tables.offers[o].min_term_months > horizon + 0.5
-    ]
-    found += [
-        Assumption(name, "its term runs on after the horizon; only the horizon is billed", "assumed", "planner")
-        for name in longer
-    ]
+    longer = [tables.offers[o].id for o in sorted({int(k) for k in program.hold_offer}) if tables.offers[o].min_term_months > horizon + 0.5]
+    found += [Assumption(name, "its term runs on after the horizon; only the horizon is billed", "assumed", "planner") for name in longer]
     return tuple(found)

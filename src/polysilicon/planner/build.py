@@ -57,11 +57,7 @@ def problem(
     peak = _demand(workloads, periods, starts, resolved.peak_rps)
     step = max(1, len(periods) // 7)
     candidates, notes = engines.candidates(resolved.ports, starts, every=step)
-    notes += [
-        f"{o.id}: no price is stated, so it is not offered"
-        for o in resolved.offers
-        if o.kind == "quote_only" and o.usd_per_chip_hour is None
-    ]
+    notes += [f"{o.id}: no price is stated, so it is not offered" for o in resolved.offers if o.kind == "quote_only" and o.usd_per_chip_hour is None]
     draft = Problem(
         name=resolved.scenario.name,
         scenario_digest=resolved.digest,
@@ -113,9 +109,7 @@ def _with_arcs(draft: Problem, resolved: Any, starts: Sequence[float]) -> Proble
                 continue
             if not reason:
                 usd = _usd_per_request(work, offer)
-                arcs.append(
-                    Arc(w, -1, o, usd_per_request=usd, efficiency_frac=tuple(_open(offer, None, p) for p in draft.periods))
-                )
+                arcs.append(Arc(w, -1, o, usd_per_request=usd, efficiency_frac=tuple(_open(offer, None, p) for p in draft.periods)))
             else:
                 reasons[reason] += 1
         excluded[work.id] = tuple(f"{count} x {reason}" for reason, count in reasons.most_common())
@@ -159,11 +153,7 @@ def _pool_arcs(draft: Problem, w: int, p: int, ports: Sequence[Any], starts: Seq
     if found and not any(any(arc.efficiency_frac) for arc in found):
         return [], f"{pool.chip.id} is not available within the horizon"
     if not found:
-        what = (
-            "not ported, and no port can be live in time"
-            if engines.known(ports, family, pool.chip.family)
-            else "nothing is known of a port"
-        )
+        what = "not ported, and no port can be live in time" if engines.known(ports, family, pool.chip.family) else "nothing is known of a port"
         return [], f"{family} on {pool.chip.family}: {what}"
     return found, ""
 
@@ -189,8 +179,7 @@ def _air_only(pool: Pool, draft: Problem, systems: Mapping[str, System]) -> str:
     kinds = [
         s
         for s in systems.values()
-        if s.chip == pool.chip.id
-        and (s.chips in blocks or not any(t.chips in blocks for t in systems.values() if t.chip == s.chip))
+        if s.chip == pool.chip.id and (s.chips in blocks or not any(t.chips in blocks for t in systems.values() if t.chip == s.chip))
     ]
     if kinds and all(s.cooling == "liquid" for s in kinds):
         return f"site {site.id} is air-cooled and {kinds[0].id} needs liquid"
@@ -262,9 +251,7 @@ def _demand(workloads: Sequence[Workload], periods: Sequence[Period], starts: Se
 def _usd_per_request(work: Workload, offer: Offer) -> float:
     """Return what a request of mean lengths costs at a per-token offer; cached prompt tokens at their own price, if stated."""
     if offer.usd_per_mtok_in is None or offer.usd_per_mtok_out is None:
-        raise MissingFact(
-            offer.id, "usd_per_mtok_in" if offer.usd_per_mtok_in is None else "usd_per_mtok_out", needed_for=f"workload {work.id}"
-        )
+        raise MissingFact(offer.id, "usd_per_mtok_in" if offer.usd_per_mtok_in is None else "usd_per_mtok_out", needed_for=f"workload {work.id}")
     cached_price = offer.usd_per_mtok_in if offer.usd_per_mtok_cached is None else offer.usd_per_mtok_cached
     cached = work.lengths.isl_tokens * work.lengths.cached_frac
     fresh = work.lengths.isl_tokens - cached

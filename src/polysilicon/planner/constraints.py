@@ -76,9 +76,7 @@ def rent(program: Program) -> None:
         blocks = np.array([o.block_chips for o in tables.offers], float)[array[:, 0]]
         counts = program.variables("rent_blocks", len(array), integer=True)
         rows = np.arange(len(array))
-        program.constrain(
-            "whole_blocks", [(rows, labels, np.ones(len(rows))), (rows, counts, -blocks / program.chip_unit)], "=", 0.0
-        )
+        program.constrain("whole_blocks", [(rows, labels, np.ones(len(rows))), (rows, counts, -blocks / program.chip_unit)], "=", 0.0)
     limited = np.flatnonzero(np.isfinite(upper))
     words = [_words_most(program, int(o)) for o in array[limited, 0]]
     if len(limited):
@@ -153,9 +151,7 @@ def given(program: Program) -> None:
     for c, contract in enumerate(tables.contracts):
         if contract.holds_chips:
             home = [p for p, pool in enumerate(tables.pools) if pool.chip.id == contract.chip and pool.cloud == contract.cloud]
-            rows += [
-                (c, p, y) for p in home for y in range(len(tables.periods)) if contract.held_chip_hours(tables.calendar[y]) > 0
-            ]
+            rows += [(c, p, y) for p in home for y in range(len(tables.periods)) if contract.held_chip_hours(tables.calendar[y]) > 0]
     array = np.array(rows, np.int64).reshape(-1, 3)
     labels = program.variables("given", len(array))
     program.given_contract, program.given_pool, program.given_period = array[:, 0], array[:, 1], array[:, 2]
@@ -164,10 +160,7 @@ def given(program: Program) -> None:
         return
     keys = array[:, 0] * len(tables.periods) + array[:, 2]
     unique, row = np.unique(keys, return_inverse=True)
-    size = (
-        np.array([_delivered(program, int(k) // len(tables.periods), int(k) % len(tables.periods)) for k in unique])
-        / program.chip_unit
-    )
+    size = np.array([_delivered(program, int(k) // len(tables.periods), int(k) % len(tables.periods)) for k in unique]) / program.chip_unit
     program.given_size, program.given_row = size, row
     if signed.any():
         live = np.array([tables.contracts[int(k) // len(tables.periods)].signed for k in unique])
@@ -239,11 +232,7 @@ def deferral(program: Program) -> None:
     if not rows:
         return
     row_of = {(r, t): i for i, (r, t, _) in enumerate(rows)}
-    mine = [
-        (row_of[int(r), int(t)], j)
-        for j, (r, t) in enumerate(zip(flows.row, flows.slot, strict=True))
-        if (int(r), int(t)) in row_of
-    ]
+    mine = [(row_of[int(r), int(t)], j) for j, (r, t) in enumerate(zip(flows.row, flows.slot, strict=True)) if (int(r), int(t)) in row_of]
     index = np.array(mine, np.int64).reshape(-1, 2)
     unserved = program.blocks["unserved"][[r for r, _, _ in rows]]
     must = np.array([m for _, _, m in rows])
@@ -272,9 +261,7 @@ def capacity(program: Program) -> None:
         terms.append((pool_of[o] * slots + t, program.blocks["rent"], -cap * usable[o]))
     for pool, period, labels in held_by_pool(program):
         for_slot = [
-            (int(p) * slots + t, j)
-            for j, (p, y) in enumerate(zip(pool, period, strict=True))
-            for t in np.flatnonzero(tables.slot_period == y)
+            (int(p) * slots + t, j) for j, (p, y) in enumerate(zip(pool, period, strict=True)) for t in np.flatnonzero(tables.slot_period == y)
         ]
         index = np.array(for_slot, np.int64).reshape(-1, 2)
         terms.append((index[:, 0], labels[index[:, 1]], np.full(len(index), -cap)))
@@ -342,10 +329,7 @@ def stages(program: Program) -> None:
     unique, row = np.unique(keys, return_inverse=True)
     most = np.ones(len(unique))
     np.minimum.at(most, row, cap[mine])
-    words = [
-        f"the stage of {tables.families[program.demand_workload[k // len(families)]]} on {families[k % len(families)]}"
-        for k in unique
-    ]
+    words = [f"the stage of {tables.families[program.demand_workload[k // len(families)]]} on {families[k % len(families)]}" for k in unique]
     program.constrain("stage", [(row, flows.label[mine], np.ones(len(mine)))], "<=", most, words=words, unit="share of demand")
 
 

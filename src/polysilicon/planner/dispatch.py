@@ -62,9 +62,7 @@ class Dispatcher:
         self.waiting = np.flatnonzero(market.wait_hours > 0)
         counts = (len(market.arc_pool), len(market.offer_pool), len(market.demand_rps), len(self.waiting))
         starts = np.concatenate([[0], np.cumsum([c * self.hours for c in counts])])
-        self.x, self.u, self.lost, self.backlog = (
-            np.arange(starts[i], starts[i + 1]).reshape(counts[i], self.hours) for i in range(4)
-        )
+        self.x, self.u, self.lost, self.backlog = (np.arange(starts[i], starts[i + 1]).reshape(counts[i], self.hours) for i in range(4))
         self.columns = int(starts[-1])
         self.highs = new_solver()
         self.highs.setOptionValue("solver", solver)
@@ -87,9 +85,7 @@ class Dispatcher:
         queue = base + (self.waiting[:, None] * hours + t).ravel()
         carried = base + (self.waiting[:, None] * hours + (t + 1) % hours).ravel()  # the last hour hands to the first: both nil
         rows = np.concatenate([capacity, rent, serve, lost, queue, carried])
-        cols = np.concatenate(
-            [self.x.ravel(), self.u.ravel(), self.x.ravel(), self.lost.ravel(), self.backlog.ravel(), self.backlog.ravel()]
-        )
+        cols = np.concatenate([self.x.ravel(), self.u.ravel(), self.x.ravel(), self.lost.ravel(), self.backlog.ravel(), self.backlog.ravel()])
         rate = np.repeat(m.arc_rps_per_chip, hours)
         count = len(queue)
         values = np.concatenate(

@@ -25,17 +25,13 @@ class Step:
     unserved_frac: float
 
 
-def resilience(
-    tables: Problem, *, kind: str = "cloud", shares: Sequence[float] = (0.0, 0.5, 0.75, 0.9), from_month: int = 0
-) -> list[Step]:
+def resilience(tables: Problem, *, kind: str = "cloud", shares: Sequence[float] = (0.0, 0.5, 0.75, 0.9), from_month: int = 0) -> list[Step]:
     """Return the cost of surviving the loss of any one supplier of a kind for more and more of interactive demand."""
     steps = []
     for share in shares:
         part = SurvivePart.model_validate({"kind": kind, "demand_frac": share, "from_month": from_month})
         limits = tables.limits.model_copy(update={"survive_loss_of": (part,) if share > 0 else ()})
-        steps.append(
-            _step(replace(tables, limits=limits), f"resilience:{kind}", f"{share:.0%} of interactive demand survives", share)
-        )
+        steps.append(_step(replace(tables, limits=limits), f"resilience:{kind}", f"{share:.0%} of interactive demand survives", share))
     return steps
 
 

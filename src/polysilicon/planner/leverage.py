@@ -133,9 +133,7 @@ def movable(asker: Asker, base: Answer, owner: Owner, *, period: int | None = No
             continue
         rows = sorted(moving)
         a_row = np.array([[1.0 if flows.row[at_peak[i]] == r else 0.0 for i in open_to] for r in rows])
-        a_pool = np.array(
-            [[flows.chips[at_peak[i]] if flows.pool[at_peak[i]] == p else 0.0 for i in open_to] for p in range(len(tables.pools))]
-        )
+        a_pool = np.array([[flows.chips[at_peak[i]] if flows.pool[at_peak[i]] == p else 0.0 for i in open_to] for p in range(len(tables.pools))])
         result = linprog(
             -weight[open_to],
             A_ub=np.vstack([a_row, a_pool]),
@@ -204,10 +202,7 @@ def shapley(tables: Problem, kind: str = "cloud", *, asker: Asker | None = None)
     for name in names:
         others = [n for n in names if n != name]
         result[name] = sum(
-            factorial(len(s))
-            * factorial(count - len(s) - 1)
-            / factorial(count)
-            * (value[frozenset(s)] - value[frozenset({*s, name})])
+            factorial(len(s)) * factorial(count - len(s) - 1) / factorial(count) * (value[frozenset(s)] - value[frozenset({*s, name})])
             for size in range(count)
             for s in combinations(others, size)
         )
@@ -293,9 +288,7 @@ def _pool_price(asker: Asker, base: Answer) -> np.ndarray:
     np.add.at(paid, pool_of[table.offer[on]], table.usd[on] * base.values[table.label[on]])
     busy = np.zeros(len(tables.pools))
     live = flows.pool >= 0
-    np.add.at(
-        busy, flows.pool[live], (base.values[flows.label] * flows.chips * flows.mean_frac * flows.hours)[live] * program.chip_unit
-    )
+    np.add.at(busy, flows.pool[live], (base.values[flows.label] * flows.chips * flows.mean_frac * flows.hours)[live] * program.chip_unit)
     return np.divide(paid, busy, out=np.zeros_like(paid), where=busy > 1e-9)
 
 
@@ -363,9 +356,7 @@ def bargain(tables: Problem, *, floor_factor: float, buyer_power_frac: float = 0
     return Bargain(tuple(paid), paid, most, buyer_power_frac)
 
 
-def conflict(
-    tables: Problem, name: str, *, weights: Sequence[float] = (0.0, 0.1, 0.3, 1.0), kind: str = "cloud"
-) -> list[dict[str, float]]:
+def conflict(tables: Problem, name: str, *, weights: Sequence[float] = (0.0, 0.1, 0.3, 1.0), kind: str = "cloud") -> list[dict[str, float]]:
     """Return a supplier's token share, and what it costs in real dollars, as the buyer counts its dollars dearer by a weight.
 
     The weight is a soft cost for depending on a rival's partner: it steers the plan and is on no bill.

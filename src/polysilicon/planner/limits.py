@@ -37,9 +37,7 @@ def power(program: Program) -> None:
     rows = np.arange(len(limit))
     words = [f"the power of site {sites[r // tables.slots].id}" for r in rows]
     program.power_sites = sites
-    program.constrain(
-        "power", terms, "<=", limit, count=len(rows), words=words, unit="MW", site=rows // tables.slots, slot=rows % tables.slots
-    )
+    program.constrain("power", terms, "<=", limit, count=len(rows), words=words, unit="MW", site=rows // tables.slots, slot=rows % tables.slots)
 
 
 def _mw(site: object, day: str) -> float:
@@ -84,9 +82,7 @@ def _share(program: Program, short: str, words: str, cap: float, owner: Sequence
     group = of_offer[table.offer] * periods + table.period
     spent = program.variables(f"{short}_spend", len(names) * periods)
     rows = np.arange(len(spent))
-    program.constrain(
-        f"{short}_sum", [(group, table.label, usd / program.usd_unit), (rows, spent, -np.ones(len(rows)))], "=", 0.0
-    )
+    program.constrain(f"{short}_sum", [(group, table.label, usd / program.usd_unit), (rows, spent, -np.ones(len(rows)))], "=", 0.0)
     terms: list[Term] = [(rows, spent, np.ones(len(rows)))]
     terms += [(rows, spent[n * periods + rows % periods], np.full(len(rows), -cap)) for n in range(len(names))]
     program.constrain(
@@ -176,9 +172,7 @@ def utilisation(program: Program) -> None:
         y = tables.slot_period[slot]
         terms.append((y, label, -floor * tables.slot_hours[slot] / program.period_hours[y]))
     words = [f"the {floor:.0%} utilisation floor"] * len(tables.periods)
-    program.constrain(
-        "utilisation_floor", terms, ">=", 0.0, count=len(tables.periods), words=words, unit="chips", size=program.chip_unit
-    )
+    program.constrain("utilisation_floor", terms, ">=", 0.0, count=len(tables.periods), words=words, unit="chips", size=program.chip_unit)
 
 
 def ports_at_once(program: Program) -> None:

@@ -103,9 +103,7 @@ def unit_economics(plan: Plan, workloads: Iterable[Workload]) -> list[UnitEconom
         work = works[name]
         cost = usd / out if out > 0 else 0.0
         revenue = _revenue(work)
-        rows.append(
-            UnitEconomics(name, work.model, work.application, chip, out, cost, revenue, 1 - cost / revenue if revenue else None)
-        )
+        rows.append(UnitEconomics(name, work.model, work.application, chip, out, cost, revenue, 1 - cost / revenue if revenue else None))
     return rows
 
 
@@ -114,11 +112,7 @@ def _revenue(work: Workload) -> float | None:
         return None
     cached_price = work.usd_per_mtok_in if work.usd_per_mtok_cached is None else work.usd_per_mtok_cached
     cached = work.lengths.isl_tokens * work.lengths.cached_frac
-    income = (
-        (work.lengths.isl_tokens - cached) * work.usd_per_mtok_in
-        + cached * cached_price
-        + work.lengths.osl_tokens * work.usd_per_mtok_out
-    )
+    income = (work.lengths.isl_tokens - cached) * work.usd_per_mtok_in + cached * cached_price + work.lengths.osl_tokens * work.usd_per_mtok_out
     return income / work.lengths.osl_tokens
 
 
@@ -170,13 +164,9 @@ def checklist(tables: Problem, workload: str, chip_family: str, *, switch_factor
         "operations: cold start, failover within the hour, tooling, who carries the pager",
     ]
     if port is not None:
-        steps.append(
-            f"port: {port.lead_months:g} months of lead at the cost stated; pilot at most {port.max_share_frac:.0%} of traffic"
-        )
+        steps.append(f"port: {port.lead_months:g} months of lead at the cost stated; pilot at most {port.max_share_frac:.0%} of traffic")
     if switch_factor is None:
-        steps.append(
-            "break-even: no efficiency within reach makes the port pay at today's volume; look again when volume or prices change"
-        )
+        steps.append("break-even: no efficiency within reach makes the port pay at today's volume; look again when volume or prices change")
     else:
         steps.append(f"break-even: it pays from {switch_factor:.2f} times the efficiency assumed; measure that first")
     return steps

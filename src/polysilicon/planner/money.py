@@ -107,13 +107,9 @@ def overage(program: Program) -> None:
         return
     row_of = {pair: r for r, pair in enumerate(meters)}
     pairs = list(zip(program.given_contract, program.given_period, strict=True))
-    mine = np.array(
-        [(row_of[int(c), int(y)], j) for j, (c, y) in enumerate(pairs) if (int(c), int(y)) in row_of], np.int64
-    ).reshape(-1, 2)
+    mine = np.array([(row_of[int(c), int(y)], j) for j, (c, y) in enumerate(pairs) if (int(c), int(y)) in row_of], np.int64).reshape(-1, 2)
     hours = np.array([tables.calendar[y].hours for _, y in meters])
-    paid = np.array(
-        [tables.contracts[c].take_or_pay_frac * tables.contracts[c].held_chip_hours(tables.calendar[y]) for c, y in meters]
-    )
+    paid = np.array([tables.contracts[c].take_or_pay_frac * tables.contracts[c].held_chip_hours(tables.calendar[y]) for c, y in meters])
     price = np.array([tables.contracts[c].usd_per_chip_hour or 0.0 for c, _ in meters])
     terms = [
         (mine[:, 0], program.blocks["given"][mine[:, 1]], np.ones(len(mine))),
@@ -156,9 +152,7 @@ def chips_by_slot(program: Program) -> list[tuple[I8, I8, I8]]:
     if len(program.rent_offer):
         found.append((pool_of[program.rent_offer], program.rent_slot, program.blocks["rent"]))
     for pool, period, labels in held_by_pool(program):
-        pairs = np.array(
-            [(j, t) for j, y in enumerate(period) for t in np.flatnonzero(tables.slot_period == y)], np.int64
-        ).reshape(-1, 2)
+        pairs = np.array([(j, t) for j, y in enumerate(period) for t in np.flatnonzero(tables.slot_period == y)], np.int64).reshape(-1, 2)
         found.append((pool[pairs[:, 0]], pairs[:, 1], labels[pairs[:, 0]]))
     return found
 
@@ -167,9 +161,7 @@ def _energy(program: Program) -> None:
     """Add energy and its carbon price where a site states them: watts x hours x PUE x ($/kWh + g/kWh x $/t)."""
     tables = program.tables
     sites = [site_of(tables, p) for p in tables.pools]
-    usd_per_kwh = np.array(
-        [0.0 if s is None else s.pue * (s.usd_per_kwh + s.g_co2_per_kwh * 1e-6 * s.usd_per_tonne_co2) for s in sites]
-    )
+    usd_per_kwh = np.array([0.0 if s is None else s.pue * (s.usd_per_kwh + s.g_co2_per_kwh * 1e-6 * s.usd_per_tonne_co2) for s in sites])
     program.energy = []
     if not usd_per_kwh.any():
         return
@@ -335,9 +327,7 @@ def _discount_if_taken(program: Program, c: int, y: int, mine: I8) -> None:
         0.0,
     )
     most = np.full(len(force), _most_spend(program))
-    program.constrain(
-        f"drawn_taken_{c}", [(every, drawn, np.ones(len(force))), (every, np.full(len(force), y), -most)], "<=", 0.0
-    )
+    program.constrain(f"drawn_taken_{c}", [(every, drawn, np.ones(len(force))), (every, np.full(len(force), y), -most)], "<=", 0.0)
     base = contract.base_discount_frac()
     program.add_cost(drawn, np.full(len(force), -base * program.usd_unit), force)
     milestones = contract.milestones(tables.calendar)
@@ -346,9 +336,7 @@ def _discount_if_taken(program: Program, c: int, y: int, mine: I8) -> None:
     short = program.variables(f"short_{c}", len(milestones))
     periods = np.array([m[0] for m in milestones], np.int64)
     program.add_cost(short, np.full(len(short), program.usd_unit), periods)
-    terms: list[Term] = [
-        (np.arange(len(short)), np.full(len(short), y), -np.array([m[1] for m in milestones]) / program.usd_unit)
-    ]
+    terms: list[Term] = [(np.arange(len(short)), np.full(len(short), y), -np.array([m[1] for m in milestones]) / program.usd_unit)]
     for r, (when, _) in enumerate(milestones):
         counted = np.flatnonzero(force <= when)
         terms.append((np.full(len(counted), r), drawn[counted], np.full(len(counted), 1.0 - base)))

@@ -40,17 +40,13 @@ def cheapest_chips(demand_rps: F8, rate_rps: F8, usd_per_chip_hour: F8) -> OneSh
     kinds, sizes = rate_rps.shape
     needed = demand_rps > 0
     if not ((rate_rps > 0).any(axis=0) | ~needed).all():
-        raise InputError(
-            "some request sizes can be served by no chip", hint="give at least one chip a rate for every size with demand"
-        )
+        raise InputError("some request sizes can be served by no chip", hint="give at least one chip a rate for every size with demand")
     highs = new_solver()
     highs.setOptionValue("mip_rel_gap", 0.0)
     can = (rate_rps > 0) & needed
     upper = np.concatenate([can.ravel().astype(float), np.full(kinds, np.inf)])
     highs.addVars(len(upper), np.zeros(len(upper)), upper)
-    highs.changeColsCost(
-        kinds, np.arange(kinds * sizes, kinds * sizes + kinds, dtype=np.int32), np.asarray(usd_per_chip_hour, float)
-    )
+    highs.changeColsCost(kinds, np.arange(kinds * sizes, kinds * sizes + kinds, dtype=np.int32), np.asarray(usd_per_chip_hour, float))
     for b in np.flatnonzero(needed):
         columns = (np.arange(kinds) * sizes + b).astype(np.int32)
         highs.addRow(1.0, 1.0, kinds, columns, np.ones(kinds))

@@ -82,9 +82,7 @@ def with_tooling(port: Port, effort_factor: float) -> Port:
     def times(value: float | None) -> float | None:
         return None if value is None else value * effort_factor
 
-    return replace(
-        port, cost_usd=times(port.cost_usd), engineer_months=times(port.engineer_months), lead_months=times(port.lead_months)
-    )
+    return replace(port, cost_usd=times(port.cost_usd), engineer_months=times(port.engineer_months), lead_months=times(port.lead_months))
 
 
 def timeline(candidate: Candidate, start: date) -> list[tuple[str, str]]:

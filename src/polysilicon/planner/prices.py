@@ -64,9 +64,7 @@ def _tokens(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
         sums[0] += usd / _discount(program, y)
         sums[1] += tables.mtok(w, float(program.demand_requests[row]))
     for (w, y), (usd, mtok) in value.items():
-        yield ShadowPrice(
-            f"tokens:{tables.workloads[w].id}", f"one more million tokens of {tables.workloads[w].id}", usd / mtok, "Mtok", y
-        )
+        yield ShadowPrice(f"tokens:{tables.workloads[w].id}", f"one more million tokens of {tables.workloads[w].id}", usd / mtok, "Mtok", y)
 
 
 def _commitments(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
@@ -123,10 +121,7 @@ def _shares(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
         rows = program.rows.get(f"{short}_share")
         if rows is None:
             continue
-        spent = (
-            solution.values[program.blocks[f"{short}_spend"]].reshape(-1, len(program.tables.periods)).sum(axis=0)
-            * program.usd_unit
-        )
+        spent = solution.values[program.blocks[f"{short}_spend"]].reshape(-1, len(program.tables.periods)).sum(axis=0) * program.usd_unit
         for text, y, usd in zip(rows.words, rows.meta["period"], -solution.duals[rows.labels] / program.usd_unit, strict=True):
             worth = usd * 0.01 * spent[y] / _discount(program, int(y))
             yield ShadowPrice(

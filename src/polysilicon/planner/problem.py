@@ -131,10 +131,7 @@ class Problem:
 
     def repriced(self, factor: Mapping[str, float]) -> Problem:
         """Return the same question with the hourly price of some offers multiplied."""
-        offers = tuple(
-            replace(o, usd_per_chip_hour=(o.usd_per_chip_hour or 0.0) * factor[o.id]) if o.id in factor else o
-            for o in self.offers
-        )
+        offers = tuple(replace(o, usd_per_chip_hour=(o.usd_per_chip_hour or 0.0) * factor[o.id]) if o.id in factor else o for o in self.offers)
         return replace(self, offers=offers)
 
 

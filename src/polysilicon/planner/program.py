@@ -206,9 +206,7 @@ class Program:
         self.model.add_objective(linopy.LinearExpression(data, self.model), sense="min")
 
 
-def build(
-    tables: Problem, *, integer_rent: bool = False, survive: bool = True, units: tuple[float, float] | None = None
-) -> Program:
+def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, units: tuple[float, float] | None = None) -> Program:
     """Return the whole program; the order is the order of `docs/concepts/planning.md`.
 
     `units` are chips and dollars per unit of the program; left out, powers of ten near what the demand needs.
@@ -281,11 +279,7 @@ def _scales(tables: Problem) -> tuple[float, float]:
     """Return powers of ten for chips and dollars near what the demand needs."""
     chips = 0.0
     for w in range(len(tables.workloads)):
-        rates = [
-            a.rps_per_chip * max(a.efficiency_frac)
-            for a in tables.arcs
-            if a.workload == w and a.pool >= 0 and max(a.efficiency_frac) > 0
-        ]
+        rates = [a.rps_per_chip * max(a.efficiency_frac) for a in tables.arcs if a.workload == w and a.pool >= 0 and max(a.efficiency_frac) > 0]
         if rates and tables.demand_rps.size:
             chips += float(tables.demand_rps[w].max()) / float(np.median(rates))
     hours = float(tables.slot_hours.sum())

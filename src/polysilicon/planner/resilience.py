@@ -46,10 +46,7 @@ def peak_slots(tables: Problem) -> I8:
         if not work.slo.deferrable:
             weight += tables.peak_rps[w] / max(float(tables.peak_rps[w].max()), 1e-12)
     return np.array(
-        [
-            int(np.flatnonzero(tables.slot_period == y)[np.argmax(weight[tables.slot_period == y])])
-            for y in range(len(tables.periods))
-        ],
+        [int(np.flatnonzero(tables.slot_period == y)[np.argmax(weight[tables.slot_period == y])]) for y in range(len(tables.periods))],
         np.int64,
     )
 
@@ -68,16 +65,10 @@ def survive(program: Program) -> None:
     peak = peak_slots(tables)
     urgent = np.array([not w.slo.deferrable for w in tables.workloads], bool)
     base = np.flatnonzero(urgent[flows.workload] & (flows.slot == peak[flows.period]))
-    up_pool = np.array(
-        [[owner(tables, kind, pool=p) != name for p in range(len(tables.pools))] for kind, name, _, _ in broken], bool
-    )
-    up_token = np.array(
-        [[owner(tables, kind, offer=o) != name for o in range(len(tables.token_offers))] for kind, name, _, _ in broken], bool
-    )
+    up_pool = np.array([[owner(tables, kind, pool=p) != name for p in range(len(tables.pools))] for kind, name, _, _ in broken], bool)
+    up_token = np.array([[owner(tables, kind, offer=o) != name for o in range(len(tables.token_offers))] for kind, name, _, _ in broken], bool)
     token = np.array([a.offer for a in tables.arcs], np.int64)[flows.arc[base]]
-    alive = np.where(
-        flows.pool[base] >= 0, up_pool[:, flows.pool[base]], up_token[:, token] if len(tables.token_offers) else True
-    )
+    alive = np.where(flows.pool[base] >= 0, up_pool[:, flows.pool[base]], up_token[:, token] if len(tables.token_offers) else True)
     months = np.array([months_between(tables, 0, y) for y in range(len(tables.periods))])
     due = months[None, :] >= np.array([since for *_, since in broken])[:, None] - 0.05  # [failure, period]
     failure, flow = np.nonzero(alive & due[:, flows.period[base]])
@@ -126,9 +117,7 @@ def _engines(program: Program, failure: I8, flow: I8, serve: I8) -> None:
     keys = (failure[mine] * len(tables.candidates) + port[mine]) * count + flows.row[flow[mine]]
     unique, row = np.unique(keys, return_inverse=True)
     z = program.blocks["port"][unique // count % len(tables.candidates)]
-    program.constrain(
-        "survive_port", [(row, serve[mine], np.ones(len(mine))), (np.arange(len(unique)), z, -np.ones(len(unique)))], "<=", 0.0
-    )
+    program.constrain("survive_port", [(row, serve[mine], np.ones(len(mine))), (np.arange(len(unique)), z, -np.ones(len(unique)))], "<=", 0.0)
 
 
 def _chips(program: Program, failure: I8, flow: I8, serve: I8, up_pool: np.ndarray, peak: I8) -> None:
@@ -156,5 +145,11 @@ def _chips(program: Program, failure: I8, flow: I8, serve: I8, up_pool: np.ndarr
         extra[pool_of[program.rent_offer[i]], tables.slot_period[program.rent_slot[i]]] += cap * most / program.chip_unit
     rhs = np.where(up_pool[:, :, None], extra[None], 0.0).ravel()
     program.constrain(
-        "survive_capacity", terms, "<=", np.where(rhs >= cap * UNLIMITED_CHIPS / program.chip_unit, np.inf, rhs), count=len(rhs), unit="chips", size=program.chip_unit
+        "survive_capacity",
+        terms,
+        "<=",
+        np.where(rhs >= cap * UNLIMITED_CHIPS / program.chip_unit, np.inf, rhs),
+        count=len(rhs),
+        unit="chips",
+        size=program.chip_unit,
     )

@@ -108,9 +108,7 @@ class Asker:
         """Return (labels, discounted $ per unit) of the spend with a supplier."""
         tables, table = self.tables, self.program.spend
         pool_of = [*tables.pool_of, *[-1] * len(tables.token_offers)]
-        mine = np.array(
-            [owner(p, -1) if p >= 0 else owner(-1, o - len(tables.offers)) for o, p in enumerate(pool_of)] + [False], bool
-        )
+        mine = np.array([owner(p, -1) if p >= 0 else owner(-1, o - len(tables.offers)) for o, p in enumerate(pool_of)] + [False], bool)
         keep = mine[table.offer] if len(table.offer) else np.empty(0, bool)
         return table.label[keep], self.usd[table.label[keep]]
 

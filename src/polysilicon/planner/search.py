@@ -45,9 +45,7 @@ def relax_and_fix(
     clock["candidates"] = time.monotonic() - began - clock["relaxation"]
     tell(0.5, "ports decided")
 
-    plan = _round_blocks(
-        engine, first if first is not None else _ceil(relaxed, binaries), binaries, blocks, max(2.0, 0.3 * left())
-    )
+    plan = _round_blocks(engine, first if first is not None else _ceil(relaxed, binaries), binaries, blocks, max(2.0, 0.3 * left()))
     best = _cost(engine, plan) if plan is not None else np.inf
     if best - bound > gap_frac * abs(best) and left() > 1.0:
         engine.integrality(blocks, integer=False)

@@ -80,9 +80,7 @@ class Engine:
     def bounds(self, columns: I8, lower: F8, upper: F8) -> None:
         """Change the bounds of columns."""
         if len(columns):
-            self.highs.changeColsBounds(
-                len(columns), columns.astype(np.int32), np.asarray(lower, float), np.asarray(upper, float)
-            )
+            self.highs.changeColsBounds(len(columns), columns.astype(np.int32), np.asarray(lower, float), np.asarray(upper, float))
 
     def reset_bounds(self, columns: I8) -> None:
         """Give columns their first bounds back."""

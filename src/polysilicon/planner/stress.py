@@ -47,9 +47,7 @@ def outage(asker: Asker, base: Answer, *, kind: str, name: str, period: int, day
     requests = program.demand_requests[rows]
     mtok = sum(tables.mtok(int(w), float(r)) for w, r in zip(program.demand_workload[rows], lost * requests, strict=True))
     share = float((lost * requests).sum() / max(float(requests.sum()), 1e-30))
-    return Shock(
-        f"{kind} {name} out for {days:g} days", base.usd, base.usd + (answer.usd - base.usd) * frac, mtok * frac, share, False
-    )
+    return Shock(f"{kind} {name} out for {days:g} days", base.usd, base.usd + (answer.usd - base.usd) * frac, mtok * frac, share, False)
 
 
 def _of_period(asker: Asker, period: int) -> np.ndarray:
@@ -83,8 +81,7 @@ def _with_fixed(asker: Asker, base: Answer, fixed: np.ndarray, gone: np.ndarray)
 def deficit(tables: Problem, *, cloud: str, chip: str, months: int, base: Answer) -> Shock:
     """Return what it costs if a cloud cannot deliver a chip for the first months, planned for from the start."""
     offers = tuple(
-        replace(o, available_from=max(o.available_from, _later(tables, months))) if (o.cloud, o.chip) == (cloud, chip) else o
-        for o in tables.offers
+        replace(o, available_from=max(o.available_from, _later(tables, months))) if (o.cloud, o.chip) == (cloud, chip) else o for o in tables.offers
     )
     return _replanned(replace(tables, offers=offers), f"{cloud} has no {chip} for {months} months", base)
 
@@ -116,11 +113,7 @@ def _replanned(tables: Problem, name: str, base: Answer) -> Shock:
     asker = Asker(tables)
     answer = asker.ask()
     program = asker.program
-    lost = (
-        answer.values[program.blocks["unserved"]] * program.demand_requests
-        if np.isfinite(answer.usd)
-        else program.demand_requests
-    )
+    lost = answer.values[program.blocks["unserved"]] * program.demand_requests if np.isfinite(answer.usd) else program.demand_requests
     mtok = sum(tables.mtok(int(w), float(r)) for w, r in zip(program.demand_workload, lost, strict=True))
     return Shock(name, base.usd, answer.usd, mtok, answer.unserved_frac, True)
 

@@ -56,10 +56,7 @@ def entry_prices(program: Program, solution: Solution) -> list[Threshold]:
         pool = tables.pool_of[o]
         if contracted(offer.kind, offer.min_term_months):
             entry = max(
-                (
-                    _mean_worth(tables, worth[pool], y, offer.min_term_months, offer.lead_time_months)
-                    for y in range(len(tables.periods))
-                ),
+                (_mean_worth(tables, worth[pool], y, offer.min_term_months, offer.lead_time_months) for y in range(len(tables.periods))),
                 default=0.0,
             )
         else:
@@ -94,9 +91,7 @@ def port_worth(program: Program, solution: Solution) -> list[Threshold]:
     done = {tables.candidates[k].key for k in np.flatnonzero(started)}
     best: dict[tuple[str, str], int] = {}
     for k, candidate in enumerate(tables.candidates):
-        if candidate.key not in done and (
-            candidate.key not in best or worth[k] - cost[k] > worth[best[candidate.key]] - cost[best[candidate.key]]
-        ):
+        if candidate.key not in done and (candidate.key not in best or worth[k] - cost[k] > worth[best[candidate.key]] - cost[best[candidate.key]]):
             best[candidate.key] = k
     found = []
     for (family, chip), k in best.items():
@@ -163,9 +158,7 @@ def _only(tables: Problem, compared: Sequence[str], keep: Sequence[str]) -> Prob
     return replace(tables, contracts=tuple(contracts)).without(offers=fits)
 
 
-def port_switch(
-    tables: Problem, family: str, chip_family: str, *, most: float = 8.0, steps: int = 8
-) -> tuple[float | None, Answer]:
+def port_switch(tables: Problem, family: str, chip_family: str, *, most: float = 8.0, steps: int = 8) -> tuple[float | None, Answer]:
     """Return the factor on an engine's efficiency at which its port is first worth starting, and the answer without it.
 
     Found by bisection on solving again; None where not even `most` times the efficiency pays.
@@ -175,9 +168,7 @@ def port_switch(
         known = ", ".join(f"{f} on {c}" for f, c in sorted(keys)) or "none"
         raise InputError(f"no port of {family} to {chip_family} can be started here", hint=f"ports that can: {known}")
     asker = Asker(tables)
-    mine = [
-        label for c, label in zip(tables.candidates, asker.program.blocks["port"], strict=True) if c.key == (family, chip_family)
-    ]
+    mine = [label for c, label in zip(tables.candidates, asker.program.blocks["port"], strict=True) if c.key == (family, chip_family)]
     without = asker.ask(closed=np.array(mine, np.int64))
 
     def pays(factor: float) -> bool:

@@ -118,10 +118,7 @@ def option_value_usd(tables: Problem, *, vendor: str, volatility: float, model_f
     labels = _vendor_spend(asker, vendor)
     flows = asker.program.flows
     other = np.array(
-        [
-            a.pool >= 0 and tables.pools[a.pool].chip.vendor != vendor and model_family in ("", tables.families[a.workload])
-            for a in tables.arcs
-        ],
+        [a.pool >= 0 and tables.pools[a.pool].chip.vendor != vendor and model_family in ("", tables.families[a.workload]) for a in tables.arcs],
         bool,
     )
     closed = np.concatenate([flows.label[other[flows.arc]], asker.program.blocks["port"]])
@@ -175,9 +172,7 @@ def roll(views: Sequence[Problem]) -> tuple[float, list[dict[Key, float]]]:
     return usd, steps
 
 
-def scaled(
-    tables: Problem, name: str, probability_frac: float, *, demand: float = 1.0, prices: Mapping[str, float] | None = None
-) -> Future:
+def scaled(tables: Problem, name: str, probability_frac: float, *, demand: float = 1.0, prices: Mapping[str, float] | None = None) -> Future:
     """Return a future with demand and some offers' prices multiplied."""
     changed = replace(tables, demand_rps=tables.demand_rps * demand, peak_rps=tables.peak_rps * demand)
     return Future(name, probability_frac, changed.repriced(prices or {}))
@@ -222,8 +217,7 @@ class _Stack:
         self.costs = [p.cost_usd()[m.vlabels] / p.usd_unit for p, m in zip(programs, parts, strict=True)]
         self.constant = [p.constant_usd / p.usd_unit for p in programs]
         cost = np.concatenate(
-            [(1 - weight) * q * c for q, c in zip(self.probability, self.costs, strict=True)]
-            + [[weight], weight * self.probability / (1 - alpha)]
+            [(1 - weight) * q * c for q, c in zip(self.probability, self.costs, strict=True)] + [[weight], weight * self.probability / (1 - alpha)]
         )
         lower = np.concatenate([*[m.lb for m in parts], [-np.inf], np.zeros(futures)])
         upper = np.concatenate([*[m.ub for m in parts], [np.inf], np.full(futures, np.inf)])
@@ -241,12 +235,7 @@ class _Stack:
         self.highs.addVars(len(lower), lower, upper)
         self.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
         whole = np.concatenate(
-            [
-                self._columns(i, parts[i], name)
-                for i, p in enumerate(programs)
-                for name in p.integers
-                if name not in ("sign", "rent_blocks")
-            ]
+            [self._columns(i, parts[i], name) for i, p in enumerate(programs) for name in p.integers if name not in ("sign", "rent_blocks")]
         ).astype(np.int32)
         if len(whole):
             self.highs.changeColsIntegrality(len(whole), whole, np.full(len(whole), highspy.HighsVarType.kInteger))
@@ -258,9 +247,7 @@ class _Stack:
         return np.asarray(self.offset[i] + np.searchsorted(part.vlabels, labels), np.int64)
 
     def _first(self, i: int, part: Any) -> dict[Key, int]:
-        return {
-            k: int(self.offset[i] + np.searchsorted(part.vlabels, label)) for k, label in _first_labels(self.programs[i]).items()
-        }
+        return {k: int(self.offset[i] + np.searchsorted(part.vlabels, label)) for k, label in _first_labels(self.programs[i]).items()}
 
     def _ties(self, parts: Sequence[Any], width: int) -> sparse.csr_matrix:
         """Return rows that make every first-year decision the same in all futures: x_s - x_0 = 0; absent means nil."""
@@ -290,19 +277,12 @@ class _Stack:
     def result(self) -> TwoStage:
         point = np.asarray(self.highs.getSolution().col_value)
         unit = self.programs[0].usd_unit
-        usd = (
-            np.array([float(c @ point[self.offset[i] : self.offset[i + 1]]) + self.constant[i] for i, c in enumerate(self.costs)])
-            * unit
-        )
+        usd = np.array([float(c @ point[self.offset[i] : self.offset[i + 1]]) + self.constant[i] for i, c in enumerate(self.costs)]) * unit
         first = {k: float(point[c]) for k, c in self._first(0, self.parts[0]).items()}
         info = self.highs.getInfo()
         expected = float(self.probability @ usd)
         fixed = (1 - self.weight) * float(self.probability @ np.array(self.constant))
-        bound = (
-            float(info.mip_dual_bound)
-            if any(p.blocks["port"].size for p in self.programs)
-            else float(info.objective_function_value)
-        )
+        bound = float(info.mip_dual_bound) if any(p.blocks["port"].size for p in self.programs) else float(info.objective_function_value)
         return TwoStage(expected, cvar_usd(usd, self.probability, self.alpha), tuple(float(v) for v in usd), first,
                         (bound + fixed) * unit, (float(info.objective_function_value) + fixed) * unit)  # fmt: skip
 

@@ -37,9 +37,7 @@ def usage_of(program: Program, values: F8) -> Usage:
 def taken(program: Program, values: F8) -> tuple[str, ...]:
     """Return the unsigned contracts a solution takes."""
     return tuple(
-        program.tables.contracts[c].id
-        for c, label in zip(program.take_contract, program.blocks["take"], strict=True)
-        if values[label] > 0.5
+        program.tables.contracts[c].id for c, label in zip(program.take_contract, program.blocks["take"], strict=True) if values[label] > 0.5
     )
 
 
@@ -62,9 +60,7 @@ def by_period_usd(program: Program, values: F8) -> dict[str, F8]:
             for y in range(candidate.live, periods):
                 port[y] += candidate.upkeep_usd_per_year * program.period_hours[y] / 8760.0
     if len(program.demand_period):
-        unserved += np.bincount(
-            program.demand_period, program.unserved_usd * values[program.blocks["unserved"]], minlength=periods
-        )
+        unserved += np.bincount(program.demand_period, program.unserved_usd * values[program.blocks["unserved"]], minlength=periods)
     return {"energy": energy, "port": port, "unserved": unserved}
 
 
