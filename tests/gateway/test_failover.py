@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -226,7 +225,7 @@ def test_drain_finishes_what_is_under_way(rig: Callable[..., Rig]) -> None:
 
         assert r.run(drain())
         assert all(names(f.result()[2])[-1] == "message_stop" for f in futures)
-    with pytest.raises(OSError):  # noqa: PT011 - refused or reset, as the kernel likes
+    with pytest.raises(OSError):
         post(r, ask())
 
 

@@ -304,7 +304,7 @@ def test_focus_rows_add_up_to_the_ledger() -> None:
     assert commitment[0]["ContractCommitmentLifecycleStatus"] == "Active"
     assert sum(r["ConsumedQuantity"] for r in rows) == sum(e.tokens for e in entries)
     assert {r["ServiceSubcategory"] for r in rows} == {"Generative AI"}
-    assert not any("ProviderName" == name or "PublisherName" == name for name in rows[0])
+    assert not any(name == "ProviderName" or name == "PublisherName" for name in rows[0])
     back = list(csv.DictReader(focus.to_csv(rows).decode().splitlines()))
     assert len(back) == len(rows)
 

@@ -223,12 +223,7 @@ class Attempt:
                 delta = choice.get("delta") or {}
                 if choice.get("finish_reason"):
                     self._finished = True
-                if (
-                    delta.get("content")
-                    or delta.get("tool_calls")
-                    or delta.get("reasoning_content")
-                    or choice.get("finish_reason")
-                ):
+                if delta.get("content") or delta.get("tool_calls") or delta.get("reasoning_content") or choice.get("finish_reason"):
                     self._deltas += 1
                     self.content_s = self.content_s or time.monotonic()
 
@@ -389,11 +384,7 @@ def _without_usage(events: bytes | None) -> bytes:
     """Leave out the chunk that only states usage: we asked for it, the client did not."""
     if events is None or b'"usage"' not in events:
         return events or b""
-    return b"".join(
-        b"data: " + data + b"\n\n"
-        for _, data in each(events)
-        if data == b"[DONE]" or msgspec.json.decode(data).get("choices") != []
-    )
+    return b"".join(b"data: " + data + b"\n\n" for _, data in each(events) if data == b"[DONE]" or msgspec.json.decode(data).get("choices") != [])
 
 
 def _translate_answer(body: bytes, door: str, want: str) -> bytes:

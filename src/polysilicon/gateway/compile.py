@@ -104,9 +104,7 @@ def _price(part: TargetPart, model: str, served: ServedPart, known: list[TokenPr
         return TokenPrice(model, part.id, valid_from=valid, **given.model_dump(exclude={"valid_from"}))
     provider, _, name = given.partition("/") if given else ("", "", model)
     fitting = [
-        p
-        for p in known
-        if p.model == name and (not provider or p.provider == provider) and (not p.valid_from or p.valid_from <= day.isoformat())
+        p for p in known if p.model == name and (not provider or p.provider == provider) and (not p.valid_from or p.valid_from <= day.isoformat())
     ]
     if not fitting:
         raise MissingFact(f"{provider + '/' if provider else ''}{name}", "token price", needed_for=f"target {part.id}")
@@ -123,9 +121,7 @@ def _key(given: Mapping[str, object], budgets: tuple[Budget, ...]) -> Key:
 # --- routes
 
 
-def _routes(
-    config: GatewayConfig, plan: Plan | None, targets: tuple[Target, ...], variants: list[Variant], day: date
-) -> tuple[Route, ...]:
+def _routes(config: GatewayConfig, plan: Plan | None, targets: tuple[Target, ...], variants: list[Variant], day: date) -> tuple[Route, ...]:
     stated = [served.weight for served in _all_served(config)]
     routes: list[Route] = []
     problems: list[InputError] = []
@@ -165,9 +161,7 @@ def _period(plan: Plan, day: date) -> int:
     return max(begun) if begun else min((p.index for p in plan.periods), default=0)
 
 
-def plan_weights(
-    placements: Iterable[Placement], serving: Iterable[Variant], targets: tuple[Target, ...]
-) -> tuple[tuple[float, ...], list[str]]:
+def plan_weights(placements: Iterable[Placement], serving: Iterable[Variant], targets: tuple[Target, ...]) -> tuple[tuple[float, ...], list[str]]:
     """Return the share of each variant, in order, and the pools no variant stands for.
 
     A placement's share goes to the variants on its chip, cloud and region, in equal parts; a placement bought by the token

@@ -17,9 +17,7 @@ NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$")]
 Reference = Annotated[str, Field(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$")]
-DoorName = Literal[
-    "claude", "aws-platform", "bedrock", "bedrock-messages", "vertex", "google-cloud", "foundry", "anthropic", "openai"
-]
+DoorName = Literal["claude", "aws-platform", "bedrock", "bedrock-messages", "vertex", "google-cloud", "foundry", "anthropic", "openai"]
 Stage = Literal["none", "built", "parity", "shadow", "pilot", "canary", "production", "draining"]
 
 
@@ -255,9 +253,7 @@ def check(document: Document) -> GatewayConfig:
 
 
 def _problem(document: Document, error: dict[str, Any]) -> InputError:
-    loc = tuple(
-        part for part in error["loc"] if isinstance(part, int) or not part.startswith(("PricePart", "constrained", "str"))
-    )
+    loc = tuple(part for part in error["loc"] if isinstance(part, int) or not part.startswith(("PricePart", "constrained", "str")))
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
     hint = ""
     if error["type"] == "extra_forbidden":
@@ -284,9 +280,7 @@ def _cross_checks(config: GatewayConfig, document: Document) -> list[InputError]
     for section, ids in (("targets", [t.id for t in config.targets]), ("keys", [k.id for k in config.keys])):
         for i, name in enumerate(ids):
             if name in ids[:i]:
-                problems.append(
-                    InputError(f'{section}[{i}].id "{name}" is given twice', where=document.where((section, i, "id")))
-                )
+                problems.append(InputError(f'{section}[{i}].id "{name}" is given twice', where=document.where((section, i, "id"))))
     for i, target in enumerate(config.targets):
         parts = urlsplit(target.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
@@ -295,20 +289,12 @@ def _cross_checks(config: GatewayConfig, document: Document) -> list[InputError]
         if target.contract and target.contract not in contracts:
             hint = did_you_mean(target.contract, contracts)
             where = document.where(("targets", i, "contract"))
-            problems.append(
-                InputError(f'targets[{i}].contract "{target.contract}" is not among the contracts', where=where, hint=hint)
-            )
-        for name in (
-            ("project", "workspace") if target.door == "google-cloud" else ("project",) if target.door == "vertex" else ()
-        ):
+            problems.append(InputError(f'targets[{i}].contract "{target.contract}" is not among the contracts', where=where, hint=hint))
+        for name in ("project", "workspace") if target.door == "google-cloud" else ("project",) if target.door == "vertex" else ():
             if not getattr(target, name):
-                problems.append(
-                    InputError(f"targets[{i}]: a {target.door} target needs {name}", where=document.where(("targets", i)))
-                )
+                problems.append(InputError(f"targets[{i}]: a {target.door} target needs {name}", where=document.where(("targets", i))))
     if config.listen.open and config.listen.host not in ("127.0.0.1", "::1", "localhost"):
-        problems.append(
-            InputError("listen.open serves anyone, so it is for loopback only", where=document.where(("listen", "open")))
-        )
+        problems.append(InputError("listen.open serves anyone, so it is for loopback only", where=document.where(("listen", "open"))))
     if not config.keys and not config.listen.open:
         hint = "make a key with `polysilicon serve --new-key NAME`, or set listen.open on loopback"
         problems.append(InputError("there are no keys: nobody could be served", where=document.where(()), hint=hint))

@@ -197,12 +197,8 @@ class Controller:
             for i, weight in zip(route.variants, weights, strict=True):
                 gauges["polysilicon_weight"][f'route="{route.id}",variant="{self.wiring.variants[i].id}"'] = weight
         gauges["polysilicon_contract_drawn_usd"] = {f'contract="{c.id}"': self.drawn_usd(c) for c in self.contracts}
-        gauges["polysilicon_contract_dollar_worth"] = {
-            f'contract="{k}"': usd for k, usd in self.broker.directive.shadow_usd.items()
-        }
-        gauges["polysilicon_budget_spent_usd"] = {
-            f'budget="{b.id}"': self.budgets.spent(b.index) / 1e9 for b in self.wiring.budgets
-        }
+        gauges["polysilicon_contract_dollar_worth"] = {f'contract="{k}"': usd for k, usd in self.broker.directive.shadow_usd.items()}
+        gauges["polysilicon_budget_spent_usd"] = {f'budget="{b.id}"': self.budgets.spent(b.index) / 1e9 for b in self.wiring.budgets}
         return prometheus(self.rollup, self.custom_chips, gauges)
 
     def in_flight(self, variant: int) -> int:

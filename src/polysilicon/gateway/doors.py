@@ -126,10 +126,7 @@ class Door:
             else:
                 path = f"{where}/{quote(variant.name, safe='@')}:{'streamRawPredict' if ask.stream else 'rawPredict'}"
         elif self.kind == "google-cloud":
-            path = (
-                f"/v1/projects/{_option(target, 'project')}/locations/{target.region}"
-                f"/workspaces/{_option(target, 'workspace')}/invoke/v1/messages"
-            )
+            path = f"/v1/projects/{_option(target, 'project')}/locations/{target.region}/workspaces/{_option(target, 'workspace')}/invoke/v1/messages"
         elif self.kind in ("foundry", "bedrock-messages"):
             path = "/anthropic/v1/messages"
         elif self.kind == "openai":

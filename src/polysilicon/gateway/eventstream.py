@@ -35,8 +35,7 @@ def encode(headers: dict[str, str], payload: bytes) -> bytes:
     (38, [({':event-type': 'chunk'}, b'{}')])
     """
     packed = b"".join(
-        bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(value.encode())) + value.encode()
-        for name, value in headers.items()
+        bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(value.encode())) + value.encode() for name, value in headers.items()
     )
     prelude = struct.pack(">II", 16 + len(packed) + len(payload), len(packed))
     body = prelude + struct.pack(">I", crc32(prelude)) + packed + payload
@@ -160,8 +159,4 @@ def _error_event(headers: dict[str, str], payload: bytes) -> bytes:
         text = msgspec.json.decode(message, type=str)
     except msgspec.MsgspecError:
         text = headers.get(":error-message", "")
-    return (
-        b"event: error\ndata: "
-        + msgspec.json.encode({"type": "error", "error": {"type": error_type, "message": f"{kind}: {text}"}})
-        + b"\n\n"
-    )
+    return b"event: error\ndata: " + msgspec.json.encode({"type": "error", "error": {"type": error_type, "message": f"{kind}: {text}"}}) + b"\n\n"

@@ -96,11 +96,7 @@ class Exchange:
 
     def _read(self) -> tuple[int, str, str] | None:
         headers = self.request.headers
-        given = (
-            headers.get(b"x-api-key")
-            or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-            or headers.get(b"api-key", b"")
-        )
+        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ") or headers.get(b"api-key", b"")
         key = self.live.keys.get(sha256(given).hexdigest()) if given else None
         if key is None:
             if not self.live.wiring.open_access:
@@ -183,9 +179,7 @@ class Exchange:
             verdict = verdicts.get((door.dialect, version))
             if verdict is None:
                 ask = self._ask(door.dialect)
-                verdict = (
-                    self.refused_body.decode() if ask is None else policy.refuses(ask.envelope, version, live.wiring.sampling)
-                )
+                verdict = self.refused_body.decode() if ask is None else policy.refuses(ask.envelope, version, live.wiring.sampling)
                 verdicts[door.dialect, version] = verdict
             if not verdict and not door.supports(self.operation):
                 verdict = f"{self.operation} is not offered by a {door.kind} target"
@@ -205,9 +199,7 @@ class Exchange:
             self._include_usage = raw is not None and b'"include_usage":true' in bytes(raw).replace(b" ", b"")
         if dialect != self.dialect:
             try:
-                envelope = msgspec.json.decode(
-                    msgspec.json.encode(_translate(self.request.body, self.dialect, dialect)), type=Envelope
-                )
+                envelope = msgspec.json.decode(msgspec.json.encode(_translate(self.request.body, self.dialect, dialect)), type=Envelope)
             except InputError as error:
                 self.refused_body = str(error).encode()
                 envelope = None
@@ -366,13 +358,7 @@ class Exchange:
         """Nobody else can take it: pause and try the same ones again where that may help, else give up."""
         last = self.last
         settings = self.live.wiring.reliability
-        if (
-            last is not None
-            and last.kind in _PATIENT
-            and not last.shut_s
-            and self.asked < settings.attempts
-            and self._backoffs < 2
-        ):
+        if last is not None and last.kind in _PATIENT and not last.shut_s and self.asked < settings.attempts and self._backoffs < 2:
             self._backoffs += 1
             self.tried.clear()
             pause_s = 0.1 * 2**self._backoffs
@@ -385,9 +371,7 @@ class Exchange:
     def _give_up(self, refusal: Refusal) -> None:
         kind = {"rate": "rate_limit_error", "spend": "rate_limit_error", "overloaded": "overloaded_error", "request": "invalid_request_error",
                 "missing": "not_found_error", "stall": "timeout_error"}.get(refusal.kind, "api_error")  # fmt: skip
-        self._refuse_late(
-            refusal.status, kind, refusal.message, retry=refusal.kind in ("rate", "overloaded"), body=self.refused_body
-        )
+        self._refuse_late(refusal.status, kind, refusal.message, retry=refusal.kind in ("rate", "overloaded"), body=self.refused_body)
 
     # --- endings
 
@@ -430,9 +414,7 @@ class Exchange:
 
     def _say_error(self, refusal: Refusal) -> None:
         """End a stream with a typed error: never with a second beginning, never as if it were whole."""
-        kind = {"rate": "rate_limit_error", "overloaded": "overloaded_error", "stall": "timeout_error"}.get(
-            refusal.kind, "api_error"
-        )
+        kind = {"rate": "rate_limit_error", "overloaded": "overloaded_error", "stall": "timeout_error"}.get(refusal.kind, "api_error")
         message = f"the target {refusal.message}" if refusal.kind in ("cut", "stall") else refusal.message
         if self.dialect == "messages":
             self.request.write(b"event: error\ndata: " + error_body(kind, message) + b"\n\n")

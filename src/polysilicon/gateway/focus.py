@@ -99,9 +99,7 @@ def _row(key: tuple[str, ...], sums: Sequence[int], currency: str, account: str)
     start = datetime.fromisoformat(hour)
     month = start.replace(day=1, hour=0)
     next_month = (month + timedelta(days=32)).replace(day=1)
-    applied = {
-        "Elements": [{"ContractId": contract, "ContractCommitmentId": contract, "ContractCommitmentAppliedCost": usd(cost)}]
-    }
+    applied = {"Elements": [{"ContractId": contract, "ContractCommitmentId": contract, "ContractCommitmentAppliedCost": usd(cost)}]}
     per_token = (Decimal(listed) / _NANO / tokens) if tokens else Decimal(0)
     return {
         "BilledCost": usd(cost), "BillingAccountId": account, "BillingAccountName": account, "BillingCurrency": currency,

@@ -95,9 +95,7 @@ class Health:
             error_frac = self.errors[i] / self.requests[i]
             slow = best_s > 0.0 and self.ttft_s[i] > self.settings.eject_slow_factor * best_s and self.ttft_s[i] - best_s > 0.25
             if (error_frac >= self.settings.eject_error_frac or slow) and 2 * (len(out) + 1) <= len(asked):
-                words = (
-                    f"{error_frac:.0%} errors" if not slow else f"first token after {self.ttft_s[i]:.2f} s, best {best_s:.2f} s"
-                )
+                words = f"{error_frac:.0%} errors" if not slow else f"first token after {self.ttft_s[i]:.2f} s, best {best_s:.2f} s"
                 self._open(i, now_s + self.settings.breaker_open_s, f"outlier: {words}")
                 self.ttft_s[i] = 0.0
                 self.errors[i] = self.requests[i] = 0.0

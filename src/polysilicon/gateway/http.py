@@ -23,9 +23,7 @@ _REASONS = {
     422: b"Unprocessable Content", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
     502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout", 529: b"Overloaded",
 }  # fmt: skip
-_SINGLE = frozenset(
-    (b"authorization", b"x-api-key", b"api-key", b"host", b"content-type", b"content-length", b"transfer-encoding")
-)
+_SINGLE = frozenset((b"authorization", b"x-api-key", b"api-key", b"host", b"content-type", b"content-length", b"transfer-encoding"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,9 +394,7 @@ class Server:
 
     async def listen(self, host: str, port: int, *, reuse_port: bool = False, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections."""
-        self._listener = await self.loop.create_server(
-            lambda: Inbound(self), host, port, backlog=2048, ssl=tls, reuse_port=reuse_port or None
-        )
+        self._listener = await self.loop.create_server(lambda: Inbound(self), host, port, backlog=2048, ssl=tls, reuse_port=reuse_port or None)
         self.port = self._listener.sockets[0].getsockname()[1]
 
     def sweep(self) -> None:

@@ -40,8 +40,7 @@ def refuses(envelope: Envelope, version: str, sampling: str) -> str:
             return f"{', '.join(given)} cannot be set in version {version}"
     raw = envelope.get("messages", b"")
     if b'"document"' in bytes(raw) and any(
-        turn.get("role") == "assistant" and any(block.get("type") == "document" for block in _blocks(turn))
-        for turn in _turns(raw)
+        turn.get("role") == "assistant" and any(block.get("type") == "document" for block in _blocks(turn)) for turn in _turns(raw)
     ):
         return f"documents in assistant turns are not allowed in version {version}"
     return ""

@@ -32,6 +32,7 @@ class Sprt:
     false_stop_frac: float = 0.05
     miss_frac: float = 0.05
     floor: float = 0.01  # least variance: a run of equal pairs proves less than it seems to
+    ceiling: float = float("inf")  # most: a rate far beyond the limit must not hide behind its own spread
     n: int = 0
     total: float = 0.0
     squares: float = 0.0
@@ -51,7 +52,7 @@ class Sprt:
         self.squares += x * x
         if self.n >= _FIRST_LOOK:
             mean = self.total / self.n
-            variance = max(self.floor, self.squares / self.n - mean * mean)
+            variance = min(self.ceiling, max(self.floor, self.squares / self.n - mean * mean))
             ratio = self.delta / variance * (self.total - self.n * self.delta / 2.0)
             if ratio >= log((1.0 - self.miss_frac) / self.false_stop_frac):
                 self.verdict = STOPPED
@@ -75,14 +76,15 @@ class Trial:
 
     def __post_init__(self) -> None:
         s = self.settings
+        # a drop of delta is itself a variance of delta: less would prove too much from a run of equal pairs
         # four tests, two of them two-sided halves: each gets its part of the risk of a false stop
         risk = s.false_stop_frac / 5.0
         miss = s.miss_frac / 2.0  # the variance is an estimate: half of the stated risk pays for that
         self.tests = {
-            "quality": Sprt(s.quality_drop_max_frac, risk, miss),
+            "quality": Sprt(s.quality_drop_max_frac, risk, miss, max(0.01, s.quality_drop_max_frac)),
             "longer": Sprt(log(1.0 + s.length_drift_max_frac), risk, miss, 0.0025),
             "shorter": Sprt(-log(1.0 - s.length_drift_max_frac), risk, miss, 0.0025),
-            "errors": Sprt(s.error_max_frac, risk, miss, 0.002),
+            "errors": Sprt(s.error_max_frac, risk, miss, max(0.002, s.error_max_frac), max(0.002, s.error_max_frac)),
             "latency": Sprt(log(s.latency_factor_max), risk, miss, 0.0025),
         }
 

@@ -74,9 +74,7 @@ class Rollup:
             sums.outcomes[e.outcome] = sums.outcomes.get(e.outcome, 0) + 1
             if e.ttft_s:
                 sums.ttft_sum_s += e.ttft_s
-                sums.ttft_buckets[
-                    next((b for b, most in enumerate(TTFT_BUCKETS_S) if e.ttft_s <= most), len(TTFT_BUCKETS_S))
-                ] += 1
+                sums.ttft_buckets[next((b for b, most in enumerate(TTFT_BUCKETS_S) if e.ttft_s <= most), len(TTFT_BUCKETS_S))] += 1
         if e.contract:
             self.drawn_nano_usd[e.contract] += e.cost_nano_usd
         day = datetime.fromtimestamp(e.at_s, UTC).strftime("%Y-%m-%d")
@@ -160,10 +158,7 @@ def prometheus(rollup: Rollup, custom_chips: Iterable[str], gauges: Mapping[str,
         out.append(f"polysilicon_ttft_seconds_count{{{_labels(labels)}}} {running}")
     family("polysilicon_custom_silicon_share", "gauge", "Share of the clouds' own chips in tokens and in list dollars.")
     chips = list(custom_chips)
-    out += [
-        f'polysilicon_custom_silicon_share{{basis="{basis}"}} {rollup.share(chips, basis=basis):.6f}'
-        for basis in ("tokens", "usd")
-    ]
+    out += [f'polysilicon_custom_silicon_share{{basis="{basis}"}} {rollup.share(chips, basis=basis):.6f}' for basis in ("tokens", "usd")]
     out += _opencost(rollup)
     for name, values in (gauges or {}).items():
         family(name, "gauge", "State of the gateway.")

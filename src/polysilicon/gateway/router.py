@@ -57,10 +57,7 @@ class Router:
         self.routes = wiring.routes
         self.target_of = [v.target for v in wiring.variants]
         self.load = [0.0] * len(wiring.targets)  # in flight, per target
-        self.buckets = [
-            Bucket(t.provisioned_tokens_per_minute / wiring.workers) if t.provisioned_tokens_per_minute else None
-            for t in wiring.targets
-        ]
+        self.buckets = [Bucket(t.provisioned_tokens_per_minute / wiring.workers) if t.provisioned_tokens_per_minute else None for t in wiring.targets]
         self._by_name = {(r.model, r.workload): i for i, r in enumerate(wiring.routes)}
         for i, route in enumerate(wiring.routes):
             self._by_name.setdefault((route.model, ""), i)
@@ -90,9 +87,7 @@ class Router:
         cached = self._masks.get((key.id, route))
         if cached is None:
             reasons = [self._refuses(v, key) for v in self.routes[route].variants]
-            words = "; ".join(
-                f"{self.wiring.variants[v].id}: {r}" for v, r in zip(self.routes[route].variants, reasons, strict=True) if r
-            )
+            words = "; ".join(f"{self.wiring.variants[v].id}: {r}" for v, r in zip(self.routes[route].variants, reasons, strict=True) if r)
             cached = self._masks[key.id, route] = ([not r for r in reasons], words)
         return cached
 
@@ -110,9 +105,7 @@ class Router:
             return f"chip {v.chip or 'unknown'} is not {' or '.join(key.chips)}"
         return ""
 
-    def choose(
-        self, route: int, mask: Sequence[bool], health: Health, now_s: float, *, session: int = 0, tried: Sequence[int] = ()
-    ) -> Choice:
+    def choose(self, route: int, mask: Sequence[bool], health: Health, now_s: float, *, session: int = 0, tried: Sequence[int] = ()) -> Choice:
         """Return the variant for the next request of a route, and why."""
         directive = self.directive
         variants = self.routes[route].variants
@@ -177,9 +170,7 @@ class Router:
         zeros = self._nothing[route]
         return routing.pick(routing.WEIGHTED, shares, load, room, zeros, zeros, self._reserved_credit[route])
 
-    def _stay(
-        self, route: int, session: int, weights: Sequence[float], load: list[float], caps: list[float], now_s: float
-    ) -> int:
+    def _stay(self, route: int, session: int, weights: Sequence[float], load: list[float], caps: list[float], now_s: float) -> int:
         known = self._sessions.get((route, session))
         if known is None:
             return -1

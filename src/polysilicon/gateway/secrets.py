@@ -22,9 +22,7 @@ class SecretValue:
     def __init__(self, reference: str, *, where: str = "") -> None:
         kind, _, name = reference.partition(":")
         if kind not in ("env", "file") or not name:
-            raise InputError(
-                "a secret is given by reference, not by value", where=where, hint="write env:NAME or file:/path/to/secret"
-            )
+            raise InputError("a secret is given by reference, not by value", where=where, hint="write env:NAME or file:/path/to/secret")
         self.reference = reference
         self._name = name
         self._from_file = kind == "file"

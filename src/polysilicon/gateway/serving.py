@@ -55,9 +55,7 @@ def run(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, read: Call
     run_loop(serve(settings, wiring, create, read))
 
 
-async def serve(
-    settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, read: Callable[[], tuple[GatewayConfig, Wiring]]
-) -> None:
+async def serve(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, read: Callable[[], tuple[GatewayConfig, Wiring]]) -> None:
     """Keep the workers, tick the broker, answer the operator."""
     key = SecretValue(settings.admin.key, where="admin.key").get() if settings.admin.key else new_key()[0]
     state = {"controller": make_controller(settings, wiring)}

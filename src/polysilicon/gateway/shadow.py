@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from polysilicon.gateway.exchange import Exchange
 
 
-
 class Shadow:
     """One copied request, compared with the answer the client got."""
 
@@ -82,9 +81,7 @@ def ending(body: bytes, dialect: str) -> tuple[str, tuple[str, ...]]:
         answer: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
         if dialect == "chat":
             choice = answer["choices"][0]
-            stop = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}.get(
-                choice.get("finish_reason"), "other"
-            )
+            stop = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}.get(choice.get("finish_reason"), "other")
             return stop, tuple(c["function"]["name"] for c in choice["message"].get("tool_calls") or ())
         return answer.get("stop_reason") or "", tuple(b["name"] for b in answer.get("content", ()) if b.get("type") == "tool_use")
     except (msgspec.MsgspecError, KeyError, IndexError, TypeError, AttributeError):

@@ -42,9 +42,7 @@ class Signer:
             self._day, self._signing_key = day, link
         return self._signing_key
 
-    def sign(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, query: str = "", at_s: float | None = None
-    ) -> dict[str, str]:
+    def sign(self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, query: str = "", at_s: float | None = None) -> dict[str, str]:
         """Return the headers to add. `headers` must hold `host`, all of them are signed; `path` is as sent on the wire.
 
         A segment that is percent-encoded on the wire is encoded once more in the canonical form, as all services but S3 ask.
@@ -64,8 +62,7 @@ class Signer:
         signature = hmac.digest(self._derived_key(stamp[:8]), text.encode(), "sha256").hex()
         added = {
             "x-amz-date": stamp,
-            "authorization": f"AWS4-HMAC-SHA256 Credential={self.key.access_key}/{scope}, "
-            f"SignedHeaders={';'.join(names)}, Signature={signature}",
+            "authorization": f"AWS4-HMAC-SHA256 Credential={self.key.access_key}/{scope}, SignedHeaders={';'.join(names)}, Signature={signature}",
         }
         if self.key.session_token:
             added["x-amz-security-token"] = self.key.session_token

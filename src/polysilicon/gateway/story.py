@@ -67,13 +67,10 @@ def _wiring(ports: dict[str, int], state: str, key_hash: str) -> Wiring:
             "shadow" if new else "production", 1.0, "" if new else "passed", compile_price(price),
         ))  # fmt: skip
     applications = ("m365-copilot", "github-copilot", "api")
-    keys = tuple(
-        Key(name, key_hash if name == "api" else f"{i:064x}", team="demo", application=name)
-        for i, name in enumerate(applications)
-    )
+    keys = tuple(Key(name, key_hash if name == "api" else f"{i:064x}", team="demo", application=name) for i, name in enumerate(applications))
     route = Route(MODEL, MODEL, "", "interactive", tuple(range(5)), _SHARES, "the story's plan")
     return Wiring("live", "story", state, "127.0.0.1", 0, 1, tuple(targets), tuple(variants), (route,), keys, (),
-                  Reliability(breaker_open_s=1.0, breaker_failures=3, rate_limit_open_s=0.5), shadow_frac={variants[4].id: 0.3}, drain_s=1.0)  # fmt: skip
+                  Reliability(breaker_open_s=1.0, breaker_failures=3, rate_limit_open_s=0.5), shadow_frac={variants[4].id: 0.5}, drain_s=1.0)  # fmt: skip
 
 
 class Story:
@@ -108,12 +105,10 @@ class Story:
             commit_usd=12.0,
             drawn_before_usd=10.0,
         )
-        trial = PromotionPart(automatic=True, samples_min=60, samples_max=4000, quality_drop_max_frac=0.2, length_drift_max_frac=0.5,
+        trial = PromotionPart(automatic=True, samples_min=40, samples_max=4000, quality_drop_max_frac=0.2, length_drift_max_frac=0.5,
                               error_max_frac=0.2, latency_factor_max=3.0)  # fmt: skip
         self.worker = Worker(wiring)
-        self.controller = Controller(
-            wiring, broker=broker, contracts=[macc], promotion=trial, custom_chips=("Trainium2", "TPU v7", "Maia 200")
-        )
+        self.controller = Controller(wiring, broker=broker, contracts=[macc], promotion=trial, custom_chips=("Trainium2", "TPU v7", "Maia 200"))
         url_port = await self.worker.start()
         admin_key = new_key()[0]
         admin = admin_server(create(self.controller, admin_key), "127.0.0.1", port)
@@ -183,10 +178,7 @@ class Story:
             if met and within_s is None:
                 within_s = round(time.monotonic() - began, 1)
         self.acts.append({"act": name, "seen": target, "share_percent": round(100 * share, 1), "within_s": within_s})
-        self.say(
-            f"{name}: {target} carries {share:.0%}"
-            + (f", {within_s} s after it began" if within_s else ", not yet where it should be")
-        )
+        self.say(f"{name}: {target} carries {share:.0%}" + (f", {within_s} s after it began" if within_s else ", not yet where it should be"))
 
     def _counts(self) -> dict[str, int]:
         """Return how many client requests each target has answered; copies to the shadow do not count."""

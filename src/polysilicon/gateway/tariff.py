@@ -25,9 +25,7 @@ class Tariff(msgspec.Struct, frozen=True):
     provisioned: bool = False  # paid for whether used or not: the next token costs nothing
 
 
-def compile_price(
-    price: TokenPrice, *, discount_frac: float = 0.0, factors: dict[str, float] | None = None, provisioned: bool = False
-) -> Tariff:
+def compile_price(price: TokenPrice, *, discount_frac: float = 0.0, factors: dict[str, float] | None = None, provisioned: bool = False) -> Tariff:
     """Return the tariff of a list price under a contract's discount."""
     base = (
         price.usd_per_mtok_in,
@@ -66,9 +64,7 @@ def meter_nano_usd(tariff: Tariff, used: Used) -> tuple[int, int, int, int, int]
     rates = tariff.rates
     if used.tier == "batch" and tariff.batch is not None:
         rates = tariff.batch
-    elif tariff.long is not None and (
-        used.fresh_tokens + used.cached_tokens + used.write_5m_tokens + used.write_1h_tokens > tariff.long_from_tokens
-    ):
+    elif tariff.long is not None and (used.fresh_tokens + used.cached_tokens + used.write_5m_tokens + used.write_1h_tokens > tariff.long_from_tokens):
         rates = tariff.long
     if (
         (rates[0] < 0 < used.fresh_tokens)

@@ -218,9 +218,7 @@ class Pool:
             async with asyncio.timeout(self.connect_timeout_s):
                 address = await self._resolve()
                 name = self.host if self.tls is not None else None
-                _, connection = await self.loop.create_connection(
-                    lambda: Connection(self), address, self.port, ssl=self.tls, server_hostname=name
-                )
+                _, connection = await self.loop.create_connection(lambda: Connection(self), address, self.port, ssl=self.tls, server_hostname=name)
         except TimeoutError:
             on_done(None, UpstreamError(f"did not accept a connection in {self.connect_timeout_s:g} s"))
         except ssl.SSLError as error:

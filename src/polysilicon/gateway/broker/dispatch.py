@@ -79,7 +79,8 @@ def dispatch(
     demand = [max(d, 1e-9) for d in demand_mtok_per_s]
     n, routes = len(lanes), len(demand)
     cost = [lane.usd_per_mtok * demand[lane.route] for lane in lanes]
-    cost += [_UNSERVED_USD_PER_MTOK * d for d in demand] + [1.0 / max(c.left_s, 1.0) for c in commitments]
+    missing = [_within_reach(c, lanes, demand) for c in commitments]  # shortfalls are shares of these, so that rows are of like size
+    cost += [_UNSERVED_USD_PER_MTOK * d for d in demand] + [m / max(c.left_s, 1.0) for m, c in zip(missing, commitments, strict=True)]
     lower = [lane.low_frac for lane in lanes] + [0.0] * (routes + len(commitments))
     upper = [max(lane.cap_frac, lane.low_frac) for lane in lanes] + [1.0] * routes + [inf] * len(commitments)
     rows: list[tuple[list[tuple[int, float]], float, float]] = []
@@ -89,9 +90,11 @@ def dispatch(
     for target, most in capacities:
         rows.append(([(i, demand[lane.route]) for i, lane in enumerate(lanes) if lane.target == target], -inf, most))
     for k, c in enumerate(commitments):
-        drawn = [(i, lane.usd_per_mtok * demand[lane.route] * c.left_s) for i, lane in enumerate(lanes) if lane.contract == c.id]
-        scale = max(c.missing_usd, 1.0)  # rows of like size keep the simplex exact
-        rows.append(([(i, usd / scale) for i, usd in drawn] + [(n + routes + k, 1.0 / scale)], c.missing_usd / scale, inf))
+        if missing[k] > 0:
+            drawn = [(i, lane.usd_per_mtok * demand[lane.route] * c.left_s / missing[k]) for i, lane in enumerate(lanes) if lane.contract == c.id]
+            rows.append(([*drawn, (n + routes + k, 1.0)], 1.0, inf))
+        else:
+            rows.append(([(n + routes + k, 1.0)], -inf, inf))
     for cloud, share in (cloud_share_max_frac or {}).items():
         rows.append(([(i, demand[lane.route]) for i, lane in enumerate(lanes) if lane.cloud == cloud], -inf, share * sum(demand)))
 
@@ -116,11 +119,21 @@ def dispatch(
     at = routes + len(capacities)
     shadow = {}
     for k, c in enumerate(commitments):
-        shadow[c.id] = round(duals[at + k] / max(c.missing_usd, 1.0) * max(c.left_s, 1.0), 9) if c.missing_usd > 0 else 0.0
+        shadow[c.id] = round(duals[at + k] * max(c.left_s, 1.0) / missing[k], 9) if missing[k] > 0 else 0.0
     return Dispatch(
         tuple(round(max(0.0, v), 9) for v in values[:n]),
-        sum(c * v for c, v in zip(cost, values, strict=True)),
-        {c.id: values[n + routes + k] for k, c in enumerate(commitments)},
+        sum(c * v for c, v in zip(cost, values, strict=True))
+        + sum((c.missing_usd - m) / max(c.left_s, 1.0) for m, c in zip(missing, commitments, strict=True)),
+        {c.id: values[n + routes + k] * missing[k] + c.missing_usd - missing[k] for k, c in enumerate(commitments)},
         shadow,
         {target: -duals[routes + j] for j, (target, _) in enumerate(capacities)},
     )
+
+
+def _within_reach(c: Commitment, lanes: Sequence[Lane], demand: Sequence[float]) -> float:
+    """Return what is missing, at most twice what all demand could draw: beyond that nothing changes but the arithmetic's exactness."""
+    most = sum(
+        d * c.left_s * max((lane.usd_per_mtok for lane in lanes if lane.contract == c.id and lane.route == r), default=0.0)
+        for r, d in enumerate(demand)
+    )
+    return min(c.missing_usd, 2.0 * most)

@@ -44,9 +44,7 @@ def parse(data: bytes, where: str) -> list[Quote]:
     text = data.lstrip()
     try:
         if text.startswith((b"[", b"{")):
-            quotes = (
-                msgspec.json.decode(text, type=list[Quote]) if text.startswith(b"[") else [msgspec.json.decode(text, type=Quote)]
-            )
+            quotes = msgspec.json.decode(text, type=list[Quote]) if text.startswith(b"[") else [msgspec.json.decode(text, type=Quote)]
         else:
             rows = csv.DictReader(io.StringIO(data.decode()))
             quotes = [msgspec.convert(_of_csv(row), Quote, strict=False) for row in rows]

@@ -24,9 +24,7 @@ class Steer:
         if not self.goal:
             self.goal = list(self.weights)
 
-    def step(
-        self, now_s: float, wanted: Sequence[float], price: Sequence[float], usable: Sequence[float], *, urgent: str = ""
-    ) -> list[float]:
+    def step(self, now_s: float, wanted: Sequence[float], price: Sequence[float], usable: Sequence[float], *, urgent: str = "") -> list[float]:
         """Return the weights for this tick.
 
         `wanted` are the dispatch's shares, `price` what each lane costs now (its commitment's worth taken off), `usable` the share

@@ -83,9 +83,7 @@ def _tool(request: Json) -> Json | None:
 def _value(schema: Json) -> Any:
     if schema.get("enum"):
         return schema["enum"][0]
-    return {"string": "Paris", "integer": 3, "number": 1.5, "boolean": True, "array": [], "object": {}}.get(
-        schema.get("type", ""), "Paris"
-    )
+    return {"string": "Paris", "integer": 3, "number": 1.5, "boolean": True, "array": [], "object": {}}.get(schema.get("type", ""), "Paris")
 
 
 def count_tokens(request: Json) -> int:
@@ -136,9 +134,7 @@ def message_events(a: Answer) -> list[Json]:
         half = len(text) // 2
         events.append({"type": "content_block_start", "index": 1, "content_block": block})
         for piece in (text[:half], text[half:]):
-            events.append(
-                {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": piece}}
-            )
+            events.append({"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": piece}})
         events.append({"type": "content_block_stop", "index": 1})
     delta = {"stop_reason": a.stop, "stop_sequence": None}
     events.append({"type": "message_delta", "delta": delta, "usage": message_usage(a, a.output_tokens)})

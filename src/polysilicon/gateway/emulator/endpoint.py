@@ -25,9 +25,7 @@ _ENCODE = msgspec.json.encode
 _BEDROCK = re.compile(r"/model/([^/]+)/(invoke|invoke-with-response-stream)$")
 _VERTEX = re.compile(r"/v1/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/([^/:]+):(rawPredict|streamRawPredict)$")
 _GOOGLE = re.compile(r"/v1/projects/[^/]+/locations/[^/]+/workspaces/[^/]+/invoke(/v1/messages(?:/count_tokens)?)$")
-_SIGV4 = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=([0-9a-f]{64})"
-)
+_SIGV4 = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=([0-9a-f]{64})")
 _IN_BODY_OLD = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
 _ERRORS = {"401": (401, "authentication_error", "invalid key"), "403": (403, "permission_error", "forbidden"),
            "429": (429, "rate_limit_error", "slow down"), "429-spend": (429, "rate_limit_error", "enforced_spend_limit_reached: spend limit"),
@@ -289,9 +287,7 @@ class Endpoint:
             return True
         if self._fault("lie-length", model):
             request.started = True
-            request.connection.transport.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{}"
-            )
+            request.connection.transport.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{}")
             request.connection.close()
             return True
         slow = self._fault("slow", model)
@@ -305,8 +301,7 @@ class Endpoint:
         if self._fault("cut-before", a.model) or self._fault("cut-after", a.model):
             request.started = True
             request.connection.transport.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-                % (len(body), body[: len(body) // 2])
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body[: len(body) // 2])
             )
             request.connection.close()
             return
@@ -336,11 +331,7 @@ class Endpoint:
                     request.end()
                     return
                 if bad and content == 1:
-                    request.write(
-                        b'event: message_delta\ndata: {"type":"message_delta","usage":{{{\n\n'
-                        if door != "openai"
-                        else b"data: {{{\n\n"
-                    )
+                    request.write(b'event: message_delta\ndata: {"type":"message_delta","usage":{{{\n\n' if door != "openai" else b"data: {{{\n\n")
                     request.end()
                     return
                 if spec.tpot_s:

@@ -22,9 +22,7 @@ def default_fleet() -> Fleet:
     names = {"bedrock": "us.anthropic.claude-sonnet-v1:0", "vertex": "claude-sonnet@1"}
     clouds = {"claude": "anthropic", "aws-platform": "aws", "bedrock": "aws", "bedrock-messages": "aws", "vertex": "gcp",
               "google-cloud": "gcp", "foundry": "azure"}  # fmt: skip
-    endpoints = [
-        FleetEndpoint(door, door, cloud=clouds.get(door, "own"), models={names.get(door, MODEL): FleetModel()}) for door in DOORS
-    ]
+    endpoints = [FleetEndpoint(door, door, cloud=clouds.get(door, "own"), models={names.get(door, MODEL): FleetModel()}) for door in DOORS]
     return Fleet(tuple(endpoints))
 
 

@@ -243,9 +243,7 @@ def answer(message: Json) -> Json:
         "object": "chat.completion",
         "created": int(time.time()),
         "model": message["model"],
-        "choices": [
-            {"index": 0, "message": said, "logprobs": None, "finish_reason": FINISH.get(message.get("stop_reason") or "", "stop")}
-        ],
+        "choices": [{"index": 0, "message": said, "logprobs": None, "finish_reason": FINISH.get(message.get("stop_reason") or "", "stop")}],
         "usage": usage(message.get("usage") or {}),
     }
 

@@ -117,9 +117,7 @@ def _tools(message: Json, out: Json) -> None:
     tools = []
     for i, tool in enumerate(message.get("tools") or ()):
         if tool.get("type", "custom") != "custom":
-            raise InputError(
-                f'the server tool "{tool["type"]}" has no counterpart in Chat Completions', where=f"request.tools[{i}]"
-            )
+            raise InputError(f'the server tool "{tool["type"]}" has no counterpart in Chat Completions', where=f"request.tools[{i}]")
         function = {"name": tool["name"], "description": tool.get("description", ""), "parameters": tool["input_schema"]}
         tools.append({"type": "function", "function": function})
     if not tools:
@@ -165,9 +163,7 @@ def answer(completion: Json) -> Json:
     if said.get("content"):
         content.append({"type": "text", "text": said["content"]})
     for call in said.get("tool_calls") or ():
-        content.append(
-            {"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": _input(call["function"])}
-        )
+        content.append({"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": _input(call["function"])})
     return {
         "id": completion.get("id", ""),
         "type": "message",
@@ -226,9 +222,7 @@ class Stream:
         function = call.get("function") or {}
         key = f"tool {call.get('index', 0)}"
         if self._open != key:
-            yield from self._turn_to(
-                key, {"type": "tool_use", "id": call.get("id") or "", "name": function.get("name") or "", "input": {}}
-            )
+            yield from self._turn_to(key, {"type": "tool_use", "id": call.get("id") or "", "name": function.get("name") or "", "input": {}})
         if function.get("arguments"):
             yield self._delta({"type": "input_json_delta", "partial_json": function["arguments"]})
 

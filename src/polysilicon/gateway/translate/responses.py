@@ -114,9 +114,7 @@ def _shell(message_id: str, model: str, status: str) -> Json:
 
 def _finish(response: Json, stop_reason: str | None, used: Json) -> Json:
     response["usage"] = usage(used)
-    incomplete = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(
-        chat_in.FINISH.get(stop_reason or "", "")
-    )
+    incomplete = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(chat_in.FINISH.get(stop_reason or "", ""))
     response["status"] = "incomplete" if incomplete else "completed"
     response["incomplete_details"] = {"reason": incomplete} if incomplete else None
     return response
@@ -188,9 +186,7 @@ class Stream:
             self._stop = data["delta"].get("stop_reason")
         elif kind == "message_stop":
             done = _finish(self._response, self._stop, self._usage)
-            yield self._event(
-                "response.completed" if done["status"] == "completed" else "response.incomplete", {"response": done}
-            )
+            yield self._event("response.completed" if done["status"] == "completed" else "response.incomplete", {"response": done})
         elif kind == "error":
             error = data.get("error") or {}
             yield self._event("error", {"code": error.get("type"), "message": error.get("message", ""), "param": None})
@@ -218,9 +214,7 @@ class Stream:
     def _delta(self, delta: Json) -> Iterator[bytes]:
         if delta["type"] == "text_delta":
             self._text += delta["text"]
-            yield self._event(
-                "response.output_text.delta", {**self._at, "content_index": 0, "delta": delta["text"], "logprobs": []}
-            )
+            yield self._event("response.output_text.delta", {**self._at, "content_index": 0, "delta": delta["text"], "logprobs": []})
         elif delta["type"] == "input_json_delta":
             self._text += delta["partial_json"]
             yield self._event("response.function_call_arguments.delta", {**self._at, "delta": delta["partial_json"]})
