@@ -52,5 +52,7 @@ def test_recalculated_equals_the_engine_to_the_cent(tmp_path):
     for name, make in BOOKS.items():
         data = make()
         engine, again = values(data), values((tmp_path / "out" / f"{name}.xlsx").read_bytes())
-        wrong = {key: (engine[key], again.get(key)) for key in formulas(data) if abs(engine[key] - float(again[key])) > max(0.005, 1e-9 * abs(engine[key]))}
+        wrong = {
+            key: (engine[key], again.get(key)) for key in formulas(data) if abs(engine[key] - float(again[key])) > max(0.005, 1e-9 * abs(engine[key]))
+        }
         assert not wrong, wrong

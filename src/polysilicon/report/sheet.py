@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
-
-from polysilicon import __version__
 
 INK = "#6b7280"
 PALETTE = ("#4269d0", "#e08a1e", "#2fa37c", "#d1495b", "#8b5fd0", "#3aa5c9", "#a08030", "#8a8f98")
@@ -33,7 +32,7 @@ def sheet(title: str, *, over: str, lead: str = "", facts: Sequence[tuple[str, s
     folder = files("polysilicon") / "report" / "templates"
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string((folder / "sheet.html.j2").read_text("utf-8"))
     css = Markup((folder / "report.css").read_text("utf-8"))  # our own file
-    return template.render(title=title, over=over, lead=lead, facts=facts, sections=sections, css=css, version=__version__, words=_words)
+    return template.render(title=title, over=over, lead=lead, facts=facts, sections=sections, css=css, version=version("polysilicon"), words=_words)
 
 
 def _words(cell: object) -> str:
