@@ -1,21 +1,17 @@
-"""A01: an office suite as an application, with diurnal enterprise traffic, a promise, a model and a fixed cloud."""
+"""A01: Microsoft 365 Copilot as an application: diurnal enterprise traffic, SLO, model, cloud pin."""
 
-from pathlib import Path
+from copilots import EXAMPLE, KNOWN, studied
 
-import numpy as np
-
-from polysilicon import catalogue, scenario
-from polysilicon.application.generate import generate
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples/productivity-suite.yaml"
+from polysilicon.application import generate
+from polysilicon.scenario import load
 
 
-def test_example_contains_it_and_its_day_is_an_office_day():
-    resolved = scenario.resolve(scenario.load(EXAMPLE), catalogue.load())
-    suite = next(w for w in resolved.workloads if w.id == "office-suite")
-    assert suite.clouds == ("azure",) and suite.slo.ttft_s == 1.5 and suite.model == "qwen3-32b"
-    day = generate(suite.traffic, seconds=86_400, mean_rps=2.0, seed=1, blocks=False)
-    hours = np.bincount((day.arrival_s // 3600).astype(int), minlength=24)
-    local = np.roll(hours, -6)  # its users are six hours behind UTC
-    assert local[9:17].mean() > 4 * local[0:6].mean()
-    assert local[12] < local[10] and local[12] < local[14]  # lunch
+def test_the_example_holds_it_with_a_diurnal_enterprise_trace():
+    work = next(w for w in load(EXAMPLE, KNOWN).workloads if w.id == "m365-copilot")
+    assert work.clouds == ("azure",)
+    assert work.traffic.profile == "enterprise"
+    trace = generate.generate({"profile": "enterprise", "timezone_h": work.traffic.timezone_h}, seconds=86400.0, mean_rps=0.5, seed=1, blocks=False)
+    local_hour = ((trace.arrival_s / 3600 + work.traffic.timezone_h) % 24).astype(int)
+    office = ((local_hour >= 8) & (local_hour < 18)).mean()
+    assert office > 0.6
+    assert {p.cloud for p in studied().plan.placements if p.workload == "m365-copilot"} == {"azure"}

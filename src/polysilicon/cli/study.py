@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polysilicon.cli.output import print_json, print_table, progress, write_atomically
+from polysilicon.cli.output import print_json, print_table, progress, say, write_atomically
 
 if TYPE_CHECKING:
     from polysilicon.portfolio import Plan
@@ -57,9 +57,7 @@ def demo(out: Out = Path("out"), json: Json = False, seed: Seed = None, quiet: Q
 
     known = catalogue.load()
     lab = load_embedded("frontier_lab", known)
-    _study(
-        lab, known, out, json=json, seed=seed, margin=None, proof=True, alternatives=True, quiet=quiet, command="polysilicon demo"
-    )
+    _study(lab, known, out, json=json, seed=seed, margin=None, proof=True, alternatives=True, quiet=quiet, command="polysilicon demo")
 
 
 def _study(
@@ -70,18 +68,25 @@ def _study(
     from polysilicon.study.alternatives import alternatives_of, what_ifs_of
     from polysilicon.study.evidence import evidence_of
 
+    kept: list[Path] = []
+
     def keep(found: Plan) -> None:
         write_atomically(out / "plan.json", found.to_json())
+        kept.append(out / "plan.json")
 
-    with progress("study", quiet=quiet) as bar:
-        result = study.explore(
-            scenario, catalogue, progress=lambda done, words: bar(0.85 * done, words), seed=seed, margin_quantile=margin,  # type: ignore[arg-type]
-            proof=proof, on_plan=keep,
-        )  # fmt: skip
-        others = alternatives_of(result, seconds=SECONDS_FOR_ALTERNATIVES) if alternatives else ()
-        bar(0.95, "report")
-        evidence = evidence_of(result, catalogue, alternatives=others, what_ifs=what_ifs_of(result), command=command)  # type: ignore[arg-type]
-        paths = report.write(evidence, out)
+    try:
+        with progress("study", quiet=quiet) as bar:
+            result = study.explore(
+                scenario, catalogue, progress=lambda done, words: bar(0.85 * done, words), seed=seed, margin_quantile=margin,  # type: ignore[arg-type]
+                proof=proof, on_plan=keep,
+            )  # fmt: skip
+            others = alternatives_of(result, seconds=SECONDS_FOR_ALTERNATIVES) if alternatives else ()
+            bar(0.95, "report")
+            evidence = evidence_of(result, catalogue, alternatives=others, what_ifs=what_ifs_of(result), command=command)  # type: ignore[arg-type]
+            paths = report.write(evidence, out)
+    except KeyboardInterrupt:
+        say(f"interrupted; {kept[-1]} holds the last plan, not proven" if kept else "interrupted before there was a plan")
+        raise typer.Exit(130) from None
     if json:
         from polysilicon.report.files import record
 

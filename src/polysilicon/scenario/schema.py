@@ -200,7 +200,10 @@ class DrawPart(Part):
 
 
 class ScopePart(Part):
-    """What a deal covers: it must be said, because a headline never does."""
+    """What a deal covers: it must be said, because a headline never does.
+
+    The plan holds a deal to its regions; models and share are on record for the report and for whoever audits it.
+    """
 
     models: Names
     """Models it may serve; ["*"] for all."""
