@@ -7,12 +7,13 @@ efficiencies into step times (what machines replay) and serving points (what dec
 from __future__ import annotations
 
 from polysilicon.performance.cost import Swing, TokenCost, token_cost, tornado, users_per_rack, what_if
-from polysilicon.performance.efficiency import Efficiency, efficiency
+from polysilicon.performance.efficiency import Efficiency, efficiency, improved_frac
+from polysilicon.performance.measured import Observation, correct
 from polysilicon.performance.serving import best, layouts, meets, table
 from polysilicon.performance.steps import step_times
 from polysilicon.performance.types import ServingPoint, StepTimes
 
 __all__ = [
-    "Efficiency", "ServingPoint", "StepTimes", "Swing", "TokenCost", "best", "efficiency", "layouts", "meets", "step_times",
-    "table", "token_cost", "tornado", "users_per_rack", "what_if",
+    "Efficiency", "Observation", "ServingPoint", "StepTimes", "Swing", "TokenCost", "best", "correct", "efficiency",
+    "improved_frac", "layouts", "meets", "step_times", "table", "token_cost", "tornado", "users_per_rack", "what_if",
 ]  # fmt: skip

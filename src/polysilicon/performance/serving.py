@@ -91,7 +91,8 @@ def steady_state(
     """Return the steady state in which n sequences decode while new prompts are prefilled in chunks beside them.
 
     A request brings u = ISL (1 - cached) tokens to prefill and OSL steps of decoding; with chunks of c tokens (a part of a
-    long prompt, or several short ones) a share f = n u / (OSL c) of the steps carries one, so step = (1 - f) decode + f mixed, and rate = n / (OSL step).
+    long prompt, or several short ones) a share f = n u / (OSL c) of the steps carries one, so step = (1 - f) decode +
+    f mixed, and rate = n / (OSL step).
     TTFT waits in a queue of prefills with utilisation f (M/G/1 tail); TPOT at the quantile is that of the concurrency at
     the quantile (Poisson around n).
 

@@ -1,0 +1,340 @@
+"""Measured points, played loops, validation, calibration, readers of results, live endpoints."""
+
+import asyncio
+import csv
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from polysilicon import catalogue
+from polysilicon.cli.app import build
+from polysilicon.errors import InputError, UpstreamError
+from polysilicon.exchange import bands, closed_loop, fitting, live, points, results, validate
+from polysilicon.exchange.cases import of
+from polysilicon.exchange.predict import columns, embedded, play, reached
+from polysilicon.exchange.reference import Lookup, scaled
+from polysilicon.model.layout import Layout
+from polysilicon.performance import step_times
+from polysilicon.simulator import closed_loop as simulated_loop
+
+KNOWN = catalogue.load()
+HEAD = ("source,model,params_total,params_active,quant,chip,n_chips,parallelism,isl,osl,concurrency_or_batch,metric,value,unit,"
+        "where_in_source,backend,date,note")  # fmt: skip
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join([HEAD, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def row(model="Llama-3.1-70B", chip="H100-SXM", metric="tpot", value="12", load="16", tp="TP8", n="8", quant="fp8", unit="ms", backend="vllm"):
+    return f"InferenceX,{model},70.6,70.6,{quant},{chip},{n},{tp},1024,1024,{load},{metric},{value},{unit},id=x,{backend},2026-03-01,"
+
+
+def play_once(isl, osl, slots, table, *, slopes=(0, 0, 0, 0, 0, 0), limits=(8192, 1e6, 1e12, 0, 1, 0, 0), client=(0, 0, 0, 0)):
+    out = np.zeros(closed_loop.OUTPUTS)
+    closed_loop.play(np.array(isl, np.int64), np.array(osl, np.int64), slots, np.array([1.0, 1e5]), np.array(table, float),
+                     np.array(slopes, float), np.array(limits, float), np.array(client, float), out)  # fmt: skip
+    return out
+
+
+def test_a_loop_by_hand():
+    out = play_once([10, 10], [5, 5], 1, [1.0, 1.0])  # one at a time: a prefill step and four decode steps of 1 s
+    assert out[closed_loop.TTFT] == pytest.approx(1.0)
+    assert out[closed_loop.TPOT] == pytest.approx(1.0)
+    assert out[closed_loop.MAKESPAN] == pytest.approx(10.0)
+    burst = play_once([8192, 8191], [5, 5], 2, [1.0, 1.0])  # the second prompt waits for the first, beside its decode
+    assert burst[closed_loop.TTFT] == pytest.approx(1.5)
+
+
+def test_habits_of_engines_slow_first_tokens():
+    plain = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0])[closed_loop.TTFT]
+    polled = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 10, 0, 0))[closed_loop.TTFT]
+    assert polled >= plain
+    waits = play_once([100] * 40, list(range(30, 70)), 4, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 1, 20, 5000))[closed_loop.TTFT]
+    assert waits > plain
+    queued = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0], client=(0, 0.5, 0, 0.25))[closed_loop.TTFT]
+    assert queued > plain + 0.25
+
+
+def test_the_loop_agrees_with_the_simulator():
+    model, chip = KNOWN.model("llama-3.1-8b"), KNOWN.chip("H100")
+    times = step_times(model, chip, Layout("bf16", "bf16", tp=1))
+    isl, osl = np.full(160, 512), np.full(160, 64)
+    theirs = simulated_loop(times, isl, osl, 16, max_batch=256)
+    tpot = float(np.mean(theirs.tpot_s))
+    ours = []
+    for prefill_step_s in (0.0, times.prefill_step_s):  # whether or not the simulator prices a step with prefill apart
+        out = np.zeros(closed_loop.OUTPUTS)
+        slopes = np.array([times.sequence_s, times.kv_s_per_token, 0, 0, times.pair_s, prefill_step_s])
+        limits = np.array([len(times.tokens_s) - 1.0, 1e6, times.kv_tokens, 0, 1, 0, 0])
+        grid = np.arange(1.0, len(times.tokens_s))
+        closed_loop.play(isl.astype(np.int64), osl.astype(np.int64), 16, grid, times.tokens_s[1:], slopes, limits, np.zeros(4), out)
+        ours.append(float(out[closed_loop.TPOT]))
+    assert ours[0] * 0.98 <= tpot <= ours[1] * 1.02
+
+
+def test_points_are_read_whole(tmp_path):
+    path = write(tmp_path / "p.csv", row(), row(metric="ttft", value="100"))
+    found = points.read(path)
+    assert [p.kind for p in found] == ["tpot", "ttft"]
+    assert found[0].seconds == pytest.approx(0.012)
+    bad = write(tmp_path / "bad.csv", row(value="-3"), row(value="nan"), row(value="1e999"))
+    with pytest.raises(InputError) as caught:
+        points.read(bad)
+    assert str(caught.value).count("positive number") == 3
+    (tmp_path / "no.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="columns model, chip"):
+        points.read(tmp_path / "no.csv")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(InputError):
+        points.read(tmp_path / "empty.csv")
+
+
+def test_unknown_models_are_scaled_and_unknown_chips_refused(tmp_path):
+    path = write(tmp_path / "p.csv", row(model="Nobody-70B"), row(chip="Cray-1"), row(model="Llama-2-70B", quant="fp16"))
+    checked, refused = validate.check(points.read(path), KNOWN)
+    assert len(checked) == 2
+    assert "Cray-1" in refused[0].reason
+    assert scaled("moe", 200e9, 20e9).total_params == pytest.approx(200e9, rel=0.25)
+    assert scaled("dense", 70e9, 70e9).total_params == pytest.approx(70e9, rel=0.25)
+
+
+def test_every_protocol_gives_a_number(tmp_path):
+    lines = [
+        row(tp="disagg 1P(TP4 DP1 EP4) 2D(TP8 DP1 EP8)", chip="GB200", model="DeepSeek-R1", quant="fp4", n="20"),
+        row(metric="output_throughput_total", load="Offline", unit="tokens/s", value="30000", tp="1 node(s) x 8"),
+        row(metric="output_throughput_total", load="Interactive", unit="tokens/s", value="9000", tp="1 node(s) x 8"),
+        row(metric="output_throughput_per_gpu", load="offline max load", unit="tokens/s/GPU", value="3000"),
+        row(metric="prefill_batch_time"), row(metric="decode_step_time"),
+        row(metric="prefill_throughput_per_node", load="16384 tokens per GPU", model="DeepSeek-R1", n="32", tp="EP32 prefill (4 nodes)"),
+        row(metric="decode_throughput_per_node", load="256 per GPU", model="DeepSeek-R1", n="72", tp="EP72 decode (9 nodes)"),
+        row(tp="TP2 attnDP2 EP4", n="4", chip="B200-SXM", model="DeepSeek-R1", quant="fp4"),
+    ]  # fmt: skip
+    checked, refused = validate.check(points.read(write(tmp_path / "p.csv", *lines)), KNOWN)
+    assert not refused
+    assert all(0 < c.predicted < 1e9 for c in checked)
+
+
+def test_ttft_of_a_closed_loop_grows_with_the_burst(tmp_path):
+    path = write(tmp_path / "p.csv", *[row(metric="ttft", load=str(c)) for c in (4, 16, 64)])
+    found = [c.predicted for c in validate.check(points.read(path), KNOWN)[0]]
+    assert found == sorted(found)
+
+
+def test_validate_prints_the_promised_json(tmp_path):
+    path = write(tmp_path / "p.csv", row(), row(metric="ttft", value="150"), row(chip="Cray-1"))
+    result = CliRunner().invoke(build("validate"), ["validate", str(path), "--by", "metric", "--json"])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert {g["key"] for g in document["groups"]} == {"tpot", "ttft"}
+    assert set(document["groups"][0]) == {
+        "by", "key", "rows", "predicted", "median_abs_error_frac", "mean_abs_error_frac", "p90_abs_error_frac", "bias_frac",
+        "within_20_frac", "band_80_coverage_frac",
+    }  # fmt: skip
+    assert document["refused"][0]["row"] == 4
+
+
+def synthetic(tmp_path):
+    """Points made by the model itself, slowed: a fit must find its way back."""
+    seeds = [row(tp=f"TP{tp}", n=str(tp), load=str(c), model=m, chip=chip)
+             for tp in (4, 8) for c in (4, 16, 64) for m, chip in (("Llama-3.1-70B", "H100-SXM"), ("Qwen3-32B", "H200-SXM"))
+             ]  # fmt: skip
+    path = write(tmp_path / "seed.csv", *seeds, *[s.replace(",tpot,", ",ttft,") for s in seeds])
+    found = points.read(path)
+    checked, _ = validate.check(found, KNOWN)
+    slower = [1.3 if c.point.kind == "tpot" else 1.2 for c in checked]
+    lines = [row(tp=c.point.parallelism, n=str(c.point.n_chips), load=c.point.load, model=c.point.model, chip=c.point.chip,
+                 metric=c.point.metric, value=f"{c.predicted * s:.6g}") for c, s in zip(checked, slower, strict=True)]  # fmt: skip
+    return write(tmp_path / "points.csv", *lines)
+
+
+def test_a_fit_finds_its_way_and_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "LEAST_RUNS", 6)
+    path = synthetic(tmp_path)
+    before = validate.groups(*validate.check(points.read(path), KNOWN), "metric")
+    done = fitting.calibrate(points.read(path), KNOWN, judge=False)
+    table = tmp_path / "eff.csv"
+    table.write_bytes(fitting.as_csv(bands.extend(done.rows, points.read(path), KNOWN)))
+    after = validate.groups(*validate.check(points.read(path), KNOWN, path=str(table)), "metric")
+    tpot_before, tpot_after = (next(g for g in gs if g.key == "tpot") for gs in (before, after))
+    assert tpot_before.median_abs_error_frac > 0.2
+    assert tpot_after.median_abs_error_frac < 0.1
+    assert {r["parameter"] for r in csv.DictReader(table.read_text().splitlines())} >= {"layer_s", "gemm_memory_frac", "error_frac"}
+    again = fitting.calibrate(points.read(path), KNOWN, judge=False)
+    assert [r["value"] for r in again.rows] == [r["value"] for r in done.rows]
+
+
+def test_too_few_points_are_no_fit(tmp_path):
+    with pytest.raises(InputError, match="a fit needs"):
+        fitting.calibrate(points.read(write(tmp_path / "p.csv", row())), KNOWN)
+
+
+def test_impossible_runs_are_set_aside(tmp_path):
+    path = write(
+        tmp_path / "p.csv", row(model="DeepSeek-R1", n="1", tp="TP1"), row(load="64", value="0.9"), row(load="4", value="10"),
+        row(load="512", value="2", tp="TP4", n="4"),
+    )  # fmt: skip
+    aside = {r.aside for r in fitting.gather(points.read(path), KNOWN)}
+    assert "the weights exceed the memory of the chips named" in aside
+    assert "implies over 60 % of dense peak" in aside
+
+
+SAMPLES = {
+    "vllm": {"model_id": "llama-3.1-70b", "max_concurrency": 8, "completed": 10, "total_input_tokens": 10000, "total_output_tokens": 5000,
+             "mean_ttft_ms": 80.0, "mean_tpot_ms": 9.0, "output_throughput": 800.0, "gpu": "H100", "num_gpus": 8,
+             "tensor_parallel_size": 8, "date": "20260301-120000", "precision": "fp8"},
+    "sglang": {"model_id": "llama-3.1-70b", "concurrency": 7.9, "completed": 10, "total_input_tokens": 10000, "total_output_tokens": 5000,
+               "mean_ttft_ms": 80.0, "mean_tpot_ms": 9.0, "output_throughput": 800.0, "total_throughput": 900.0, "gpu": "H100"},
+    "guidellm": {"guidellm_version": "0.8", "config": {"model": "llama-3.1-70b", "accelerator": "H100", "accelerators": 8}, "benchmarks": [
+        {"metrics": {k: {"successful": {"mean": v}} for k, v in {
+            "prompt_token_count": 1000, "output_token_count": 200, "request_concurrency": 4.2, "time_to_first_token_ms": 90,
+            "inter_token_latency_ms": 11, "output_tokens_per_second": 300}.items()}}]},
+    "aiperf": {"aiperf_version": "0.13", "input_config": {"endpoint": {"model_names": ["llama-3.1-70b"]}, "loadgen": {"concurrency": 4},
+               "accelerator": "H100"}, "time_to_first_token": {"unit": "ms", "avg": 90}, "inter_token_latency": {"unit": "ms", "avg": 11},
+               "output_token_throughput": {"avg": 300}, "input_sequence_length": {"avg": 1000}, "output_sequence_length": {"avg": 200}},
+    "inferencex": {"hw": "b200-trt", "conc": 16, "model": "deepseek-r1", "framework": "trt", "precision": "fp4", "isl": 1024, "osl": 1024,
+                   "tp": 8, "ep": 1, "dp_attention": False, "mean_ttft": 0.2, "mean_tpot": 0.01, "output_tput_per_gpu": 150.0},
+    "inferencex api": {"hardware": "h200", "conc": 16, "model": "deepseek-r1", "framework": "sglang", "precision": "fp8", "isl": 1024,
+                       "osl": 1024, "decode_tp": 8, "metrics": {"median_ttft": 0.2, "median_tpot": 0.02}},
+    "llm-d": {"version": "0.2.1", "run": {"time": {"start": "2026-05-01T00:00:00Z"}}, "scenario": {
+        "stack": [{"standardized": {"kind": "inference_engine", "tool": "vllm", "model": {"name": "llama-3.1-70b"},
+                                    "accelerator": {"model": "H100", "count": 8, "parallelism": {"tp": 8}}}}],
+        "load": {"standardized": {"concurrency": 8, "input_seq_len": {"value": 1000}, "output_seq_len": {"value": 200}}}},
+        "results": {"request_performance": {"aggregate": {"latency": {
+            "time_to_first_token": {"mean": 80, "units": "ms"}, "time_per_output_token": {"mean": 9, "units": "ms/token"}},
+            "throughput": {"output_token_rate": {"mean": 800}}}}}},
+    "mlperf": [{"ID": "5.1-1", "Model": "llama2-70b-99", "Scenario": "Offline", "Nodes": 1, "Accelerator": "NVIDIA H200-SXM", "a#": 8,
+                "Performance_Result": 30000.0, "Performance_Units": "Tokens/s", "weight_data_types": "fp8", "version": "v5.1"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_results_of_other_tools_become_points_and_are_predicted(tmp_path, name):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(SAMPLES[name]))
+    found = results.read(path)
+    assert found
+    checked, refused = validate.check(found, KNOWN)
+    assert not refused, refused
+    assert len(checked) == len(found)
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", '{"a": 1}', "{}", "[]", '{"mean_ttft_ms": -1}', "\x00\x01"])
+def test_damaged_results_are_refused(tmp_path, text):
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(InputError):
+        results.read(path)
+
+
+def test_json_lines_are_read(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text("\n".join(json.dumps(SAMPLES["sglang"]) for _ in range(3)))
+    assert len({p.row for p in results.read(path)}) >= 1
+    assert len(results.read(path)) == 9
+
+
+class Engine:
+    """A tiny OpenAI-like endpoint whose latencies are known: 30 ms + 0.1 ms a prompt word, then 5 ms a token."""
+
+    def __init__(self, fail: bool = False):
+        self.fail = fail
+        self.ready = threading.Event()
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+        assert self.ready.wait(5)
+
+    def run(self):
+        asyncio.set_event_loop(self.loop)
+        self.server = self.loop.run_until_complete(asyncio.start_server(self.answer, "127.0.0.1", 0))
+        self.port = self.server.sockets[0].getsockname()[1]
+        self.ready.set()
+        self.loop.run_forever()
+
+    async def answer(self, reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        size = next((int(x.split(":")[1]) for x in head.split("\r\n") if x.lower().startswith("content-length")), 0)
+        body = await reader.readexactly(size)
+        if self.fail:
+            writer.write(b"HTTP/1.0 503 Busy\r\n\r\n")
+        elif "GET" in head.split("\r\n")[0]:
+            writer.write(b'HTTP/1.0 200 OK\r\n\r\n{"data": [{"id": "m"}]}')
+        else:
+            ask = json.loads(body)
+            words = len(ask["prompt"].split())
+            writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
+            await asyncio.sleep(0.03 + 1e-4 * words)
+            for _ in range(ask["max_tokens"]):
+                writer.write(b'data: {"choices": [{"text": "a "}]}\n\n')
+                await writer.drain()
+                await asyncio.sleep(0.005)
+            usage = {"choices": [], "usage": {"prompt_tokens": words, "completion_tokens": ask["max_tokens"]}}
+            writer.write(b"data: " + json.dumps(usage).encode() + b"\n\ndata: [DONE]\n\n")
+        await writer.drain()
+        writer.close()
+
+    def stop(self):
+        asyncio.run_coroutine_threadsafe(self.close(), self.loop).result(5)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(5)
+        self.loop.close()
+
+    async def close(self):
+        self.server.close()
+        await asyncio.sleep(0.05)  # let open answers end
+
+
+def test_a_live_endpoint_is_measured_fitted_and_judged(monkeypatch):
+    monkeypatch.setattr(live, "SCHEDULE", ((16, 6, 1), (200, 6, 1), (64, 8, 1), (16, 8, 2), (300, 6, 1), (100, 6, 2)))
+    monkeypatch.setattr(live, "ROUNDS", 2)
+    engine = Engine()
+    try:
+        report = live.calibrate(f"http://127.0.0.1:{engine.port}/v1", KNOWN, model="llama-3.1-8b", chip="A100", minutes=1)
+    finally:
+        engine.stop()
+    assert len(report.points) == 6
+    assert sum(p.held_back for p in report.points) == 2
+    assert 0.004 < report.points[0].tpot_s < 0.02
+    assert report.error_frac(held_back=True)[1] < 0.8
+    assert b"gemm_memory_frac" in live.as_csv(report)
+
+
+def test_a_dead_or_refusing_endpoint_is_an_upstream_error():
+    engine = Engine(fail=True)
+    try:
+        with pytest.raises(UpstreamError, match="503"):
+            live.calibrate(f"http://127.0.0.1:{engine.port}/v1", KNOWN, model="llama-3.1-8b", chip="A100", minutes=0.2)
+    finally:
+        engine.stop()
+    with pytest.raises(UpstreamError, match="cannot be spoken to"):
+        live.calibrate(f"http://127.0.0.1:{engine.port}/v1", KNOWN, model="llama-3.1-8b", chip="A100", minutes=0.2)
+
+
+@pytest.mark.shared
+def test_published_points_are_predicted_within_the_stated_band(shared_dir):
+    found = points.read(shared_dir / "data" / "measured_points.csv")
+    aggregated = [p for p in found if p.source.startswith(("InferenceX", "NVIDIA")) and "disagg" not in p.parallelism]
+    checked, refused = validate.check(aggregated, KNOWN)
+    assert not refused
+    tpot, ttft = (next(g for g in validate.groups(checked, [], "metric") if g.key == k) for k in ("tpot", "ttft"))
+    assert tpot.median_abs_error_frac <= 0.10
+    assert tpot.p90_abs_error_frac <= 0.30
+    assert tpot.within_20_frac >= 0.80
+    assert 0.70 <= tpot.band_80_coverage_frac <= 0.90
+    assert ttft.median_abs_error_frac <= 0.30
+
+
+def test_columns_of_one_case_equal_step_times(tmp_path):
+    point = points.read(write(tmp_path / "p.csv", row()))[0]
+    case = of(point, Lookup(KNOWN))
+    cols = columns([case])
+    rates = reached(cols, embedded(cols))
+    out = play(cols, rates)
+    assert out[0, closed_loop.TPOT] > 0
+    assert case.layout.tp == 8
