@@ -43,6 +43,7 @@ CASES = {
     "new chip without family": (HEAD + "chip:x,vendor,Own,,s,2026,assumed,\n", "o.csv:2:1", "family"),
     "system of no chip": (HEAD + "system:x,chip,h1000,,s,2026,assumed,\nsystem:x,chips,8,,s,2026,assumed,\n", "o.csv:2", "h1000"),
     "model without keys": (HEAD + "model:x,model_type,llama,,s,2026,assumed,\n", "o.csv:2:1", "hidden_size"),
+    "stand-in": (HEAD + "claude-opus-5-5,stand_in,deepsek-v3,,s,2026,assumed,\n", "o.csv:2:26", "did you mean"),
     "offer kind": (OFFERS + "x,c,r,h100-sxm,ondemand,2,s,list_price\n", "o.csv:2:16", "did you mean"),
     "offer chip": (OFFERS + "x,c,r,h100,on_demand,2,s,list_price\n", "o.csv:2:7", "did you mean"),
     "offer price": (OFFERS + "x,c,r,h100-sxm,on_demand,two,s,list_price\n", "o.csv:2:26", "not a number"),

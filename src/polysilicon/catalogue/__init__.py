@@ -250,9 +250,24 @@ def load(overlay: Path | None = None) -> Catalogue:
         sites=build.sites(build.by_subject(content, "site"), now.values()),
         content=content,
     )
-    if overlay is not None:  # what is built on first use must not fail later, far from the file that is wrong
-        _ = catalogue.models, catalogue.profiles, catalogue.token_prices
+    _check_overlaid(catalogue)
     return catalogue
+
+
+def _check_overlaid(catalogue: Catalogue) -> None:
+    """Build what the overlay touched and is otherwise built on first use: it must not fail later, far from the file that is wrong."""
+    content = catalogue.content
+    if any(kind == "model" for kind, _ in content.overlaid):
+        _ = catalogue.models
+    problems = []
+    for kind, subject in content.overlaid:
+        entry = content.facts.get((kind, subject, "stand_in")) if kind == "profile" else None
+        if entry is not None and entry[0].value not in catalogue.models:
+            fact, row = entry
+            what = f"profile {subject} stand_in"
+            problems.append(unknown_name(str(fact.value), catalogue.models, where=row.where("value"), what=what, plural="models"))
+    if problems:
+        raise InputErrors(problems)
 
 
 def _folded(name: str) -> str:
