@@ -48,5 +48,7 @@ def test_a_feed_that_cannot_be_right_is_refused(tmp_path):
     with pytest.raises(InputErrors) as caught:
         price_feed.read_feed(feed)
     assert [str(p).rsplit(".csv:", 1)[1][0] for p in caught.value.problems] == ["3", "4", "5", "6", "7"]
+    empty = tmp_path / "empty"
+    empty.mkdir()
     with pytest.raises(InputError, match="no list with a day"):
-        price_feed.history(tmp_path / "x" if (tmp_path / "x").mkdir() else tmp_path / "x", "aws", catalogue.load())
+        price_feed.history(empty, "aws", catalogue.load())

@@ -47,6 +47,23 @@ def token_prices(file: Source, out: Out = Path("overlay.csv"), on: On = "") -> N
     say(f"{len(rows)} token prices -> {out}")
 
 
+@app.command("price-history")
+def price_history(
+    folder: Annotated[Path, typer.Argument(help="A folder of SkyPilot lists, each with its day in its name.")],
+    cloud: Annotated[str, typer.Option(help="Whose lists they are: aws, gcp, azure, oracle, ...")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The feed to write.")] = Path("feed.csv"),
+) -> None:
+    """Turn dated versions of a price list into a feed of changes that can be replayed."""
+    from polysilicon.catalogue import load
+    from polysilicon.cli.output import say, write_atomically
+    from polysilicon.exchange.price_feed import history, write_feed
+
+    points = history(folder, cloud, load())
+    write_atomically(out, write_feed(points))
+    days = len({point.at for point in points})
+    say(f"{len(points)} changes on {days} days -> {out}")
+
+
 def _day(file: Path, on: str) -> str:
     """Return the day a list was quoted: as told, or the day the file was last changed."""
     from polysilicon.catalogue.schema import parse_date
