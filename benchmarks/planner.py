@@ -13,10 +13,12 @@ import os
 import platform
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,7 +79,7 @@ def lab(*, quarters: int = 20, blocks: int = 4, survive: bool = False, seed: int
     """Return 60 offers in some 21 pools x 8 models x 3 classes, with ports, pods, commitments and a supplier cap."""
     rng = np.random.default_rng(seed)
     chips = {n: Chip(n, n, v, f, all_in_w=1200.0 + 300 * s) for n, (v, f, s, _, _, _) in SILICON.items()}
-    offers = _offers(rng)
+    offers = _offers(rng, 25.0 if survive else 5.0)
     classes = (("chat", Slo(ttft_s=1.0, tpot_s=0.05), 0.55), ("agent", Slo(ttft_s=2.0, tpot_s=0.03), 0.3), ("batch", Slo(deadline_s=86400.0), 0.15))
     volume = rng.dirichlet(np.full(models, 1.5)) * 26_000.0
     workloads, table = [], {}
@@ -104,18 +106,45 @@ def lab(*, quarters: int = 20, blocks: int = 4, survive: bool = False, seed: int
     )  # fmt: skip
 
 
-def _offers(rng: np.random.Generator) -> tuple[Offer, ...]:
+def _offers(rng: np.random.Generator, plenty: float) -> tuple[Offer, ...]:
     offers = []
     for chip, (_, _, speed, price, block, clouds) in SILICON.items():
         for cloud in clouds:
             local = price * float(rng.uniform(0.92, 1.08))
             most = float(round(rng.uniform(3_000, 9_000) / speed, -2))
             offers.append(Offer(f"{cloud}-{chip}-od", cloud, "us", chip, "on_demand", round(local, 3), block, max_chips=most))
-            offers.append(Offer(f"{cloud}-{chip}-r3", cloud, "us", chip, "reserved", round(local * 0.55, 3), block, min_term_months=36, lead_time_months=3.0, max_chips=most * 6))  # noqa: E501
+            offers.append(
+                Offer(
+                    f"{cloud}-{chip}-r3",
+                    cloud,
+                    "us",
+                    chip,
+                    "reserved",
+                    round(local * 0.55, 3),
+                    block,
+                    min_term_months=36,
+                    lead_time_months=3.0,
+                    max_chips=most * plenty,
+                )
+            )
             if speed >= 2.2 or rng.random() < 0.25:
-                offers.append(Offer(f"{cloud}-{chip}-r1", cloud, "us", chip, "reserved", round(local * 0.72, 3), block, min_term_months=12, max_chips=most * 4))  # noqa: E501
+                offers.append(
+                    Offer(
+                        f"{cloud}-{chip}-r1",
+                        cloud,
+                        "us",
+                        chip,
+                        "reserved",
+                        round(local * 0.72, 3),
+                        block,
+                        min_term_months=12,
+                        max_chips=most * plenty,
+                    )
+                )
             elif chip != "maia200":
-                offers.append(Offer(f"{cloud}-{chip}-spot", cloud, "us", chip, "spot", round(local * 0.5, 3), block, max_chips=most / 3, availability_frac=0.7))  # noqa: E501
+                offers.append(
+                    Offer(f"{cloud}-{chip}-spot", cloud, "us", chip, "spot", round(local * 0.5, 3), block, max_chips=most / 3, availability_frac=0.7)
+                )
     return tuple(offers)
 
 
@@ -165,8 +194,121 @@ def structure(seconds: float, *, survive: bool = False, quarters: int = 20) -> d
     }  # fmt: skip
 
 
+def embedded(seconds: float) -> dict[str, Any]:
+    """Build, solve and price the embedded frontier lab."""
+    from polysilicon import planner
+    from polysilicon.scenario import catalogue_for, embedded_text, load, resolve
+    from polysilicon.study.serving import serving_table
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "lab.yaml"
+        file.write_text(embedded_text("frontier_lab"))
+        scenario = load(file)
+        resolved = resolve(scenario, catalogue_for(scenario))
+    table = serving_table(resolved, margin_quantile=0.5).points
+    began = time.perf_counter()
+    found = planner.plan(resolved, table, seconds=seconds)
+    return {"total_s": time.perf_counter() - began, "gap_frac": found.gap_frac, "objective_musd": found.objective_usd / 1e6, "status": found.status,
+            **{f"{k}_s": v for k, v in found.seconds.items()}}  # fmt: skip
+
+
+def market(hours: int, seed: int = 5) -> Any:
+    """Return an hourly market of 21 pools, 60 offers, 8 models x 3 classes."""
+    from polysilicon.planner.dispatch import Market, day
+
+    rng = np.random.default_rng(seed)
+    pools, offers, works = 21, 60, 24
+    arcs = [(w, p) for w in range(works) for p in range(pools) if rng.random() < 0.85]
+    shape = np.array([day(hours, peak=1.5, at=int(rng.integers(24))) for _ in range(works)])
+    return Market(
+        held_chips=np.repeat(rng.uniform(0, 4000, pools)[:, None], hours, 1), offer_pool=np.arange(offers) % pools,
+        offer_usd_per_chip_hour=rng.uniform(1.5, 8, (offers, 1)) * np.ones((1, hours)),
+        offer_max_chips=np.repeat(rng.uniform(2000, 9000, offers)[:, None], hours, 1),
+        arc_workload=np.array([a[0] for a in arcs]), arc_pool=np.array([a[1] for a in arcs]), arc_rps_per_chip=rng.uniform(0.3, 2.5, len(arcs)),
+        demand_rps=rng.uniform(200, 3000, (works, 1)) * shape, wait_hours=np.array([12 if w % 3 == 2 else 0 for w in range(works)]),
+        unserved_usd_per_request=np.full(works, 0.05), vendor=np.arange(offers) % pools % 4,
+    )  # fmt: skip
+
+
+def dispatch_lp(hours: int) -> dict[str, Any]:
+    """Build and solve the dispatch program from cold."""
+    from polysilicon.planner.dispatch import Dispatcher
+
+    question = market(hours)
+    began = time.perf_counter()
+    program = Dispatcher(question)
+    built = time.perf_counter() - began
+    found = program.solve()
+    return {
+        "hours": hours,
+        "columns": program.columns,
+        "build_s": built,
+        "solve_s": time.perf_counter() - began - built,
+        "objective_musd": found.usd / 1e6,
+    }
+
+
+def rearbitrage(hours: int, ticks: int) -> dict[str, Any]:
+    """Solve again after every offer's price moved by a tenth, and after a sixth of the offers vanished."""
+    from polysilicon.planner.dispatch import Dispatcher
+
+    question, rng = market(hours), np.random.default_rng(1)
+    program = Dispatcher(question)
+    program.solve()
+    after: list[float] = []
+    for _ in range(ticks):
+        usd = question.offer_usd_per_chip_hour * rng.normal(1.0, 0.1, (60, hours)).clip(0.5, 1.5)
+        began = time.perf_counter()
+        program.set_prices(usd)
+        program.solve()
+        after.append(time.perf_counter() - began)
+    program.set_prices(question.offer_usd_per_chip_hour)
+    program.solve()
+    began = time.perf_counter()
+    program.set_limits(question.offer_max_chips * (rng.random((60, 1)) > 0.15))
+    program.solve()
+    return {
+        "hours": hours,
+        "median_ms": float(np.median(after)) * 1e3,
+        "most_ms": max(after) * 1e3,
+        "vanished_ms": (time.perf_counter() - began) * 1e3,
+    }
+
+
+def negotiation() -> dict[str, Any]:
+    """Every supplier of an eight-quarter lab with few ports: leave-one-out, indifference and walk-away prices."""
+    from polysilicon import planner
+    from polysilicon.planner import leverage
+    from polysilicon.planner.resolve import Asker
+
+    resolved = lab(quarters=8, blocks=2, models=3)
+    began = time.perf_counter()
+    asker = Asker(planner.problem(resolved, resolved.table))
+    found = leverage.negotiate(asker.tables, asker=asker)
+    used = [s for s in found if s.solves]
+    return {"suppliers": len(found), "solves": 1 + sum(s.solves for s in used), "total_s": time.perf_counter() - began}
+
+
+def port_surface() -> dict[str, Any]:
+    """A surface of 20 x 20 points by program, beside the closed form."""
+    from polysilicon.planner.port_surface import program_surface, surface
+
+    gains, spends = np.linspace(0.05, 1.0, 20), np.geomspace(0.05e9, 10e9, 20)
+    began = time.perf_counter()
+    program = program_surface(gains, spends)
+    spent = time.perf_counter() - began
+    off = float(np.abs(program - np.maximum(surface(gains, spends), 0.0)).max())
+    return {"points": program.size, "total_s": spent, "largest_difference_usd": off}
+
+
 def main() -> None:
     cases: dict[str, Callable[[float], dict[str, Any]]] = {
+        "embedded": embedded,
+        "snapshot": lambda s: rearbitrage(1, 200),
+        "day": lambda s: rearbitrage(24, 20),
+        "negotiate": lambda s: negotiation(),
+        "port-surface": lambda s: port_surface(),
+        "dispatch-336h": lambda s: dispatch_lp(336),
         "structure": lambda s: structure(min(s, 45.0)),
         "structure-small": lambda s: structure(min(s, 20.0), quarters=8),
         "structure-n1": lambda s: structure(s, survive=True),
@@ -182,7 +324,11 @@ def main() -> None:
         rows.append(row)
         print(", ".join(f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), file=sys.stderr)
     if options.json:
-        print(json.dumps({"machine": {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}, "rows": rows}, indent=1))
+        print(
+            json.dumps(
+                {"machine": {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}, "rows": rows}, indent=1
+            )
+        )
 
 
 if __name__ == "__main__":

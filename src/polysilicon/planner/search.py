@@ -42,11 +42,14 @@ def relax_and_fix(
     engine.run(max(1.0, 0.35 * left()))
     first = engine.point() if engine.found else None
     engine.reset_bounds(closed)
-    clock["candidates"] = time.monotonic() - began - clock["relaxation"]
+    clock["ports"] = time.monotonic() - began - clock["relaxation"]
     tell(0.5, "ports decided")
 
-    plan = _round_blocks(engine, first if first is not None else _ceil(relaxed, binaries), binaries, blocks, max(2.0, 0.3 * left()))
+    start = first if first is not None else _ceil(relaxed, binaries)
+    enough = bound + gap_frac * abs(bound)
+    plan = _round_blocks(engine, start, binaries, blocks, enough=enough, seconds=max(2.0, 0.3 * left()))
     best = _cost(engine, plan) if plan is not None else np.inf
+    clock["blocks"] = time.monotonic() - began - clock["relaxation"] - clock["ports"]
     if best - bound > gap_frac * abs(best) and left() > 1.0:
         engine.integrality(blocks, integer=False)
         engine.integrality(binaries, integer=True)
@@ -57,7 +60,8 @@ def relax_and_fix(
         bound = max(bound, float(engine.highs.getInfo().mip_dual_bound))
         tell(0.9, "bound raised")
         if engine.found and (first is None or engine.objective < _cost(engine, first) * (1 - 1e-4)):
-            better = _round_blocks(engine, engine.point(), binaries, blocks, 10.0)
+            enough = bound + gap_frac * abs(bound)
+            better = _round_blocks(engine, engine.point(), binaries, blocks, enough=enough, seconds=10.0)
             if better is not None and _cost(engine, better) < best:
                 plan, best = better, _cost(engine, better)
     engine.integrality(engine.integer_columns, integer=True)
@@ -84,23 +88,55 @@ def _last_resort(engine: Engine) -> F8 | None:
     return found
 
 
-def _round_blocks(engine: Engine, point: F8, binaries: I8, blocks: I8, seconds: float) -> F8 | None:
-    """Fix the ports of a plan and make its blocks whole, by a short search or, failing that, by rounding up."""
+def _round_blocks(engine: Engine, point: F8, binaries: I8, blocks: I8, *, enough: float, seconds: float) -> F8 | None:
+    """Fix the ports of a plan and make its blocks whole: by rounding, if that costs no more than `enough`, else by a short search.
+
+    Rounding up is nearly always possible; dropping small fractions is often cheaper, as hourly chips fill the gap.
+    """
     fixed = np.round(point[binaries])
     engine.bounds(binaries, fixed, fixed)
-    engine.integrality(binaries, integer=False)
-    engine.integrality(blocks, integer=True)
-    engine.options(mip_rel_gap=1e-3)
-    engine.run(seconds)
-    if not engine.found:
+    engine.integrality(engine.integer_columns, integer=False)
+    engine.options(solver="simplex")
+    best, cost = None, np.inf
+    for whole in _whole(engine, point, blocks):
+        engine.bounds(blocks, whole, whole)
+        engine.run(max(seconds, 5.0))
+        if engine.found and engine.objective < cost:
+            best, cost = engine.point(), engine.objective
+    engine.reset_bounds(blocks)
+    if cost > enough:
+        engine.integrality(blocks, integer=True)
+        engine.options(solver="choose", mip_rel_gap=1e-3)
+        if best is not None:
+            engine.start_from(best)
+        engine.run(seconds)
+        if engine.found and engine.objective < cost:
+            best = engine.point()
         engine.integrality(blocks, integer=False)
-        up = np.minimum(np.ceil(point[blocks] - 1e-7), engine.upper[blocks])
-        engine.bounds(blocks, up, up)
-        engine.run(max(seconds, 10.0))
-        engine.reset_bounds(blocks)
-    found = engine.point() if engine.found else None
     engine.reset_bounds(binaries)
-    return found
+    return best
+
+
+def _whole(engine: Engine, point: F8, blocks: I8) -> list[F8]:
+    """Return ways to make blocks whole: what was signed up to each period raised, or rounded; then each signing raised.
+
+    Raising every signing apart would buy up to a block too many a period; raising their running sum buys at most one in all.
+    """
+    program = engine.program
+    up = np.ceil(point[blocks] - 1e-7)
+    column_of_sign = engine.column_of[program.blocks["sign"]]
+    place = np.searchsorted(np.sort(blocks), column_of_sign)
+    order = np.argsort(blocks)[place] if len(column_of_sign) else np.empty(0, np.int64)
+    found = []
+    for shift in (1.0 - 1e-7, 0.75, 0.5):
+        whole = up.copy()
+        for o in np.unique(program.sign_offer):
+            mine = np.flatnonzero(program.sign_offer == o)
+            mine = mine[np.argsort(program.sign_period[mine])]
+            reached = np.floor(np.cumsum(point[column_of_sign[mine]]) + shift)
+            whole[order[mine]] = np.diff(reached, prepend=0.0)
+        found.append(whole)
+    return [*found, up]
 
 
 def port_columns(engine: Engine) -> I8:
