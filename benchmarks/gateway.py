@@ -311,7 +311,8 @@ def nginx_in(folder, upstream_port, core):
         f"server {{listen 127.0.0.1:18099; location / {{proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection '';"
         f" proxy_buffering off;}}}}}}\n"
     )
-    process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)], preexec_fn=lambda: pin(core), stderr=subprocess.DEVNULL)
+    command = ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)]
+    process = subprocess.Popen(command, preexec_fn=lambda: pin(core), stderr=subprocess.DEVNULL)
     time.sleep(0.5)
     return process
 

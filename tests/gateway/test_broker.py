@@ -94,7 +94,7 @@ def test_noise_moves_little_and_a_real_move_is_followed() -> None:
     for t in range(began, began + 600, 5):
         prices = [10 * random.uniform(0.99, 1.01) * (1.15 if i == dear else 1.0) for i in range(2)]
         weights = broker.tick(view(1e9 + t, prices)).weights[0]
-        assert abs(weights[0] - last[0]) <= 0.20 * 5 / 60 + 1e-6
+        assert abs(weights[0] - last[0]) <= 0.20 * 10 / 60 + 1e-6
         if followed is None and weights[dear] < before[dear] - 0.01:
             followed = t - began
         last = list(weights)

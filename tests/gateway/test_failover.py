@@ -42,7 +42,8 @@ def broken(rig: Callable[..., Rig], door: str, fault: str, **more: bool) -> Rig:
     faults = [] if fault in ("connect-refused", "tls") else [Fault(fault)]
     r = rig(
         [endpoint("bad", door, faults=faults), endpoint("good", good)], weights=[1.0, 0.0],
-        targets={"bad": {"scheme": "https"}} if fault == "tls" else {}, reliability=replace_(FAST, first_byte_timeout_s=0.15, stall_timeout_s=0.15), **more,
+        targets={"bad": {"scheme": "https"}} if fault == "tls" else {},
+        reliability=replace_(FAST, first_byte_timeout_s=0.15, stall_timeout_s=0.15), **more,
     )  # fmt: skip
     if fault == "connect-refused":
         r.run(r.emulator["bad"].stop())

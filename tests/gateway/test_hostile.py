@@ -154,9 +154,7 @@ def test_secrets_are_nowhere(rig: Callable[..., Rig], tmp_path: Path, capfd: pyt
     r.emulator["t"].spec.keys = ("other",)
     texts = [repr(post(r, ask())) for _ in range(3)]
     r.ledger(3)
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            texts.append(path.read_bytes().decode("latin-1"))
+    texts += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
     texts += [repr(vars(door)) if hasattr(door, "__dict__") else repr(door) for door in r.worker.live.doors if not door._heads]
     captured = capfd.readouterr()
     everything = "".join(texts) + captured.out + captured.err

@@ -43,7 +43,8 @@ def file_text(r: Rig, **listen: Any) -> str:
     for t in r.wiring.targets:
         price = "{usd_per_mtok_in: 3, usd_per_mtok_out: 15, usd_per_mtok_cached: 0.3, usd_per_mtok_write_5m: 3.75}"
         lines += [f"  - id: {t.id}", f"    door: {t.door}", f"    url: http://127.0.0.1:{t.port}", f"    cloud: {t.cloud}", f"    region: {t.region}",
-                  "    secret: {token: env:RIG_TOKEN}", "    project: p", f"    models: {{{MODEL}: {{name: {upstream_name(t.door)}, price: {price}}}}}"]  # fmt: skip
+                  "    secret: {token: env:RIG_TOKEN}", "    project: p",
+                  f"    models: {{{MODEL}: {{name: {upstream_name(t.door)}, price: {price}}}}}"]  # fmt: skip
     lines += ["keys:", f"  - {{id: k1, sha256: {sha256(b'sk-k1').hexdigest()}, team: core, application: demo}}"]
     lines += ["broker: {tick_s: 0.2}", "drain_s: 5"]
     return "\n".join(lines) + "\n"
@@ -271,12 +272,13 @@ def test_shadow_traffic_is_sampled_compared_and_paid_for(rig: Callable[..., Rig]
 def test_wiring_from_a_plan(rig: Callable[..., Rig]) -> None:
     from plans import plan
 
+    price = "{usd_per_mtok_in: 1, usd_per_mtok_out: 2}"
     text = f"""polysilicon: 1
 listen: {{open: true}}
 plan_models: {{planned: {MODEL}}}
 targets:
-  - {{id: a, door: openai, url: 'http://h:1', cloud: aws, region: us-east-1, models: {{{MODEL}: {{chip: TRN2, gate: passed, price: {{usd_per_mtok_in: 1, usd_per_mtok_out: 2}}}}}}}}
-  - {{id: b, door: openai, url: 'http://h:2', cloud: gcp, region: us-east5, models: {{{MODEL}: {{chip: TPUv7, gate: passed, price: {{usd_per_mtok_in: 1, usd_per_mtok_out: 2}}}}}}}}
+  - {{id: a, door: openai, url: 'http://h:1', cloud: aws, region: us-east-1, models: {{{MODEL}: {{chip: TRN2, gate: passed, price: {price}}}}}}}
+  - {{id: b, door: openai, url: 'http://h:2', cloud: gcp, region: us-east5, models: {{{MODEL}: {{chip: TPUv7, gate: passed, price: {price}}}}}}}
 """
     wiring = compile_wiring(config.load_text(text), plan())
     assert [(r.id, r.weights) for r in wiring.routes] == [(f"{MODEL}/chat", (0.7, 0.3))]

@@ -173,9 +173,11 @@ def test_every_anthropic_client_class_against_the_emulator(rig: Callable[..., Ri
 
     clients: list[tuple[Any, str]] = [
         (anthropic.Anthropic(api_key=token, base_url=url("claude"), max_retries=0), MODEL),
-        (anthropic.AnthropicBedrockMantle(api_key=token, aws_region="us-east-1", base_url=url("bedrock-messages") + "/anthropic", max_retries=0), MODEL),
+        (anthropic.AnthropicBedrockMantle(
+            api_key=token, aws_region="us-east-1", base_url=url("bedrock-messages") + "/anthropic", max_retries=0), MODEL),
         (anthropic.AnthropicAWS(api_key=token, aws_region="us-east-1", workspace_id="w", base_url=url("aws-platform"), max_retries=0), MODEL),
-        (anthropic.AnthropicVertex(region="us-east5", project_id="p", access_token=token, base_url=url("vertex") + "/v1", max_retries=0), "opus@20251001"),
+        (anthropic.AnthropicVertex(
+            region="us-east5", project_id="p", access_token=token, base_url=url("vertex") + "/v1", max_retries=0), "opus@20251001"),
         (anthropic.AnthropicFoundry(api_key=token, base_url=url("foundry") + "/anthropic", max_retries=0), MODEL),
         (anthropic.AnthropicGoogleCloud(
             token_provider=lambda: token, base_url=url("google-cloud") + "/v1/projects/p/locations/us/workspaces/w/invoke", max_retries=0), MODEL),

@@ -202,7 +202,8 @@ def live(
         ("chip", "requests", "tokens", "$"), [[k, v["requests"], v["tokens"], v["usd"]] for k, v in outcome["by_chip"].items()]
     )
     say(
-        f"{outcome['requests']} requests, {outcome['errors']} errors, ${number(outcome['usd'])}; saved ${number(outcome['saved_usd'])} against the others' mean"
+        f"{outcome['requests']} requests, {outcome['errors']} errors, ${number(outcome['usd'])}; "
+        f"saved ${number(outcome['saved_usd'])} against the others' mean"
     )
 
 

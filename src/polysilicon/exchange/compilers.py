@@ -105,7 +105,7 @@ def _litellm(plan: Plan, placements: Sequence[Placement]) -> str:
                 "weight": weight,
             }
             rows.append({"model_name": model if len(_by_workload(placements)) == 1 else f"{model}/{workload}", "litellm_params": params,
-                         "model_info": {"id": f"{name_of(workload)}-{name_of(p.pool)}", "chip": p.chip, "cloud": p.cloud, "region": p.region}})  # fmt: skip
+                         "model_info": {"id": f"{name_of(workload)}-{name_of(p.pool)}", "chip": p.chip, "cloud": p.cloud}})  # fmt: skip
     return _dump({"model_list": rows, "router_settings": {"routing_strategy": "simple-shuffle", "num_retries": 2}})
 
 

@@ -278,9 +278,11 @@ def _cross_checks(config: GatewayConfig, document: Document) -> list[InputError]
     problems: list[InputError] = []
     contracts = {c.id for c in config.contracts}
     for section, ids in (("targets", [t.id for t in config.targets]), ("keys", [k.id for k in config.keys])):
-        for i, name in enumerate(ids):
-            if name in ids[:i]:
-                problems.append(InputError(f'{section}[{i}].id "{name}" is given twice', where=document.where((section, i, "id"))))
+        problems += [
+            InputError(f'{section}[{i}].id "{name}" is given twice', where=document.where((section, i, "id")))
+            for i, name in enumerate(ids)
+            if name in ids[:i]
+        ]
     for i, target in enumerate(config.targets):
         parts = urlsplit(target.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:

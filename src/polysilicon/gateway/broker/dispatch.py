@@ -87,8 +87,7 @@ def dispatch(
     for r in range(routes):
         rows.append(([(i, 1.0) for i, lane in enumerate(lanes) if lane.route == r] + [(n + r, 1.0)], 1.0, 1.0))
     capacities = list((capacity_mtok_per_s or {}).items())
-    for target, most in capacities:
-        rows.append(([(i, demand[lane.route]) for i, lane in enumerate(lanes) if lane.target == target], -inf, most))
+    rows += [([(i, demand[lane.route]) for i, lane in enumerate(lanes) if lane.target == t], -inf, most) for t, most in capacities]
     for k, c in enumerate(commitments):
         if missing[k] > 0:
             drawn = [(i, lane.usd_per_mtok * demand[lane.route] * c.left_s / missing[k]) for i, lane in enumerate(lanes) if lane.contract == c.id]
@@ -136,4 +135,5 @@ def _within_reach(c: Commitment, lanes: Sequence[Lane], demand: Sequence[float])
         d * c.left_s * max((lane.usd_per_mtok for lane in lanes if lane.contract == c.id and lane.route == r), default=0.0)
         for r, d in enumerate(demand)
     )
-    return min(c.missing_usd, 2.0 * most)
+    reach = min(c.missing_usd, 2.0 * most)
+    return reach if reach > 1e-6 else 0.0  # less than a thousandth of a cent is met

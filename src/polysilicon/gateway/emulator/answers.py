@@ -133,8 +133,10 @@ def message_events(a: Answer) -> list[Json]:
         text = msgspec.json.encode(a.tool["input"]).decode()
         half = len(text) // 2
         events.append({"type": "content_block_start", "index": 1, "content_block": block})
-        for piece in (text[:half], text[half:]):
-            events.append({"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": piece}})
+        events += [
+            {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": piece}}
+            for piece in (text[:half], text[half:])
+        ]
         events.append({"type": "content_block_stop", "index": 1})
     delta = {"stop_reason": a.stop, "stop_sequence": None}
     events.append({"type": "message_delta", "delta": delta, "usage": message_usage(a, a.output_tokens)})

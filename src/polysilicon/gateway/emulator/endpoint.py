@@ -29,10 +29,10 @@ _SIGV4 = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+
 _IN_BODY_OLD = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
 _ERRORS = {"401": (401, "authentication_error", "invalid key"), "403": (403, "permission_error", "forbidden"),
            "429": (429, "rate_limit_error", "slow down"), "429-spend": (429, "rate_limit_error", "enforced_spend_limit_reached: spend limit"),
-           "500": (500, "api_error", "internal"), "503": (503, "api_error", "unavailable"), "529": (529, "overloaded_error", "Overloaded")}  # fmt: skip
+           "500": (500, "api_error", "internal"), "503": (503, "api_error", "unavailable"), "529": (529, "overloaded_error", "Overloaded")}
 
 
-class _Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
+class _Refused(Exception):
     def __init__(self, status: int, kind: str, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.status, self.kind, self.message, self.retry_after_s = status, kind, message, retry_after_s

@@ -162,8 +162,10 @@ def answer(completion: Json) -> Json:
     content: list[Json] = []
     if said.get("content"):
         content.append({"type": "text", "text": said["content"]})
-    for call in said.get("tool_calls") or ():
-        content.append({"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": _input(call["function"])})
+    content += [
+        {"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": _input(call["function"])}
+        for call in said.get("tool_calls") or ()
+    ]
     return {
         "id": completion.get("id", ""),
         "type": "message",
