@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo live test lint install docs clean
+.PHONY: demo live test lint install clean
 
 install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
@@ -22,6 +22,9 @@ $(VENV)/.tested: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	@$(BIN)/polysilicon demo
+
+live: $(VENV)/.installed
+	@$(BIN)/polysilicon live
 
 test: $(VENV)/.tested
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
