@@ -47,8 +47,9 @@ def test_recalculated_equals_the_engine_to_the_cent(tmp_path):
         (tmp_path / f"{name}.xlsx").write_bytes(make())
         book = openpyxl.load_workbook(tmp_path / f"{name}.xlsx")
         book.save(tmp_path / f"{name}.xlsx")  # openpyxl drops every cached value
-    subprocess.run([office, "--headless", f"-env:UserInstallation=file://{tmp_path}/profile", "--convert-to", "xlsx:Calc MS Excel 2007 XML",
-                    "--outdir", str(tmp_path / "out"), *[str(p) for p in tmp_path.glob("*.xlsx")]], check=True, capture_output=True, timeout=180)  # fmt: skip
+    command = [office, "--headless", f"-env:UserInstallation=file://{tmp_path}/profile", "--convert-to", "xlsx:Calc MS Excel 2007 XML"]
+    books = [str(p) for p in tmp_path.glob("*.xlsx")]
+    subprocess.run([*command, "--outdir", str(tmp_path / "out"), *books], check=True, capture_output=True, timeout=180)
     for name, make in BOOKS.items():
         data = make()
         engine, again = values(data), values((tmp_path / "out" / f"{name}.xlsx").read_bytes())

@@ -98,6 +98,8 @@ def tco(
     price: Annotated[list[float] | None, typer.Option(help="Prices per chip-hour to show margins for, repeatable.")] = None,
     tok_per_s: Annotated[float | None, typer.Option(help="Tokens per second per chip at the promised latency: adds $/Mtok.")] = None,
     gw: Annotated[float, typer.Option(help="Facility gigawatts to turn into racks, chips and homes.")] = 1.0,
+    api: Annotated[float | None, typer.Option(help="With --tok-per-s: a price of tokens, $/Mtok. Who keeps what of it; buy or make?")] = None,
+    mtok: Annotated[float, typer.Option(help="Million tokens a month to buy or make.")] = 1000.0,
     draws: Annotated[int, typer.Option(help="Draws for the range.")] = 4096,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 7,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write a workbook with live formulas, .xlsx.")] = None,
@@ -132,6 +134,8 @@ def tco(
         "usd_per_mtok": None if tok_per_s is None else usd_per_mtok(cost.total_usd, tok_per_s),
         "rack": asdict(rack),
     }
+    if api is not None:
+        answer |= _make_or_buy(rack, cost.total_usd, api, mtok, tok_per_s)
     if out is not None:
         from polysilicon.exchange.xlsx import cost_workbook
 
@@ -141,6 +145,20 @@ def tco(
         print_json(answer)
         return
     _print_cost(answer, cost, table, ranges)
+
+
+def _make_or_buy(rack: Any, usd_per_chip_hour: float, api: float, mtok: float, tok_per_s: float | None) -> dict[str, Any]:
+    """Return who keeps what of a token's price, and whether to buy tokens or serve them on chips at their cost."""
+    from dataclasses import asdict
+
+    from polysilicon.economics.tokens import make_or_buy, margin_stack
+    from polysilicon.errors import UsageError
+
+    if tok_per_s is None:
+        raise UsageError("--api needs --tok-per-s: a price per token without a speed says nothing")
+    stack = margin_stack(api, mtok_per_chip_hour=3.6e-3 * tok_per_s, rent_usd_per_chip_hour=usd_per_chip_hour, rack=rack)
+    choice = make_or_buy(mtok, api_usd_per_mtok=api, usd_per_chip_hour=usd_per_chip_hour, tok_per_s_per_chip=tok_per_s)
+    return {"margin_stack_usd_per_mtok": stack, "make_or_buy": asdict(choice)}
 
 
 def _assignment(text: str) -> tuple[str, float]:
@@ -177,6 +195,14 @@ def _print_cost(answer: dict[str, Any], cost: Any, table: Any, ranges: Any) -> N
         f"{homes['count']:,.0f} homes at {homes['kw_per_home']:.2f} kW each ({homes['source']}; "
         f"1.5 kW would give {power['facility_gw'] * 1e6 / 1.5:,.0f})"
     )
+    if "margin_stack_usd_per_mtok" in answer:
+        print_table(["who keeps what of the price", "$/Mtok"], list(answer["margin_stack_usd_per_mtok"].items()))
+        choice = answer["make_or_buy"]
+        even = "never" if choice["break_even_mtok"] == float("inf") else f"from {choice['break_even_mtok']:,.0f} Mtok a month"
+        print(
+            f"tokens cost {choice['api_usd_per_month']:,.0f} $ a month to buy, {choice['own_usd_per_month']:,.0f} to make on blocks of 8 chips "
+            f"at 40 % of peak, people apart: {choice['answer']}; own chips are cheaper {even}"
+        )
     if answer["usd_per_mtok"] is not None:
         print(f"{answer['usd_per_mtok']:.3g} $ per million tokens; {power['tokens_per_month'] / 1e12:,.3g} T tokens a month")
 

@@ -36,7 +36,8 @@ def npv_usd(flows: Flows, rate_frac: float) -> float:
     >>> round(npv_usd([(0, -100.0), (1, 110.0)], 0.10), 9)
     0.0
     """
-    return math.fsum(usd * math.exp(-t * math.log1p(rate_frac)) for t, usd in flows)
+    force = math.log1p(rate_frac)
+    return math.fsum([usd * math.exp(-t * force) for t, usd in flows])
 
 
 def irr_frac(flows: Flows) -> float | None:
@@ -62,15 +63,23 @@ def irr_frac(flows: Flows) -> float | None:
 
 
 def _root(flows: Flows, low: float, high: float, at_low: float) -> float:
-    for _ in range(200):
-        middle = (low + high) / 2
+    """Return the rate between two of opposite value, by false position that halves a stuck end's weight (Illinois)."""
+    at_high, stuck = npv_usd(flows, high), 0
+    for _ in range(100):
+        middle = low + (high - low) * at_low / (at_low - at_high)
         value = npv_usd(flows, middle)
+        if value == 0 or high - low < 1e-14:
+            return middle
         if value * at_low > 0:
-            low = middle
+            moved = middle - low
+            low, at_low = middle, value
+            at_high, stuck = (at_high / 2 if stuck == 1 else at_high), 1
         else:
-            high = middle
-        if high - low < 1e-13:
-            break
+            moved = high - middle
+            high, at_high = middle, value
+            at_low, stuck = (at_low / 2 if stuck == -1 else at_low), -1
+        if moved < 1e-13 * (1 + abs(middle)):
+            return middle
     return (low + high) / 2
 
 

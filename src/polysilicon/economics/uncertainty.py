@@ -138,7 +138,8 @@ def run(deal: Deal, *, draws: int | None = None, seed: int | None = None, sobol:
     keys = list(rows[0])
     values = np.array([[row[key] for key in keys] for row in rows])
     effects = _total_effects(deal, keys) if sobol else {}
-    tornado = {key: _tornado(deal, key, table, values[:, i], effects.get(key)) for i, key in enumerate(keys)}
+    ends = _ends(deal)
+    tornado = {key: _tornado(key, ends, table, values[:, i], effects.get(key)) for i, key in enumerate(keys)}
     return Uncertainty(
         count,
         chosen,
@@ -164,14 +165,23 @@ def _fan(projections: Sequence[Projection], of: Callable[[Any], float | None]) -
     return tuple(out)
 
 
-def _tornado(deal: Deal, key: str, table: F8, values: F8, effects: Mapping[str, float] | None) -> tuple[Bar, ...]:
+def _ends(deal: Deal) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
+    """Return all outcomes at each driver's 10 % and 90 % points, the others at base."""
+    out = {}
+    for driver in deal.drivers:
+        low, high = (float(x) for x in quantile(driver, np.array([0.1, 0.9])))
+        out[driver.name] = (outcomes_of(deal, project(deal, {driver.name: low})), outcomes_of(deal, project(deal, {driver.name: high})))
+    return out
+
+
+def _tornado(
+    key: str, ends: Mapping[str, tuple[dict[str, float], dict[str, float]]], table: F8, values: F8, effects: Mapping[str, float] | None
+) -> tuple[Bar, ...]:
     bars = []
-    for i, driver in enumerate(deal.drivers):
-        ends = quantile(driver, np.array([0.1, 0.9]))
-        low, high = (outcomes_of(deal, project(deal, {driver.name: float(x)}))[key] for x in ends)
+    for i, (name, (low, high)) in enumerate(ends.items()):
         constant = np.ptp(table[:, i]) == 0 or np.ptp(values) == 0
         rank = 0.0 if constant else float(stats.spearmanr(table[:, i], values).statistic)
-        bars.append(Bar(driver.name, low, high, rank, None if effects is None else effects[driver.name]))
+        bars.append(Bar(name, low[key], high[key], rank, None if effects is None else effects[name]))
     return tuple(sorted(bars, key=lambda bar: -bar.swing))
 
 
