@@ -18,7 +18,7 @@ from polysilicon.study.traffic import WARM_UP, peak_window
 
 EXTRA_STEPS: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)  # capacity tried on top, one after another
 EXTRA_TOLERANCE = 0.06
-ROOM = 0.8  # of a promise: what a search aims at, so that the next replay's luck does not undo it
+ROOM = 0.7  # of a promise: what a search aims at, so that the next replay's luck does not undo it
 PROBABILITIES: tuple[float, ...] = tuple(round(p, 3) for p in [*np.linspace(0.0, 0.95, 39), 0.96, 0.97, 0.98, 0.99, 0.995, 1.0])
 
 

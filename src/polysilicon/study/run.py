@@ -13,6 +13,7 @@ from polysilicon.errors import Infeasible, InputError, PromiseNotKept
 from polysilicon.portfolio import Plan
 from polysilicon.scenario import Resolved, Scenario, resolve
 from polysilicon.study.deferral import replay_deferred
+from polysilicon.study.fleet import parts_of
 from polysilicon.study.proof import EXTRA_STEPS, Measured, Replay, needed_headroom, replay
 from polysilicon.study.serving import Table, serving_table
 
@@ -87,6 +88,8 @@ class _Loop:
     headroom: dict[str, float] = field(default_factory=dict)
     strictness: dict[str, float] = field(default_factory=dict)
     done: list[ProofRound] = field(default_factory=list)
+    table: Table | None = None  # stays until latencies are planned shorter
+    replayed: dict[tuple[object, ...], Measured | None] = field(default_factory=dict)  # what a new plan left as it was
 
     @property
     def number(self) -> int:
@@ -158,8 +161,10 @@ def explore(
 def _round(loop: _Loop, *, proof: bool, on_plan: OnPlan | None) -> StudyResult:
     """Plan once and, if asked, prove once."""
     began = time.monotonic()
-    loop.tell(_share(loop.number, 0.0), "serving points")
-    table = serving_table(loop.resolved, margin_quantile=loop.margin_quantile, strictness=loop.strictness)
+    if loop.table is None:
+        loop.tell(_share(loop.number, 0.0), "serving points")
+        loop.table = serving_table(loop.resolved, margin_quantile=loop.margin_quantile, strictness=loop.strictness)
+    table = loop.table
     _refuse_unservable(loop, table)
     tables = planner.problem(loop.resolved, table.points, headroom_frac=loop.headroom)
     plan, program, solution = _plan(loop, tables, table)
@@ -246,10 +251,20 @@ def _measure(loop: _Loop, job: Replay) -> tuple[Measured, ...]:
     steps = [(period, work) for period in proof_periods(job.plan) for work in job.resolved.workloads]
     for i, (period, work) in enumerate(steps):
         loop.tell(_share(loop.number, 0.6 + 0.3 * i / len(steps)), f"replaying {work.id} in {job.resolved.periods[period].start}")
-        measured = _one(job, work, period)
+        key = _unchanged(job, work, period)
+        if key not in loop.replayed or work.slo.deferrable:  # idle capacity is everybody's: always replayed anew
+            loop.replayed[key] = _one(job, work, period)
+        measured = loop.replayed[key]
         if measured is not None:
             found.append(measured)
     return tuple(found)
+
+
+def _unchanged(job: Replay, work: Workload, period: int) -> tuple[object, ...]:
+    """Return what a replay depends on: the same load on the same replicas need not be replayed twice."""
+    parts = parts_of(job.resolved, job.plan, job.points, work, period)
+    held = tuple((p.placement.pool, p.replicas, round(p.rps, 6), p.point.layout, p.point.batch) for p in parts)
+    return (work.id, period, held)
 
 
 def _one(job: Replay, work: Workload, period: int, *, extra_frac: float = 0.0) -> Measured | None:
@@ -284,6 +299,7 @@ def _raise_headroom(loop: _Loop, result: StudyResult) -> None:
         if share < STRICTEST or work.slo.deferrable:
             raise _not_kept(result, f"and {1 + EXTRA_STEPS[-1]:g} times the capacity does not keep it either")
         loop.strictness[m.workload] = share
+        loop.table = None
 
 
 def _not_kept(result: StudyResult, words: str) -> PromiseNotKept:
