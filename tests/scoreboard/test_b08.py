@@ -28,7 +28,6 @@ def test_nine_doors_as_one(tmp_path: Path) -> None:
         assert len(texts) == 1
         assert {e.target for e in rig.ledger(21)} >= set(DOORS) - {"claude"}
         assert rig.emulator["claude"].seen.refused > 0
-        with openai.OpenAI(api_key="sk-few", base_url=rig.url + "/v1", max_retries=0) as chat:
-            with pytest.raises(openai.RateLimitError):
-                for _ in range(4):
-                    chat.chat.completions.create(model="opus", messages=said)
+        with openai.OpenAI(api_key="sk-few", base_url=rig.url + "/v1", max_retries=0) as chat, pytest.raises(openai.RateLimitError):
+            for _ in range(4):
+                chat.chat.completions.create(model="opus", messages=said)

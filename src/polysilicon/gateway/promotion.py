@@ -32,7 +32,7 @@ class Sprt:
     false_stop_frac: float = 0.05
     miss_frac: float = 0.05
     floor: float = 0.01  # least variance: a run of equal pairs proves less than it seems to
-    ceiling: float = float("inf")  # most: a rate far beyond the limit must not hide behind its own spread
+    variance_max_ratio: float = float("inf")  # most: a rate far beyond the limit must not hide behind its own spread
     n: int = 0
     total: float = 0.0
     squares: float = 0.0
@@ -52,7 +52,7 @@ class Sprt:
         self.squares += x * x
         if self.n >= _FIRST_LOOK:
             mean = self.total / self.n
-            variance = min(self.ceiling, max(self.floor, self.squares / self.n - mean * mean))
+            variance = min(self.variance_max_ratio, max(self.floor, self.squares / self.n - mean * mean))
             ratio = self.delta / variance * (self.total - self.n * self.delta / 2.0)
             if ratio >= log((1.0 - self.miss_frac) / self.false_stop_frac):
                 self.verdict = STOPPED

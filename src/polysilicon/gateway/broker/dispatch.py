@@ -84,8 +84,7 @@ def dispatch(
     lower = [lane.low_frac for lane in lanes] + [0.0] * (routes + len(commitments))
     upper = [max(lane.cap_frac, lane.low_frac) for lane in lanes] + [1.0] * routes + [inf] * len(commitments)
     rows: list[tuple[list[tuple[int, float]], float, float]] = []
-    for r in range(routes):
-        rows.append(([(i, 1.0) for i, lane in enumerate(lanes) if lane.route == r] + [(n + r, 1.0)], 1.0, 1.0))
+    rows += [([*[(i, 1.0) for i, lane in enumerate(lanes) if lane.route == r], (n + r, 1.0)], 1.0, 1.0) for r in range(routes)]
     capacities = list((capacity_mtok_per_s or {}).items())
     rows += [([(i, demand[lane.route]) for i, lane in enumerate(lanes) if lane.target == t], -inf, most) for t, most in capacities]
     for k, c in enumerate(commitments):
