@@ -176,7 +176,7 @@ def test_efficiencies_say_where_they_come_from():
 @pytest.mark.parametrize("line", ["*,*,*,layer_s,x,s,s,d,assumed,0,,", "*,*,*,speed,1,s,s,d,assumed,0,,", "*,*,*,layer_s,-1,s,s,d,guess,0,,"])
 def test_bad_efficiency_tables_are_refused(line):
     head = "subject,precision,engine,parameter,value,unit,source,as_of,basis,points,error_frac,note\n"
-    with pytest.raises(InputError, match="t.csv:2"):
+    with pytest.raises(InputError, match=r"t.csv:2"):
         read(head + line, where="t.csv")
 
 
