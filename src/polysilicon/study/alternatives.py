@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -27,12 +28,13 @@ UNSERVED = 1e-6  # share of requests below which all is served
 def alternatives_of(result: StudyResult, *, seconds: float, progress: Progress | None = None) -> tuple[Alternative, ...]:
     """Return what one cloud alone, and nothing but hourly chips, would cost; within a time, most telling first.
 
-    Small fleets are planned anew, whole blocks and all. Large ones are re-solved with continuous blocks, so that each
+    Caps on a supplier's share are lifted here: one supplier alone would break them by definition. Small fleets are planned anew, whole blocks and all. Large ones are re-solved with continuous blocks, so that each
     figure is a lower bound of its plan and the saving shown is never flattered.
     """
-    tables = result.tables
-    if tables is None:
+    if result.tables is None:
         return ()
+    lifted = {"vendor_share_max_frac": None, "cloud_share_max_frac": None, "chip_family_share_max_frac": None}
+    tables = replace(result.tables, limits=result.tables.limits.model_copy(update=lifted))
     began = time.monotonic()
     jobs = _jobs(result, tables)
     chips = sum(h.peak_chips for h in result.plan.holdings if h.period == len(result.plan.periods) - 1)
