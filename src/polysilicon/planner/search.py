@@ -47,10 +47,11 @@ def relax_and_fix(
 
     start = first if first is not None else _ceil(relaxed, binaries)
     enough = bound + gap_frac * abs(bound)
-    plan = _round_blocks(engine, start, binaries, blocks, enough=enough, seconds=max(2.0, 0.3 * left()))
+    plan, proven = _round_blocks(engine, start, binaries, blocks, enough=enough, seconds=max(2.0, min(10.0, 0.3 * left())))
+    bound = max(bound, proven) if not len(binaries) else bound  # with ports fixed it would be a bound of those ports only
     best = _cost(engine, plan) if plan is not None else np.inf
     clock["blocks"] = time.monotonic() - began - clock["relaxation"] - clock["ports"]
-    if best - bound > gap_frac * abs(best) and left() > 1.0:
+    if best - bound > gap_frac * abs(best) and left() > 1.0 and len(binaries):
         engine.integrality(blocks, integer=False)
         engine.integrality(binaries, integer=True)
         if first is not None:
@@ -61,7 +62,7 @@ def relax_and_fix(
         tell(0.9, "bound raised")
         if engine.found and (first is None or engine.objective < _cost(engine, first) * (1 - 1e-4)):
             enough = bound + gap_frac * abs(bound)
-            better = _round_blocks(engine, engine.point(), binaries, blocks, enough=enough, seconds=10.0)
+            better, _ = _round_blocks(engine, engine.point(), binaries, blocks, enough=enough, seconds=10.0)
             if better is not None and _cost(engine, better) < best:
                 plan, best = better, _cost(engine, better)
     engine.integrality(engine.integer_columns, integer=True)
@@ -88,16 +89,17 @@ def _last_resort(engine: Engine) -> F8 | None:
     return found
 
 
-def _round_blocks(engine: Engine, point: F8, binaries: I8, blocks: I8, *, enough: float, seconds: float) -> F8 | None:
-    """Fix the ports of a plan and make its blocks whole: by rounding, if that costs no more than `enough`, else by a short search.
+def _round_blocks(engine: Engine, point: F8, binaries: I8, blocks: I8, *, enough: float, seconds: float) -> tuple[F8 | None, float]:
+    """Fix the ports of a plan and make its blocks whole; return it with the bound that the search proved for these ports.
 
-    Rounding up is nearly always possible; dropping small fractions is often cheaper, as hourly chips fill the gap.
+    Rounding settles it if that costs no more than `enough`; else a short search does. Rounding up is nearly always possible;
+    dropping small fractions is often cheaper, as hourly chips fill the gap.
     """
     fixed = np.round(point[binaries])
     engine.bounds(binaries, fixed, fixed)
     engine.integrality(engine.integer_columns, integer=False)
     engine.options(solver="simplex")
-    best, cost = None, np.inf
+    best, cost, proven = None, np.inf, -np.inf
     for whole in _whole(engine, point, blocks):
         engine.bounds(blocks, whole, whole)
         engine.run(max(seconds, 5.0))
@@ -110,11 +112,12 @@ def _round_blocks(engine: Engine, point: F8, binaries: I8, blocks: I8, *, enough
         if best is not None:
             engine.start_from(best)
         engine.run(seconds)
+        proven = float(engine.highs.getInfo().mip_dual_bound)
         if engine.found and engine.objective < cost:
             best = engine.point()
         engine.integrality(blocks, integer=False)
     engine.reset_bounds(binaries)
-    return best
+    return best, proven
 
 
 def _whole(engine: Engine, point: F8, blocks: I8) -> list[F8]:
