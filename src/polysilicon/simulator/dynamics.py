@@ -173,8 +173,8 @@ class Stage:
 
     host: Host
     happenings: Happenings
-    moments: list[tuple[float, int, bool, Callable[[float], None]]] = field(default_factory=list)
-    notes: list[tuple[float, str]] = field(default_factory=list)
+    _moments: list[tuple[float, int, bool, Callable[[float], None]]] = field(default_factory=list)
+    _notes: list[tuple[float, str]] = field(default_factory=list)
     samples: list[tuple[Any, ...]] = field(default_factory=list)
     bill_usd: NDArray[np.float64] = field(init=False)
     counted_s: NDArray[np.float64] = field(init=False)
@@ -202,19 +202,19 @@ class Stage:
     def at(self, when_s: float, action: Callable[[float], None], *, ticks: bool = False) -> None:
         """Plan an action; one that `ticks` does not keep the run alive by itself."""
         self.planned += 1  # equal times act in the order they were planned
-        heapq.heappush(self.moments, (when_s, self.planned, ticks, action))
+        heapq.heappush(self._moments, (when_s, self.planned, ticks, action))
 
     def run(self, until_s: float = math.inf, progress: Callable[[float], None] | None = None) -> None:
         """Run to the end of all requests and events, or to `until_s`."""
         while True:
-            when = min(self.moments[0][0] if self.moments else math.inf, until_s)
+            when = min(self._moments[0][0] if self._moments else math.inf, until_s)
             more = self.host.run(when)
             if progress:
                 progress(self.host.now_s)
-            alive = more or any(not ticks for _, _, ticks, _ in self.moments) or self._door_may_open()
-            if not self.moments or when >= until_s or not alive:
+            alive = more or any(not ticks for _, _, ticks, _ in self._moments) or self._door_may_open()
+            if not self._moments or when >= until_s or not alive:
                 return
-            when, _, _, action = heapq.heappop(self.moments)
+            when, _, _, action = heapq.heappop(self._moments)
             self.host.set_now(when)
             action(when)
 
@@ -225,9 +225,14 @@ class Stage:
         scaled = [r for a in self.happenings.autoscaling for r in replicas_of(self.host.fleet, "pool", a.pool)]
         return any(self.down.get(r, 0) == 0 for r in scaled)
 
+    @property
+    def notes(self) -> tuple[tuple[float, str], ...]:
+        """Return what happened, and when."""
+        return tuple(self._notes)
+
     def note(self, t: float, words: str) -> None:
         """Remember that something happened."""
-        self.notes.append((t, words))
+        self._notes.append((t, words))
 
     # --- replicas come and go ----------------------------------------------------------------------------------------
     def start(self, t: float, replica: int) -> None:

@@ -156,7 +156,7 @@ def collect(
     return SimulationResult(
         fleet=host.fleet, workload_names=trace.workload_names, requests=host.rows_by_request(trace), replicas=host.state.reps,
         itl=host.state.itl, span_s=span, slos=dict(slos), seed=seed, timeline=stage.timeline() if stage else {},
-        events=tuple(stage.notes) if stage else (), bill_usd=bill_usd or {}, seconds=time.perf_counter() - began,
+        events=stage.notes if stage else (), bill_usd=bill_usd or {}, seconds=time.perf_counter() - began,
     )  # fmt: skip
 
 

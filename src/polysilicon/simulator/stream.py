@@ -174,4 +174,4 @@ def simulate_stream(
     host.give_up()
     take(host.take_rows())
     host.stop_clocks(host.now_s)
-    return StreamResult(tallies, host.state.reps, feed.count, host.now_s, time.perf_counter() - began, tuple(stage.notes))
+    return StreamResult(tallies, host.state.reps, feed.count, host.now_s, time.perf_counter() - began, stage.notes)
