@@ -93,7 +93,8 @@ def placements(periods: int) -> list[Placement]:
                 usd = mtok * COST[workload]
                 pool = f"{chip}@{cloud}/{region}" if chip else "openai-small-tokens"
                 out = LENGTHS[workload].osl_tokens / (LENGTHS[workload].isl_tokens + LENGTHS[workload].osl_tokens)
-                why = f"a token here costs {COST[workload]:.3g} $/Mtok at the margin; the next best, h200-sxm@aws/us-east-2, {COST[workload] * 1.6:.3g}"
+                here, other = COST[workload], COST[workload] * 1.6
+                why = f"a token here costs {here:.3g} $/Mtok at the margin; the next best, h200-sxm@aws/us-east-2, {other:.3g}"
                 made.append(
                     Placement(
                         i,

@@ -28,6 +28,7 @@ MAX_REQUESTS = 100_000_000  # in one piece: above it, use `stream`
 NOMINAL_TTFT_S = 2.0  # of the service the gaps were observed at; a user's own time is the gap less the answer's
 NOMINAL_TPOT_S = 1 / 50
 _SAMPLE = 40_000
+_MIX_STEP = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,10 +278,8 @@ def _renewal(asked: Traffic, shape: _Shape, requests: int, rng: np.random.Genera
     cv = asked.arrival_cv if asked.arrival_cv is not None else shape.profile.arrival_cv
     if not (math.isfinite(cv) and 0 < cv <= 50):
         raise InputError(f"arrival_cv is {cv!r}; it lies above 0 and up to 50 (1 is a Poisson process)")
-    if asked.arrivals == "weibull":
-        gap = rng.weibull(_weibull_shape(cv), requests + 1)
-    else:
-        gap = rng.standard_gamma(1 / cv**2, requests + 1)
+    weibull = asked.arrivals == "weibull"
+    gap = rng.weibull(_weibull_shape(cv), requests + 1) if weibull else rng.standard_gamma(1 / cv**2, requests + 1)
     total = np.cumsum(gap)
     return total[:-1] / total[-1] if total[-1] > 0 else np.linspace(0, 1, requests, endpoint=False)
 
@@ -344,24 +343,39 @@ def _think(arrival: F8, osl: I4, session: I4) -> F8:
 
 
 def _add_blocks(trace: Trace, base: Profile, lineage: I8, app: I8, workload: str) -> None:
-    """Block j of a prompt is named by its application while j lies in the shared prefix, by its lineage after it."""
+    """Block j of a prompt is named by its application while j lies in the shared prefix, by its lineage after it.
+
+    A name is mix(key x 2^16 + j). The keys are laid out once a request, so that only two arrays have a row a block.
+    """
     count = trace.isl_tokens // base.block_tokens
     offset = np.r_[0, np.cumsum(count, dtype=np.int64)]
-    row = np.repeat(np.arange(len(trace)), count)
-    position = np.arange(offset[-1]) - offset[row]
-    common = position < base.shared_tokens // base.block_tokens
-    key = np.where(common, app[row], lineage[row] + base.applications)
-    salt = np.uint64(zlib.crc32(workload.encode()))
+    salt = np.uint64(zlib.crc32(workload.encode())) << np.uint64(32)
+    own = ((lineage + base.applications).astype(np.uint64) << np.uint64(16)) + salt
+    names = np.repeat(own - offset[:-1].astype(np.uint64), count)  # wraps below zero, and back when the place is added
+    names += np.arange(offset[-1], dtype=np.uint64)
+    common = (app.astype(np.uint64) << np.uint64(16)) + salt
+    for j in range(int(base.shared_tokens // base.block_tokens)):
+        has = count > j
+        names[offset[:-1][has] + j] = common[has] + np.uint64(j)
     trace.block_offset = offset
-    trace.block_hash = mix((key.astype(np.uint64) << np.uint64(16)) + position.astype(np.uint64) + (salt << np.uint64(32)))
+    trace.block_hash = mix(names)
     trace.block_tokens = base.block_tokens
 
 
 def mix(value: NDArray[np.uint64]) -> I8:
-    """Return well-spread non-negative 63-bit names for distinct numbers (the finaliser of splitmix64)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((value ^ (value >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)
+    """Return well-spread non-negative 63-bit names for distinct numbers (the finaliser of splitmix64), in place.
+
+    Works a cache's worth at a time.
+    """
+    for begin in range(0, len(value), _MIX_STEP):
+        part = value[begin : begin + _MIX_STEP]
+        part ^= part >> np.uint64(30)
+        part *= np.uint64(0xBF58476D1CE4E5B9)
+        part ^= part >> np.uint64(27)
+        part *= np.uint64(0x94D049BB133111EB)
+        part ^= part >> np.uint64(31)
+        part >>= np.uint64(1)
+    return value.view(np.int64)
 
 
 def _bend(value: F8, law: tuple[float, float]) -> F8:

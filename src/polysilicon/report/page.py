@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 
-from polysilicon import __version__
 from polysilicon.errors import InputError, did_you_mean
 from polysilicon.report import charts, figures, words
 from polysilicon.report.evidence import Evidence
@@ -74,7 +74,7 @@ def embed(evidence: Evidence, chart: str) -> str:
         "css": _safe(_resource("report.css")),
         "runtime": _safe(runtime()),
         "spec": _safe(_json(shown.spec)),
-        "version": __version__,
+        "version": version("polysilicon"),
     }
     return _environment(escape=True).get_template("embed.html.j2").render(context)
 
@@ -103,7 +103,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "cell": words.cell,
         "gap": words.gap(evidence)[:1].upper() + words.gap(evidence)[1:],
         "digest": (plan.scenario_digest[:12], plan.catalogue_digest[:12]),
-        "version": __version__,
+        "version": version("polysilicon"),
         "made_on": evidence.made_on,
         "command": evidence.command,
         "cost_words": words.cost(evidence),
