@@ -167,6 +167,8 @@ class Exchange:
     def _able(self, mask: list[bool]) -> tuple[list[bool], str]:
         """Leave out the variants whose door cannot say this request."""
         live = self.live
+        if self.operation == "create" and (self.dialect, self.version) in live.plain and self._ask(self.dialect) is not None:
+            return mask, ""
         variants = live.router.routes[self.route].variants
         out = mask
         words = ""

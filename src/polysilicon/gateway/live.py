@@ -12,7 +12,7 @@ from polysilicon.gateway.health import Health
 from polysilicon.gateway.router import Router
 from polysilicon.gateway.table import COLUMNS, Table
 from polysilicon.gateway.upstream import Pool
-from polysilicon.gateway.wiring import Key, Target, Wiring, first_directive
+from polysilicon.gateway.wiring import NEW, OLD, Key, Target, Wiring, first_directive
 
 OPEN_KEY = Key(id="open", sha256="")
 
@@ -40,6 +40,13 @@ class Live:
         self._spent_requests: dict[str, tuple[float, float]] = {}
         self.shadow_due = {v.id: 0.0 for v in wiring.variants}
         self.tariffs = [v.tariff for v in wiring.variants]
+        # (dialect, version) that every door speaks as it is: such requests need no look at what a version would refuse
+        self.plain = {
+            (dialect, version)
+            for dialect in ("messages", "chat")
+            for version in (OLD, NEW)
+            if all(d.dialect == dialect and (dialect == "chat" or d.version(version) == OLD) for d in self.doors)
+        }
         self._follow()
 
     def _pool(self, target: Target) -> Pool:

@@ -74,12 +74,13 @@ def meter_nano_usd(tariff: Tariff, used: Used) -> tuple[int, int, int, int, int]
         or (rates[4] < 0 < used.output_tokens)
     ):
         raise MissingFact(tariff.version, "a rate for the kinds of tokens used", needed_for=f"{used}")
+    fresh, cached, w5, w1, out = rates
     return (
-        _nano(used.fresh_tokens, rates[0]),
-        _nano(used.cached_tokens, rates[1]),
-        _nano(used.write_5m_tokens, rates[2]),
-        _nano(used.write_1h_tokens, rates[3]),
-        _nano(used.output_tokens, rates[4]),
+        _nano(used.fresh_tokens, fresh),
+        _nano(used.cached_tokens, cached) if used.cached_tokens else 0,
+        _nano(used.write_5m_tokens, w5) if used.write_5m_tokens else 0,
+        _nano(used.write_1h_tokens, w1) if used.write_1h_tokens else 0,
+        _nano(used.output_tokens, out),
     )
 
 
