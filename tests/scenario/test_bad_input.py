@@ -66,9 +66,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "anchor", "words"), CASES, ids=[f"{i}-{(c[1] or 'cut').split()[-1][:16]}" for i, c in enumerate(CASES)]
-)
+@pytest.mark.parametrize(("old", "new", "anchor", "words"), CASES, ids=[f"{i}-{(c[1] or 'cut').split()[-1][:16]}" for i, c in enumerate(CASES)])
 def test_one_mistake_one_error_at_its_place(old, new, anchor, words, catalogue):
     text = MINIMAL.replace(old, new, 1)
     problem = only(text, catalogue)

@@ -84,9 +84,7 @@ def _traffic(traffic: TrafficPart, scenario: Scenario, loc: Loc, place: Place) -
     if traffic.hourly is not None and sum(traffic.hourly) <= 0:
         yield InputError(f"{words}.hourly: all 24 hours are zero", where=place((*loc, "hourly")))
     if traffic.hourly is not None and traffic.peak_to_mean_ratio is not None:
-        yield InputError(
-            f"{words}: hourly already says the peak; leave out peak_to_mean_ratio", where=place((*loc, "peak_to_mean_ratio"))
-        )
+        yield InputError(f"{words}: hourly already says the peak; leave out peak_to_mean_ratio", where=place((*loc, "peak_to_mean_ratio")))
     if traffic.peak_to_mean_ratio is not None and traffic.peak_to_mean_ratio > 24:
         message = f"{words}.peak_to_mean_ratio: {traffic.peak_to_mean_ratio:g} is more than one hour of 24 can hold"
         yield InputError(message, where=place((*loc, "peak_to_mean_ratio")))
@@ -163,9 +161,7 @@ def _draws(contract: ContractPart, loc: Loc, place: Place) -> Iterator[InputErro
         if draw.cumulative_usd < before:
             yield InputError(f"{words}[{i}]: cumulative_usd falls from {before:,.0f} to {draw.cumulative_usd:,.0f}", where=where)
         if contract.commit_usd is not None and draw.cumulative_usd > contract.commit_usd * (1 + 1e-9):
-            yield InputError(
-                f"{words}[{i}]: {draw.cumulative_usd:,.0f} is more than commit_usd {contract.commit_usd:,.0f}", where=where
-            )
+            yield InputError(f"{words}[{i}]: {draw.cumulative_usd:,.0f} is more than commit_usd {contract.commit_usd:,.0f}", where=where)
         if not contract.start <= draw.by <= contract.end:
             yield InputError(f"{words}[{i}]: {draw.by} is outside the contract, {contract.start} to {contract.end}", where=where)
         before = draw.cumulative_usd
@@ -175,9 +171,7 @@ def _ascending(days: Iterable[date], loc: Loc, place: Place) -> Iterator[InputEr
     listed = list(days)
     for i in range(1, len(listed)):
         if listed[i] <= listed[i - 1]:
-            yield InputError(
-                f"{loc[0]}[{loc[1]}].{loc[2]}[{i}]: {listed[i]} is not after {listed[i - 1]}", where=place((*loc, i))
-            )
+            yield InputError(f"{loc[0]}[{loc[1]}].{loc[2]}[{i}]: {listed[i]} is not after {listed[i - 1]}", where=place((*loc, i)))
 
 
 def _own_offers(scenario: Scenario, place: Place) -> Iterator[InputError]:
@@ -192,14 +186,10 @@ def _own_offers(scenario: Scenario, place: Place) -> Iterator[InputError]:
             message = f"offers.own[{i}]: its lead time of {lead:g} months outlasts the horizon of {months}"
             yield InputError(message, where=place((*loc, "lead_time_months")))
         if own.kind == "per_token" and own.usd_per_chip_hour is not None:
-            yield InputError(
-                f"offers.own[{i}]: a per_token offer has no usd_per_chip_hour", where=place((*loc, "usd_per_chip_hour"))
-            )
+            yield InputError(f"offers.own[{i}]: a per_token offer has no usd_per_chip_hour", where=place((*loc, "usd_per_chip_hour")))
     for i, port in enumerate(scenario.ports):
         if port.lead_months is not None and port.lead_months >= scenario.horizon.months:
-            message = (
-                f"ports[{i}]: its lead time of {port.lead_months:g} months outlasts the horizon of {scenario.horizon.months}"
-            )
+            message = f"ports[{i}]: its lead time of {port.lead_months:g} months outlasts the horizon of {scenario.horizon.months}"
             yield InputError(message, where=place(("ports", i, "lead_months")))
 
 
@@ -217,6 +207,4 @@ def _limits(scenario: Scenario, place: Place) -> Iterator[InputError]:
     kinds = [part.kind for part in limits.survive_loss_of]
     for i, kind in enumerate(kinds):
         if kind in kinds[:i]:
-            yield InputError(
-                f"limits.survive_loss_of[{i}]: {kind} is listed twice", where=place(("limits", "survive_loss_of", i))
-            )
+            yield InputError(f"limits.survive_loss_of[{i}]: {kind} is listed twice", where=place(("limits", "survive_loss_of", i)))

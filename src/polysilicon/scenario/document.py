@@ -131,11 +131,7 @@ class _Builder:
         self.count += 1
         self.places.setdefault(loc, (node.start_mark.line + 1, node.start_mark.column + 1))
         if self.count > MAX_NODES or depth > MAX_DEPTH or id(node) in self.open:
-            reason = (
-                "its aliases refer to themselves"
-                if id(node) in self.open
-                else "is too large once aliases are expanded or too deep"
-            )
+            reason = "its aliases refer to themselves" if id(node) in self.open else "is too large once aliases are expanded or too deep"
             raise InputError(reason, where=self._at(node))
         if node.id == "scalar":
             return self._scalar(node, loc)

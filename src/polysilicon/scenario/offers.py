@@ -35,9 +35,7 @@ def select_offers(scenario: Scenario, catalogue: Catalogue, place: Place) -> Sel
     """Return the offers a scenario may use: those of the catalogue that pass its filters, then its own, which win by id."""
     problems = [*_unknown_filters(scenario, catalogue, place)]
     part = scenario.offers
-    chosen = (
-        {o.id: _capped(o, part) for o in catalogue.offers.values() if _passes(o, scenario, catalogue)} if part.catalogue else {}
-    )
+    chosen = {o.id: _capped(o, part) for o in catalogue.offers.values() if _passes(o, scenario, catalogue)} if part.catalogue else {}
     for i, own in enumerate(part.own):
         try:
             offer = _own_offer(own, scenario, catalogue, lambda *key, i=i: place(("offers", "own", i, *key)))
@@ -47,9 +45,7 @@ def select_offers(scenario: Scenario, catalogue: Catalogue, place: Place) -> Sel
         chosen[offer.id] = offer
     silent = sorted(o.id for o in chosen.values() if not _priced(o))
     ready = tuple(_as_sold(chosen[key]) for key in sorted(chosen) if _priced(chosen[key]))
-    notes = (
-        (f"{len(silent)} offers are quote only and have no price here, so they are left out: {_few(silent)}",) if silent else ()
-    )
+    notes = (f"{len(silent)} offers are quote only and have no price here, so they are left out: {_few(silent)}",) if silent else ()
     if not ready and not problems:
         problems.append(InputError(
             f"no offer is left after the filters ({len(catalogue.offers)} in the catalogue, {len(silent)} without a price)",
@@ -182,9 +178,7 @@ def _own_offer(own: OfferPart, scenario: Scenario, catalogue: Catalogue, at: Cal
     return Offer(**{"id": own.id, "usd_per_chip_hour": None, "source": "scenario", "basis": "assumed", **changes})
 
 
-def _token_offer(
-    own: OfferPart, scenario: Scenario, catalogue: Catalogue, changes: dict[str, Any], at: Callable[..., str]
-) -> Offer:
+def _token_offer(own: OfferPart, scenario: Scenario, catalogue: Catalogue, changes: dict[str, Any], at: Callable[..., str]) -> Offer:
     if own.model is None:
         raise InputError(f'offer "{own.id}" is priced per token, so it needs the workload model it answers for', where=at())
     models = {w.model for w in scenario.workloads}
@@ -209,9 +203,7 @@ def _booked_price(name: str, catalogue: Catalogue, where: str) -> dict[str, Any]
     rows = [p for p in catalogue.token_prices if p.provider == provider and p.model == model]
     if not rows:
         names = {f"{p.provider}/{p.model}" for p in catalogue.token_prices}
-        raise InputError(
-            f'token_price "{name}" is not in the price book ({len(names)} entries)', where=where, hint=did_you_mean(name, names)
-        )
+        raise InputError(f'token_price "{name}" is not in the price book ({len(names)} entries)', where=where, hint=did_you_mean(name, names))
     plain = [p for p in rows if not p.condition and p.usd_per_mtok_in is not None and p.usd_per_mtok_out is not None] or rows
     price = max(plain, key=lambda p: (p.valid_from or "", p.as_of or ""))
     return {

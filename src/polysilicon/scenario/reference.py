@@ -25,11 +25,7 @@ def reference_problems(scenario: Scenario, catalogue: Catalogue, selection: Sele
             out.append(InputError(f"facts[{i}].chip: {error.message}", where=place(("facts", i, "chip")), hint=error.hint))
     out += _models(scenario, catalogue, place)
     out += _ports(scenario, catalogue, place)
-    clouds = (
-        {o.cloud for o in selection.offers}
-        | {o.cloud for o in catalogue.offers.values()}
-        | {o.cloud for o in scenario.offers.own if o.cloud}
-    )
+    clouds = {o.cloud for o in selection.offers} | {o.cloud for o in catalogue.offers.values()} | {o.cloud for o in scenario.offers.own if o.cloud}
     for i, workload in enumerate(scenario.workloads):
         pins = list(_pins(workload, catalogue, selection, ("workloads", i), place, clouds=clouds))
         out += pins
@@ -46,9 +42,7 @@ def _models(scenario: Scenario, catalogue: Catalogue, place: Place) -> Iterator[
             model_of(workload, scenario, catalogue)
         except InputError as error:
             inside = f" ({error.where})" if error.where and error.where.endswith(".json") else ""
-            yield InputError(
-                f"workloads[{i}].model: {error.message}{inside}", where=place(("workloads", i, "model")), hint=error.hint
-            )
+            yield InputError(f"workloads[{i}].model: {error.message}{inside}", where=place(("workloads", i, "model")), hint=error.hint)
 
 
 def _ports(scenario: Scenario, catalogue: Catalogue, place: Place) -> Iterator[InputError]:
@@ -70,9 +64,7 @@ def _family(workload: WorkloadPart, scenario: Scenario, catalogue: Catalogue) ->
         return ""
 
 
-def _pins(
-    workload: WorkloadPart, catalogue: Catalogue, selection: Selection, loc: Loc, place: Place, *, clouds: set[str]
-) -> Iterator[InputError]:
+def _pins(workload: WorkloadPart, catalogue: Catalogue, selection: Selection, loc: Loc, place: Place, *, clouds: set[str]) -> Iterator[InputError]:
     words = f"workloads[{loc[1]}]"
     regions = {o.region for o in selection.offers}
     for i, region in enumerate(workload.regions):
@@ -98,16 +90,12 @@ def _servable(workload: WorkloadPart, catalogue: Catalogue, selection: Selection
         return
     counts = {name: sum(verdict[name] for _, verdict in verdicts) for name, values in pins.items() if values}
     alone = ", ".join(f"{name} {list(pins[name])} leave {count}" for name, count in counts.items())
-    message = (
-        f'workloads[{loc[1]}]: nothing may serve "{workload.id}": of {len(candidates)} offers, {alone or "none is for its model"}'
-    )
+    message = f'workloads[{loc[1]}]: nothing may serve "{workload.id}": of {len(candidates)} offers, {alone or "none is for its model"}'
     together = " and none passes all of them" if len(counts) > 1 else ""
     yield InputError(message + together, where=place((*loc, "id")), hint="loosen a pin, or let more offers in under offers")
 
 
-def _contracts(
-    scenario: Scenario, catalogue: Catalogue, selection: Selection, place: Place, clouds: set[str]
-) -> Iterator[InputError]:
+def _contracts(scenario: Scenario, catalogue: Catalogue, selection: Selection, place: Place, clouds: set[str]) -> Iterator[InputError]:
     for i, contract in enumerate(scenario.contracts):
         words, loc = f"contracts[{i}]", ("contracts", i)
         problem = unknown_cloud(contract.cloud, clouds, where=place((*loc, "cloud")), what=f"{words}.cloud")
@@ -121,16 +109,12 @@ def _contracts(
         for j, pattern in enumerate(contract.eligible):
             if selection.offers and not any(fnmatchcase(o.id, pattern) for o in selection.offers):
                 hint = did_you_mean(pattern, [o.id for o in selection.offers])
-                yield InputError(
-                    f'{words}.eligible[{j}]: no offer fits "{pattern}"', where=place((*loc, "eligible", j)), hint=hint
-                )
+                yield InputError(f'{words}.eligible[{j}]: no offer fits "{pattern}"', where=place((*loc, "eligible", j)), hint=hint)
         if contract.scope is not None:
             yield from _scope(contract, contract.scope, scenario, selection, (*loc, "scope"), place)
 
 
-def _scope(
-    contract: ContractPart, scope: ScopePart, scenario: Scenario, selection: Selection, loc: Loc, place: Place
-) -> Iterator[InputError]:
+def _scope(contract: ContractPart, scope: ScopePart, scenario: Scenario, selection: Selection, loc: Loc, place: Place) -> Iterator[InputError]:
     words = f"contracts[{loc[1]}].scope"
     models = {w.model for w in scenario.workloads}
     for j, model in enumerate(scope.models):
@@ -162,7 +146,5 @@ def _sites(scenario: Scenario, selection: Selection, place: Place, clouds: set[s
             yield InputError(message, where=place(("sites", i, "region")), hint=hint)
         key = (site.cloud, site.region)
         if key in seen:
-            yield InputError(
-                f"sites[{i}]: {site.cloud} {site.region} is already sites[{seen[key]}]", where=place(("sites", i, "region"))
-            )
+            yield InputError(f"sites[{i}]: {site.cloud} {site.region} is already sites[{seen[key]}]", where=place(("sites", i, "region")))
         seen.setdefault(key, i)

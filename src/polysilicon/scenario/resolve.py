@@ -150,9 +150,7 @@ def utc_day(part: WorkloadPart) -> F8:
     return curve
 
 
-def _demand(
-    scenario: Scenario, workloads: tuple[Workload, ...]
-) -> tuple[tuple[tuple[int, ...], ...], dict[str, F8], dict[str, F8]]:
+def _demand(scenario: Scenario, workloads: tuple[Workload, ...]) -> tuple[tuple[tuple[int, ...], ...], dict[str, F8], dict[str, F8]]:
     curves = np.array([utc_day(part) for part in scenario.workloads])
     weights = np.array([0.0 if w.slo.deferrable else w.mean_rps * w.lengths.osl_tokens for w in workloads])
     if not weights.any():
@@ -167,9 +165,7 @@ def _demand(
     return hours, demand, peak
 
 
-def _blocks(
-    hours: tuple[tuple[int, ...], ...], demand: Mapping[str, F8], workloads: tuple[Workload, ...]
-) -> list[tuple[str, float, float]]:
+def _blocks(hours: tuple[tuple[int, ...], ...], demand: Mapping[str, F8], workloads: tuple[Workload, ...]) -> list[tuple[str, float, float]]:
     """Return (name, hours, demand over the day's mean) of all workloads that cannot wait, weighed by output tokens."""
     urgent = [w for w in workloads if not w.slo.deferrable] or list(workloads)
     total = np.sum([demand[w.id][0] * w.lengths.osl_tokens for w in urgent], axis=0)

@@ -121,11 +121,7 @@ def _explain(kind: str, ctx: Mapping[str, Any], given: Any, shown: str, field: s
         return f"{shown} is not a{whole} number" + (f" ({unit})" if unit else ""), ""
     if bound:
         sign = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}[bound]
-        hint = (
-            f"write {given / 100:g} for {given:g} %"
-            if field.endswith("_frac") and isinstance(given, (int, float)) and 1 < given <= 100
-            else ""
-        )
+        hint = f"write {given / 100:g} for {given:g} %" if field.endswith("_frac") and isinstance(given, (int, float)) and 1 < given <= 100 else ""
         return f"{shown} is out of range, it must be {sign} {_plain(ctx[bound])}" + (f" ({unit})" if unit else ""), hint
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(ctx.get("expected", ""))) or [str(ctx.get("expected", ""))]

@@ -28,7 +28,8 @@ UNSERVED = 1e-6  # share of requests below which all is served
 def alternatives_of(result: StudyResult, *, seconds: float, progress: Progress | None = None) -> tuple[Alternative, ...]:
     """Return what one cloud alone, and nothing but hourly chips, would cost; within a time, most telling first.
 
-    Caps on a supplier's share are lifted here: one supplier alone would break them by definition. Small fleets are planned anew, whole blocks and all. Large ones are re-solved with continuous blocks, so that each
+    Caps on a supplier's share are lifted here: one supplier alone would break them by definition. Small fleets are planned
+    anew, whole blocks and all. Large ones are re-solved with continuous blocks, so that each
     figure is a lower bound of its plan and the saving shown is never flattered.
     """
     if result.tables is None:
@@ -77,7 +78,7 @@ def _asked(asker: Asker, name: str, closed: Labels, single: bool, result: StudyR
     if not np.isfinite(answer.usd):
         return Alternative(name, None, "no plan was found within the limits", single)
     if answer.unserved_frac > (UNSERVED if result.plan.unserved_usd <= 0 else 1e-3):
-        return Alternative(name, None, f"{answer.unserved_frac:.0%} of requests would go unserved", single)
+        return Alternative(name, None, f"{answer.unserved_frac:.1%} of requests would go unserved", single)
     return Alternative(name, answer.usd, "", single)
 
 
