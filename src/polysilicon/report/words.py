@@ -96,6 +96,8 @@ def _holdings(evidence: Evidence) -> str:
     whole = sum(item[1][2] for item in ranked) or 1.0
     main = [item for item in ranked if item[1][2] >= 0.05 * whole][:3] or ranked[:1]
     words = [f"{round(max(first, last)):,} {proper(chip)} at {proper(cloud)}" for (chip, cloud), (first, last, _) in main]
+    if len(ranked) == len(main) + 1:
+        main = ranked
     rest = len(ranked) - len(main)
     if rest > 0:
         words.append(f"{rest} smaller position{'s' if rest > 1 else ''}")
