@@ -102,7 +102,8 @@ def lab(*, quarters: int = 20, blocks: int = 4, survive: bool = False, seed: int
     )  # fmt: skip
     return Lab(
         periods, tuple(workloads), offers, _commitments(quarters), _ports(rng, models), limits,
-        Horizon(start=date(2026, 1, 1), months=3 * quarters), table, models={f"m{m}": SimpleNamespace(family=f"m{m}") for m in range(models)}, chips=chips,
+        Horizon(start=date(2026, 1, 1), months=3 * quarters), table,
+        models={f"m{m}": SimpleNamespace(family=f"m{m}") for m in range(models)}, chips=chips,
     )  # fmt: skip
 
 

@@ -150,17 +150,11 @@ def negotiate(
         rows,
         title="What each supplier is worth (discounted over the horizon)",
     )
-    say(
-        "worth = cost without it - cost with it; indifferent at x = times today's price, at today's volume, that equals life without it"
-    )
+    say("worth = cost without it - cost with it; indifferent at x = times today's price, at today's volume, that equals life without it")
     if values:
-        print_table(
-            ["cloud", "Shapley M$"], [[k, v / 1e6] for k, v in values.items()], title="Each cloud's fair share of the saving"
-        )
+        print_table(["cloud", "Shapley M$"], [[k, v / 1e6] for k, v in values.items()], title="Each cloud's fair share of the saving")
     if sheet:
-        say(
-            f"{number(chips)} more chips of {term_sheet}: indifferent at {number(float(sheet['indifference_usd_per_chip_hour']))} $/chip-hour"
-        )
+        say(f"{number(chips)} more chips of {term_sheet}: indifferent at {number(float(sheet['indifference_usd_per_chip_hour']))} $/chip-hour")
 
 
 def compare_offers(
@@ -190,9 +184,7 @@ def compare_offers(
     ]
     print_table(["with", "plan costs M$", "against neither M$", "$/Mtok"], rows)
     better, worse = (a, b) if found.delta_usd >= 0 else (b, a)
-    say(
-        f"{better} instead of {worse} saves {number(abs(found.delta_usd) / 1e6)} M$, {number(abs(found.delta_usd_per_mtok))} $/Mtok"
-    )
+    say(f"{better} instead of {worse} saves {number(abs(found.delta_usd) / 1e6)} M$, {number(abs(found.delta_usd_per_mtok))} $/Mtok")
 
 
 def port(
@@ -210,9 +202,7 @@ def port(
     _, tables = _tables(file, margin)
     keys = sorted({c.key for c in tables.candidates})
     if not model_family:
-        print_json({"ports": keys}) if json else print_table(
-            ["model family", "chip family"], keys, title="Ports that could be started"
-        )
+        print_json({"ports": keys}) if json else print_table(["model family", "chip family"], keys, title="Ports that could be started")
         return
     if not chip_family:
         raise UsageError("name a chip family as well", hint="run `polysilicon port FILE` for the pairs")
@@ -239,9 +229,7 @@ def port(
         )
         return
     if factor is None:
-        say(
-            f"{model_family} on {chip_family} does not pay in this scenario, whatever the efficiency up to 8 times the one assumed"
-        )
+        say(f"{model_family} on {chip_family} does not pay in this scenario, whatever the efficiency up to 8 times the one assumed")
     elif factor <= 0.101:
         say(f"{model_family} on {chip_family} pays even at a tenth of the efficiency assumed")
     else:
@@ -249,7 +237,8 @@ def port(
     print_table(
         ["model spend B$/yr", "gain needed %"],
         [[s / 1e9, None if g is None else g * 100] for s, g in zip(spends, needed, strict=True)],
-        title=f"Closed form: {terms.cost_usd / 1e6:.0f} M$ once, {terms.upkeep_usd_per_year / 1e6:.0f} M$/yr, {terms.lead_years * 12:.0f} months lead, "
+        title=f"Closed form: {terms.cost_usd / 1e6:.0f} M$ once, {terms.upkeep_usd_per_year / 1e6:.0f} M$/yr, "
+        f"{terms.lead_years * 12:.0f} months lead, "
         f"{terms.drop_frac:.0%} drop, {horizon_years:g} years ('-': no gain pays)",
     )
 
@@ -310,9 +299,7 @@ def frontier(
     )
 
 
-def exit_cost(
-    file: File, cloud: Annotated[str, typer.Argument(help="The cloud to leave.")], json: Json = False, margin: Margin = 0.5
-) -> None:
+def exit_cost(file: File, cloud: Annotated[str, typer.Argument(help="The cloud to leave.")], json: Json = False, margin: Margin = 0.5) -> None:
     """Say what leaving a cloud for good costs: dearer service, ports, stranded commitments, exit fees."""
     from polysilicon.planner import leverage
 
@@ -405,6 +392,4 @@ def _terms(candidate: Any) -> Any:
 
 
 def _head(usd: float, bound: float, gap: float, status: str) -> None:
-    say(
-        f"plan costs {number(usd / 1e6)} M$ (discounted); no plan costs less than {number(bound / 1e6)} M$: within {gap:.2%} ({status})"
-    )
+    say(f"plan costs {number(usd / 1e6)} M$ (discounted); no plan costs less than {number(bound / 1e6)} M$: within {gap:.2%} ({status})")

@@ -49,7 +49,7 @@ class TwoStage:
     expected_usd: float
     cvar_usd: float  # mean of the worst (1 - alpha) of outcomes
     by_future_usd: tuple[float, ...]
-    first: Mapping[Key, float]  # decisions of the first year
+    first_count: Mapping[Key, float]  # blocks signed, ports started, contracts taken in the first year
     bound_usd: float  # of the objective that was minimised
     objective_usd: float
 
