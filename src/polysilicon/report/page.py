@@ -131,7 +131,7 @@ def _facts(evidence: Evidence) -> list[Fact]:
     span, total = figures.years(plan), figures.total_usd(plan)
     served, out = figures.mtok(plan), figures.mtok_out(evidence)
     told = [
-        Fact("Cost a year", words.money(total / span), f"{words.money(total)} over {span:.3g} years")
+        Fact("Cost a year", words.money(total / span), f"{words.money(total)} over {span:.3g} years" if abs(span - 1) > 0.005 else "")
         if span
         else Fact("Cost", words.money(total))
     ]
