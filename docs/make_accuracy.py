@@ -1,10 +1,11 @@
 """Write docs/accuracy.md and its plots from measured points and, where given, peers' predictions of the same runs.
 
-    python docs/make_accuracy.py POINTS.csv [--peers PEERS.csv]
+python docs/make_accuracy.py POINTS.csv [--peers PEERS.csv]
 """
 
 import argparse
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import altair as alt
@@ -17,7 +18,7 @@ from polysilicon.exchange import fitting, points, validate
 HERE = Path(__file__).resolve().parent
 
 
-def line(name, errors):
+def line(name: str, errors: Sequence[float]) -> str:
     """Return one row of the table: median, mean, p90, within 20 %."""
     size = np.abs(np.asarray(errors, dtype=float))
     if not len(size):
@@ -26,11 +27,12 @@ def line(name, errors):
             f"{np.median(errors):+.1%} |")  # fmt: skip
 
 
-def aggregated(c):
+def aggregated(c: validate.Checked) -> bool:
+    """Return whether a point is a closed loop on one pool of chips."""
     return c.point.source.startswith(("InferenceX", "NVIDIA")) and "disagg" not in c.point.parallelism
 
 
-def against_peers(checked, path):
+def against_peers(checked: Sequence[validate.Checked], path: Path) -> list[str]:
     """Return table lines: our error and the peer's on the rows that both predict."""
     theirs = {r["id"]: r for r in csv.DictReader(path.open(encoding="utf-8"))}
     lines = []
@@ -45,7 +47,8 @@ def against_peers(checked, path):
     return lines
 
 
-def plots(checked):
+def plots(checked: Sequence[validate.Checked]) -> None:
+    """Write the three plots."""
     frame = pl.DataFrame({
         "measured": [c.point.value for c in checked], "predicted": [c.predicted for c in checked], "kind": [c.point.kind for c in checked],
         "chip": [c.chip for c in checked], "error": [abs(c.error_frac) for c in checked], "covered": [float(c.covered) for c in checked],
@@ -64,7 +67,8 @@ def plots(checked):
     ).save(HERE / "accuracy_band.svg")  # fmt: skip
 
 
-def main():
+def main() -> None:
+    """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("points", type=Path)
     parser.add_argument("--peers", type=Path)
@@ -88,8 +92,8 @@ def main():
         done = fitting.calibrate(measured, known)
         text += ["", "## Rows left out of the fit", "", "| left out | runs | TPOT median | mean | p90 | within 20 % | TTFT median | within 20 % |",
                  "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-        text += [f"| {j.left_out} | {j.runs} | {j.tpot_median_frac:.1%} | {j.tpot_mean_frac:.1%} | {j.tpot_p90_frac:.1%} | {j.tpot_within_20_frac:.0%}"
-                 f" | {j.ttft_median_frac:.1%} | {j.ttft_within_20_frac:.0%} |" for j in done.judgements]  # fmt: skip
+        text += [f"| {j.left_out} | {j.runs} | {j.tpot_median_frac:.1%} | {j.tpot_mean_frac:.1%} | {j.tpot_p90_frac:.1%}"
+                 f" | {j.tpot_within_20_frac:.0%} | {j.ttft_median_frac:.1%} | {j.ttft_within_20_frac:.0%} |" for j in done.judgements]  # fmt: skip
         text += ["", "Set aside from the fit, by rule: " + "; ".join(f"{n} runs: {why}" for why, n in done.aside.items()) + "."]
     if arguments.peers:
         text += ["", "## Beside a peer, on the rows both predict", "", head, *against_peers(checked, arguments.peers)]
