@@ -54,3 +54,30 @@ def planner_world():
     import world
 
     return world
+
+
+def run(*arguments: str, cwd: Path | None = None):
+    """Run the command line in this process, which saves starting one; it must succeed."""
+    import contextlib
+    import io
+    import os
+    import sys
+    from types import SimpleNamespace
+    from unittest import mock
+
+    from polysilicon.cli.app import main
+
+    out, told = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    place = contextlib.chdir(cwd) if cwd else contextlib.nullcontext()
+    with (
+        mock.patch.object(sys, "argv", ["polysilicon", *arguments]),
+        mock.patch.dict(os.environ, {"NO_COLOR": "1", "COLUMNS": "240"}),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(told),
+        place,
+    ):
+        try:
+            main()
+        except SystemExit as left:
+            assert not left.code, told.buffer.getvalue().decode()
+    return SimpleNamespace(stdout=out.buffer.getvalue().decode(), stderr=told.buffer.getvalue().decode())

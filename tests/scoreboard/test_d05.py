@@ -1,7 +1,6 @@
 """D05: 45 B$ is the gross of both directions, 15 B$ the net outflow; both are shown."""
 
-from audited import EXAMPLE, example, projected
-from command import run
+from audited import EXAMPLE, example, projected, run
 
 from polysilicon.economics.flows import circularity
 

@@ -1,7 +1,6 @@
 """D07: the circle investor - lab - cloud - investor is found; 15/30 = 50 % is printed."""
 
-from audited import EXAMPLE, example, projected
-from command import run
+from audited import EXAMPLE, example, projected, run
 
 from polysilicon.economics.flows import circularity
 

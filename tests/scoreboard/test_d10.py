@@ -2,7 +2,7 @@
 
 import json
 
-from command import run
+from audited import run
 from pytest import approx
 
 from polysilicon.economics.library import library, totals

@@ -1,6 +1,6 @@
 """E02: homes-equivalent, with the kilowatts per home it assumes and where they come from."""
 
-from command import run
+from audited import run
 from pytest import approx
 
 from polysilicon.economics.energy import home_kw, homes

@@ -3,7 +3,7 @@
 import json
 
 from audited import EXAMPLE, example
-from command import run as command
+from audited import run as command
 
 from polysilicon.economics.uncertainty import run
 

@@ -1,7 +1,6 @@
 """G03: who supplies, owns and rivals whom; shared ownership is flagged with its path."""
 
-from audited import EXAMPLE, example
-from command import run
+from audited import EXAMPLE, example, run
 
 from polysilicon.economics.flows import entanglements
 

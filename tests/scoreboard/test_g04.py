@@ -1,8 +1,7 @@
 """G04: a diligence pack: concentration, related parties, commitments, as a page and a workbook."""
 
 import openpyxl
-from audited import EXAMPLE
-from command import run
+from audited import EXAMPLE, run
 from pytest import approx
 
 

@@ -2,8 +2,7 @@
 
 import json
 
-from audited import EXAMPLE, findings
-from command import run
+from audited import EXAMPLE, findings, run
 from pytest import approx
 
 

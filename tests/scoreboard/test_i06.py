@@ -2,7 +2,7 @@
 
 import json
 
-from command import run
+from audited import run
 
 
 def test_every_item_has_a_state_and_a_reason(tmp_path):

@@ -1,6 +1,6 @@
 """K10: 1 GW at 120 kW a rack and PUE 1.0 is 8,333 racks, 600,000 GPUs; PUE changes it."""
 
-from command import run
+from audited import run
 from pytest import approx
 
 from polysilicon.economics.energy import capacity, facility_gw_for_chips

@@ -2,8 +2,7 @@
 
 import json
 
-from audited import EXAMPLE
-from command import run
+from audited import EXAMPLE, run
 from pytest import approx
 
 

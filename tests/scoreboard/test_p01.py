@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from command import run
+from audited import run
 
 from polysilicon import catalogue
 from polysilicon.economics.price_history import CLASSES, half_life_months, projected_usd_per_mtok, trend

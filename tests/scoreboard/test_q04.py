@@ -2,8 +2,7 @@
 
 import json
 
-from audited import EXAMPLE
-from command import run
+from audited import EXAMPLE, run
 
 
 def test_a_verdict_and_a_band_for_each_party():

@@ -2,8 +2,7 @@
 
 import json
 
-from audited import ROOT
-from command import run
+from audited import ROOT, run
 
 from polysilicon.scenario import load
 

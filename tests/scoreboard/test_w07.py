@@ -1,7 +1,6 @@
 """W07: custom silicon's share of tokens and dollars, exported for Prometheus."""
 
-from audited import planner_world
-from command import run
+from audited import planner_world, run
 from pytest import approx
 
 from polysilicon import planner

@@ -1,6 +1,6 @@
 """W08: regulation is watched without a figure."""
 
-from command import run
+from audited import run
 
 
 def test_listed():
