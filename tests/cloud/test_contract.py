@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from polysilicon.cloud.contract import BillingPeriod, Contract, DiscountTier, Usage, UsageLine, invoices, pay_as_you_go
 from polysilicon.errors import MissingFact
 
-QUARTERS = tuple(BillingPeriod(a, b, h) for a, b, h in (
-    ("2026-01-01", "2026-04-01", 2160.0), ("2026-04-01", "2026-07-01", 2184.0), ("2026-07-01", "2026-10-01", 2208.0), ("2026-10-01", "2027-01-01", 2208.0)))
+QUARTERS = tuple(
+    BillingPeriod(a, b, h)
+    for a, b, h in (
+        ("2026-01-01", "2026-04-01", 2160.0),
+        ("2026-04-01", "2026-07-01", 2184.0),
+        ("2026-07-01", "2026-10-01", 2208.0),
+        ("2026-10-01", "2027-01-01", 2208.0),
+    )
+)
 
 
 def usage(*usd, offer="x", cloud="aws"):
@@ -61,7 +68,17 @@ def test_lease_pays_used_or_not_and_overage_beyond_its_share():
 
 
 def test_megawatts_ramp_and_need_the_watts():
-    deal = Contract("gw", "azure", "capacity_mw", "2026-01-01", "2027-01-01", chip="gb200", it_mw=4.0, ramp_mw=(("2026-04-01", 2.0), ("2026-07-01", 4.0)), w_per_chip=2000.0)
+    deal = Contract(
+        "gw",
+        "azure",
+        "capacity_mw",
+        "2026-01-01",
+        "2027-01-01",
+        chip="gb200",
+        it_mw=4.0,
+        ramp_mw=(("2026-04-01", 2.0), ("2026-07-01", 4.0)),
+        w_per_chip=2000.0,
+    )
     assert [deal.chips_on(p.start) for p in QUARTERS] == [0, 1000, 2000, 2000]
     with pytest.raises(MissingFact, match="all_in_w"):
         replace(deal, w_per_chip=None).chips_on("2026-07-01")
@@ -86,9 +103,20 @@ def test_focus_columns():
 spends = st.lists(st.floats(0, 1e6), min_size=4, max_size=4)
 terms = st.builds(
     lambda commit, share, roll, base, extra, at: replace(
-        YEAR, commit_usd=commit, take_or_pay_frac=share, rollover=roll, draw_schedule=(("2026-07-01", commit / 3),),
-        discount_tiers=(DiscountTier(0.0, base), DiscountTier(at, min(0.9, base + extra)))),
-    st.floats(0, 2e6), st.floats(0, 1), st.booleans(), st.floats(0, 0.4), st.floats(0, 0.4), st.floats(1, 1e6))
+        YEAR,
+        commit_usd=commit,
+        take_or_pay_frac=share,
+        rollover=roll,
+        draw_schedule=(("2026-07-01", commit / 3),),
+        discount_tiers=(DiscountTier(0.0, base), DiscountTier(at, min(0.9, base + extra))),
+    ),
+    st.floats(0, 2e6),
+    st.floats(0, 1),
+    st.booleans(),
+    st.floats(0, 0.4),
+    st.floats(0, 0.4),
+    st.floats(1, 1e6),
+)
 
 
 @settings(max_examples=50, deadline=None)
