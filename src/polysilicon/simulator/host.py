@@ -127,6 +127,7 @@ class Host:
         wants_owner = hashes > 0 and "prefix" in [fleet.routing, *(x.routing for x in fleet.pools)]
         workloads, share = self._workloads(w, p)
         none = np.empty(0, np.int32)
+        longest = (pools["blocks"] // np.maximum(1, pools["hash_blocks"])).max()
         return State(
             slots=np.zeros(slots, SLOT), reps=reps, pools=pools, workloads=workloads, times=times, tree=_tournament(times,
             leaves),
@@ -141,7 +142,8 @@ class Host:
             share=share, credit=np.zeros((w, p)), pool_load=np.zeros(p), pool_cap=np.zeros(p),
             price=np.array([x.usd_per_chip_hour * x.chips_per_replica for x in fleet.pools], np.float64), affinity=np.zeros(p),
             entries=np.zeros(entry_off, ENTRY), buckets=np.full(max(1, bucket_off), -1, np.int32),
-            owner=np.full(hashes if wants_owner else 0, -1, np.int32), itl=np.zeros((p, ITL_BINS)),
+            owner=np.full(hashes if wants_owner else 0, -1, np.int32), scratch=np.zeros(int(longest) + 1, np.int64),
+            itl=np.zeros((p, ITL_BINS)),
             rows=np.zeros(_RING_ROWS if indexed_rows is None else indexed_rows, ROW), counters=counters, clocks=clocks,
             in_arrival=np.empty(0), in_isl=none, in_osl=none, in_workload=none, in_session=none, in_think=np.empty(0),
             in_priority=none,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from polysilicon.simulator.compiled import jit
-from polysilicon.simulator.state import State
+from polysilicon.simulator.state import I8, State
 
 _SESSION_BLOCKS = 1 << 22  # blocks a session may have before its keys would meet the next one's
 
@@ -170,6 +170,7 @@ def price(s: State, slot: int, target: int) -> tuple[int, int]:
     leading = True
     for j in range(full):
         e = find(s, r, key_of(s, slot, j))
+        s.scratch[j] = e
         if e < 0:
             leading = False
             continue
@@ -182,28 +183,36 @@ def price(s: State, slot: int, target: int) -> tuple[int, int]:
 
 @jit
 def take(s: State, slot: int, target: int) -> None:
-    """Hold the request's prefix blocks, making those that are not there yet; what is left is held alone."""
+    """Hold the prefix blocks that `price` has just looked up, making those that are not there; the rest is held alone."""
     request = s.slots[slot]
     r = request.replica
     rep = s.reps[r]
     pool = s.pools[rep.pool]
     full = full_blocks(s, slot, target)
-    for j in range(full):
-        e = find(s, r, key_of(s, slot, j))
-        if e >= 0:
-            hold(s, r, e)
-    request.shared = full
-    rep.used += -(-target // pool.block) - full * pool.hash_blocks
     fresh = 0
     for j in range(full):
-        if find(s, r, key_of(s, slot, j)) < 0:
+        if s.scratch[j] >= 0:
+            hold(s, r, s.scratch[j])
+        else:
             fresh += 1
-    rep.used += fresh * pool.hash_blocks
+    request.shared = full
+    rep.used += -(-target // pool.block) - full * pool.hash_blocks + fresh * pool.hash_blocks
     make_room(s, r)
     for j in range(full):
-        if find(s, r, key_of(s, slot, j)) < 0:
+        if s.scratch[j] < 0:
             e = insert(s, r, key_of(s, slot, j))
             s.entries[e].ref = 1
+
+
+@jit
+def first_named_twice(offsets: I8, hashes: I8, seen: I8) -> int:
+    """Return the first request that names a block twice, or -1; `seen` holds -1 for every block id."""
+    for i in range(len(offsets) - 1):
+        for j in range(offsets[i], offsets[i + 1]):
+            if seen[hashes[j]] == i:
+                return i
+            seen[hashes[j]] = i
+    return -1
 
 
 @jit

@@ -20,6 +20,7 @@ from polysilicon.simulator.dynamics import check as check_happenings
 from polysilicon.simulator.fleet import Fleet, Pool
 from polysilicon.simulator.host import Host
 from polysilicon.simulator.metrics import SimulationResult
+from polysilicon.simulator.prefix import first_named_twice
 from polysilicon.simulator.state import CLASSES
 
 
@@ -73,12 +74,16 @@ def _check_blocks(trace: Trace, where: str) -> None:
     offsets = trace.block_offset
     if offsets[0] != 0 or offsets[-1] != len(trace.block_hash) or (np.diff(offsets) < 0).any():
         raise InputError("block_offset does not run from 0 up to the number of block hashes", where=where)
-    owner = np.repeat(np.arange(len(trace)), np.diff(offsets))
-    pairs = np.lexsort((trace.block_hash, owner))
-    same = (np.diff(owner[pairs]) == 0) & (np.diff(trace.block_hash[pairs]) == 0)
-    if same.any():
-        i = int(owner[pairs][np.argmax(same)])
-        raise InputError(f"request {i} names one prefix block twice; a block stands for one place in a prompt", where=where)
+
+
+def _check_twice(trace: Trace, hashes: NDArray[Any]) -> None:
+    ids = np.require(hashes, np.int64, ["C", "W", "A"])
+    offsets = np.require(trace.block_offset, np.int64, ["C", "W", "A"])
+    twice = int(first_named_twice(offsets, ids, np.full(int(ids.max()) + 1, -1, np.int64)))
+    if twice >= 0:
+        raise InputError(
+            f"request {twice} names one prefix block twice; a block stands for one place in a prompt", where=trace.source or "trace"
+        )
 
 
 def dense(trace: Trace) -> tuple[Trace, int]:
@@ -96,6 +101,7 @@ def dense(trace: Trace) -> tuple[Trace, int]:
         low, high = int(trace.block_hash.min()), int(trace.block_hash.max())
         if low < 0 or high >= 4 * len(trace.block_hash) + 1024:
             changes["block_hash"] = np.unique(trace.block_hash, return_inverse=True)[1].astype(np.int64)
+        _check_twice(trace, changes.get("block_hash", trace.block_hash))
     if not changes:
         return trace, sessions
     fields = {name: changes.get(name, getattr(trace, name)) for name in Trace.__slots__}

@@ -126,6 +126,7 @@ class State(NamedTuple):
     entries: Records
     buckets: I4
     owner: I4  # replica that was last sent each prefix block
+    scratch: I8  # entries found for the prefix blocks of the request under way
     itl: F8  # [pools, ITL_BINS] decode steps seen by sequences
     rows: Records
     counters: I8
