@@ -35,7 +35,7 @@ def test_init_check_plan_report(tmp_path):
     assert lines[-1] == "report: answer/report.html"
     made = {p.name for p in (tmp_path / "answer").iterdir()}
     assert {"plan.json", "report.html", "report.md", "report.json", "tables"} <= made
-    assert not [p for p in (tmp_path / "answer").rglob("*.part")]
+    assert not list((tmp_path / "answer").rglob("*.part"))
     page = (tmp_path / "answer" / "report.html").read_text()
     assert "http://" not in page.split("<body")[0].replace("http://www.w3.org", "")
     assert first.stderr == ""
