@@ -16,7 +16,7 @@ HEAVY = {
     "numpy", "scipy", "polars", "pandas", "numba", "linopy", "highspy", "altair", "vl_convert", "xarray", "pydantic",
     "ruamel", "starlette", "uvicorn", "httptools", "uvloop", "xlsxwriter",
 }  # fmt: skip
-LONG_ON_PURPOSE = {"simulator/kernel.py"}  # the one compiled loop
+LONG_ON_PURPOSE = {"simulator/kernel.py", "exchange/closed_loop.py"}  # the compiled loops: the simulator, the benchmark protocol
 
 
 def test_import_ladder_holds():
