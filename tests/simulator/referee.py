@@ -29,7 +29,7 @@ class Request:
         self.cached = self.preemptions = self.retries = self.status = 0
         self.shared: list = []
         self.replica = self.source = self.epochs = None
-        self.handed_over = False
+        self.handed_over, self.late = False, 0.0
 
     def key(self, j: int):
         return self.hashes[j] if self.hashes is not None else (self.session, j)
@@ -271,7 +271,7 @@ class Referee:
         q.emitted = q.osl
         rep.free(q, q.isl + q.osl - 1)
         rep.outstanding -= 1
-        self.end(q, t, DONE)
+        self.end(q, t + q.late, DONE)
 
     # a step
     def begin(self, rep: Replica, t: float) -> None:
@@ -323,7 +323,7 @@ class Referee:
         rep.step_s = times.tokens_s[prefill + n * width] + times.sequence_s * n + times.kv_s_per_token * sum(contexts)
         if times.window_tokens > 0:
             rep.step_s += times.window_s_per_token * sum(min(c, times.window_tokens) for c in contexts)
-        rep.step_s += times.pair_s * pairs + (pool.draft_s if n else 0.0)
+        rep.step_s += times.pair_s * pairs + (pool.draft_s if n else 0.0) + (times.prefill_step_s if prefill else 0.0)
         rep.until = t + rep.step_s
 
     def pull(self, rep: Replica) -> None:
@@ -360,7 +360,9 @@ class Referee:
                 rep.partial = q
                 continue
             q.emitted += 1
-            q.first = t if q.first < 0 else q.first
+            if q.first < 0:
+                q.late = rep.times.first_token_s
+                q.first = t + q.late
             if q.emitted >= q.osl:
                 self.leave(q, rep, t)
             elif rep.pool.role == "prefill":

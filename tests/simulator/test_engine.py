@@ -33,6 +33,19 @@ def test_one_request_takes_one_prefill_step_and_a_step_for_each_further_token(fl
     assert row["first_s"] == pytest.approx(0.01) and row["done_s"] == pytest.approx(0.05)
 
 
+def test_steps_with_prefill_take_longer_and_the_client_hears_of_every_token_later(flat) -> None:
+    # prompts in 3 chunks: 3 x (10 + 2) ms, then 4 decode steps of 10 ms; the client is 5 ms away
+    times = flat(budget=100, prefill_step_s=0.002, first_token_s=0.005)
+    result = run(trace((0.0, 250, 5)), Pool("a", times))
+    assert result.ttft_s[0] == pytest.approx(0.036 + 0.005) and result.e2e_s[0] == pytest.approx(0.076 + 0.005)
+    assert result.tpot_s[0] == pytest.approx(0.01) and result.replicas["busy_s"][0] == pytest.approx(0.076)
+
+
+def test_a_session_thinks_from_when_its_client_has_the_answer(flat) -> None:
+    t = trace((0.0, 10, 1), (0.0, 10, 1), session=np.array([7, 7], np.int32), think_s=np.array([0.0, 2.0]))
+    assert run(t, Pool("a", flat(first_token_s=0.5))).requests["arrival_s"][1] == pytest.approx(0.01 + 0.5 + 2.0)
+
+
 def test_a_long_prompt_is_prefilled_in_chunks_of_the_token_budget(flat) -> None:
     assert run(trace((0.0, 250, 1)), Pool("a", flat(budget=100), max_batch=4)).requests["first_s"][0] == pytest.approx(0.03)
 

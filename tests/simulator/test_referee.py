@@ -28,7 +28,7 @@ def step_times(rng: np.random.Generator, budget: int, kv_tokens: int, windows: b
         tokens_s=table, sequence_s=rng.uniform(0, 1e-4), kv_s_per_token=rng.uniform(0, 1e-5), window_s_per_token=rng.uniform(0,
         1e-5),
         window_tokens=window, pair_s=rng.uniform(0, 1e-7), kv_tokens=kv_tokens, transfer_s_per_token=rng.uniform(0, 1e-4),
-        transfer_latency_s=rng.uniform(0, 0.01),
+        transfer_latency_s=rng.uniform(0, 0.01), prefill_step_s=rng.uniform(0, 0.01), first_token_s=rng.uniform(0, 0.05),
     )  # fmt: skip
 
 

@@ -191,13 +191,13 @@ def finish(s: State, slot: int, t: float, status: int) -> None:
 
 @jit
 def _leave(s: State, slot: int, t: float) -> None:
-    """Finish a request that has all its tokens and free its memory."""
+    """Finish a request that has all its tokens and free its memory; its client has the last token `late` after its step."""
     request = s.slots[slot]
     r = request.replica
     request.emitted = request.osl
     give_back(s, slot, blocks_held(s, slot, s.reps[r].step - 1), request.isl + request.osl - 1)
     add_outstanding(s, r, -1)
-    finish(s, slot, t, 1)
+    finish(s, slot, t + request.late, 1)
 
 
 @jit
@@ -422,7 +422,7 @@ def schedule(s: State, r: int, t: float, deferral: bool) -> None:
     if n > 0:
         rep.base += pool.draft_s
     if prefill > 0:
-        rep.base += pool.pair_s * pairs
+        rep.base += pool.pair_s * pairs + pool.prefill_s
         rep.planned = 1
         set_time(s, r, t + rep.base)
         return
@@ -534,7 +534,7 @@ def settle(s: State, r: int, t: float) -> int:
     rep = s.reps[r]
     if rep.planned == 0:
         return -1
-    role = s.pools[rep.pool].role
+    pool = s.pools[rep.pool]
     advance(s, r, t)
     while rep.n > 0 and s.run_key[rep.run_off] // TIES <= rep.step:
         _leave(s, _quit(s, r, 0), t)
@@ -551,10 +551,11 @@ def settle(s: State, r: int, t: float) -> int:
         else:
             request.emitted += 1
             if request.first < 0.0:
-                request.first = t
+                request.late = pool.first_s
+                request.first = t + request.late
             if request.emitted >= request.osl:
                 _leave(s, slot, t)
-            elif role == PREFILL:
+            elif pool.role == PREFILL:
                 request.next = -1
                 if moving < 0:
                     moving = slot

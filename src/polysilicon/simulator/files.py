@@ -35,7 +35,7 @@ class Part(BaseModel):
 
 
 class StepPart(Part):
-    """Step times given outright: base_s + token_s x tokens, and the growing terms."""
+    """Step times given outright: base_s + token_s x tokens, the growing terms, and what a step with prefill and a client's first token wait for."""
 
     base_s: Positive
     token_s: NonNegative = 0.0
@@ -47,6 +47,8 @@ class StepPart(Part):
     kv_tokens: Annotated[int, Field(ge=1)]
     transfer_s_per_token: NonNegative = 0.0
     transfer_latency_s: NonNegative = 0.0
+    prefill_step_s: NonNegative = 0.0
+    first_token_s: NonNegative = 0.0
 
     def build(self, max_step_tokens: int) -> StepTimes:
         """Return the table."""

@@ -150,7 +150,7 @@ def _pool_problems(pool: Pool, fleet: Fleet) -> list[str]:
     times = pool.step_times
     width = 1 + pool.draft_tokens
     names = [p.name for p in fleet.pools]
-    rates = (times.sequence_s, times.kv_s_per_token, times.window_s_per_token, times.pair_s, pool.draft_s)
+    rates = (times.sequence_s, times.kv_s_per_token, times.window_s_per_token, times.pair_s, times.prefill_step_s, times.first_token_s, pool.draft_s)
     decode = next((p for p in fleet.pools if p.name == pool.decode_pool), None)
     steps = len(times.tokens_s)
     table = times.tokens_s
@@ -168,7 +168,7 @@ def _pool_problems(pool: Pool, fleet: Fleet) -> list[str]:
         (steps >= 2, f"the step table has {steps} entries; it needs one for 0 and one for 1 token at least"),
         (steps < 2 or (bool(np.isfinite(table).all()) and table[1:].min() > 0),
         "the step table holds a time that is not finite or not above 0"),
-        (all(math.isfinite(x) and x >= 0 for x in rates), "a time per sequence, token or pair is negative or infinite"),
+        (all(math.isfinite(x) and x >= 0 for x in rates), "a time per sequence, token, pair, prefill step or first token is negative or infinite"),
         (times.kv_tokens >= pool.block_tokens, f"kv_tokens is {times.kv_tokens}; one block of {pool.block_tokens} must fit"),
         (pool.max_batch * width < steps, f"max_batch {pool.max_batch} x {width} tokens exceeds the step's budget of {steps - 1}"),
         (math.isfinite(pool.startup_s) and pool.startup_s >= 0, f"startup_s is {pool.startup_s}; it must be 0 or more"),

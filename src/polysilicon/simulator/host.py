@@ -181,7 +181,7 @@ class Host:
             "cap": queue,
             "max_step": pool.max_step_tokens, "sequence_s": times.sequence_s, "kv_s": times.kv_s_per_token,
             "win_s": times.window_s_per_token if times.window_tokens > 0 else 0.0, "win_tokens": times.window_tokens,
-            "pair_s": times.pair_s,
+            "pair_s": times.pair_s, "prefill_s": times.prefill_step_s, "first_s": times.first_token_s,
             "draft": pool.draft_tokens, "draft_s": pool.draft_s, "accept": pool.accepted_tokens, "block": pool.block_tokens,
             "blocks": pool.kv_blocks, "watermark": math.ceil(pool.watermark_frac * pool.kv_blocks), "max_batch": pool.max_batch,
             "context": pool.context_tokens, "plain": int(pool.draft_tokens == 0 and pool.accepted_tokens == 1.0),

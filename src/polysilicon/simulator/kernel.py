@@ -463,6 +463,7 @@ def _arrive(s: State, i: int, t: float) -> int:
     request.id = s.counters[FIRST_ID] + i
     request.arrival = t
     request.start = request.first = -1.0
+    request.late = 0.0
     request.isl = s.in_isl[i]
     request.osl = s.in_osl[i]
     request.workload = s.in_workload[i] if len(s.in_workload) > 0 else 0

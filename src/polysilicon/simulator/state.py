@@ -39,9 +39,10 @@ def _record(**fields: type) -> np.dtype[Any]:
     return np.dtype(list(fields.items()), align=True)
 
 
-# One request in flight. `next` links the list it stands in: waiting, prefilling in this step, parked, deferred, free.
+# One request in flight. Its tokens reach the client `late` after their steps.
+# `next` links the list it stands in: waiting, prefilling in this step, parked, deferred, free.
 SLOT = _record(
-    id=_I, arrival=_F, start=_F, first=_F, think=_F, isl=_I, osl=_I, workload=_I, session=_I, priority=_I, next=_I,
+    id=_I, arrival=_F, start=_F, first=_F, late=_F, think=_F, isl=_I, osl=_I, workload=_I, session=_I, priority=_I, next=_I,
     replica=_I, source=_I, epoch=_I, goal_epoch=_I, stage=_I, emitted=_I, target=_I, done=_I, chunk=_I, context=_F, join=_I,
     finish=_I,
     order=_I, shared=_I, hash_at=_I, hash_n=_I, cached=_I, preemptions=_I, retries=_I,
@@ -58,7 +59,7 @@ REPLICA = _record(
 
 POOL = _record(
     first=_I, replicas=_I, role=_I, policy=_I, leaf=_I, leaves=_I, turn=_I, rotate=_I, up=_I, outstanding=_I, cap=_I,
-    tokens_off=_I, max_step=_I, sequence_s=_F, kv_s=_F, win_s=_F, win_tokens=_F, pair_s=_F, draft=_I, draft_s=_F, accept=_F,
+    tokens_off=_I, max_step=_I, sequence_s=_F, kv_s=_F, win_s=_F, win_tokens=_F, pair_s=_F, prefill_s=_F, first_s=_F, draft=_I, draft_s=_F, accept=_F,
     block=_I, blocks=_I, watermark=_I, max_batch=_I, context=_I, plain=_I, prefix=_I, hash_tokens=_I, hash_blocks=_I,
     prefix_gain=_F, transfer_s=_F, latency_s=_F, decode_pool=_I, deferred_batch=_I,
 )  # fmt: skip
