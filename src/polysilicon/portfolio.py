@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -131,13 +133,23 @@ class Plan:
 
 
 def read_plan(path: Path) -> Plan:
-    """Read a plan file.
+    """Read a plan file. Watts and joules that nobody knows are null in JSON and NaN in memory.
 
     Raises: InputError when the file is missing, truncated or not a plan.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Plan)
+        return msgspec.convert(_unknown_as_nan(msgspec.json.decode(path.read_bytes())), type=Plan)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise InputError(f"is not a plan: {error}", where=str(path), hint="write one with `polysilicon plan`") from error
+
+
+def _unknown_as_nan(content: Any) -> Any:
+    """Return a plan's content with NaN for the power figures of serving points that are null."""
+    points = content.get("serving") if isinstance(content, dict) else None
+    for point in points if isinstance(points, list) else ():
+        for name in ("w_per_chip", "j_per_token"):
+            if isinstance(point, dict) and point.get(name, 0.0) is None:
+                point[name] = math.nan
+    return content
