@@ -10,13 +10,14 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
 	@if command -v uv >/dev/null 2>&1; then \
-		test -x $(BIN)/python || uv venv -q --python "$(PYTHON)" $(VENV); uv pip install -q --python $(BIN)/python -e .; \
+		test -x $(BIN)/python || uv venv -q --python "$(PYTHON)" $(VENV); uv pip install -q --compile-bytecode --python $(BIN)/python -e .; \
 	else \
 		test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV); $(BIN)/python -m pip install -q --disable-pip-version-check -e .; fi
+	@echo "compiling, once" && $(BIN)/python -m compileall -q src/polysilicon && $(BIN)/python -c 'from polysilicon.simulator import warm; warm()'
 	@touch $@
 
 $(VENV)/.tested: $(VENV)/.installed
-	@if command -v uv >/dev/null 2>&1; then uv pip install -q --python $(BIN)/python --group test; \
+	@if command -v uv >/dev/null 2>&1; then uv pip install -q --compile-bytecode --python $(BIN)/python --group test; \
 	else $(BIN)/python -m pip install -q --disable-pip-version-check -U 'pip>=25.1' && $(BIN)/python -m pip install -q --disable-pip-version-check --group test; fi
 	@touch $@
 

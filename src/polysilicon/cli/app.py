@@ -72,7 +72,7 @@ def build(verb: str | None) -> typer.Typer:
 
     @app.callback(invoke_without_command=False)
     def root() -> None:
-        """Where should the tokens of large language models be served, and on what?"""
+        """Answer one question."""
 
     for name, entry in VERBS.items():
         command: Callable[..., Any] | typer.Typer = _help_only
@@ -103,9 +103,10 @@ def main() -> None:
     except PolysiliconError as error:
         print(str(error), file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; what was done is kept", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # typer's own answer to Ctrl-C
+            print("interrupted; what was done is kept", file=sys.stderr)
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

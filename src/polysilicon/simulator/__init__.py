@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from polysilicon.simulator.first_use import warm as warm
     from polysilicon.simulator.metrics import SimulationResult as SimulationResult
     from polysilicon.simulator.run import closed_loop as closed_loop
     from polysilicon.simulator.run import simulate as simulate
 
-_HOMES = {"simulate": "run", "closed_loop": "run", "SimulationResult": "metrics"}
+_HOMES = {"simulate": "run", "warm": "first_use", "closed_loop": "run", "SimulationResult": "metrics"}
 
 
 def __getattr__(name: str) -> Any:
