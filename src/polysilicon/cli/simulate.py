@@ -166,8 +166,10 @@ def _print(result: SimulationResult) -> None:
         for name, p in result.pools().items()
     ]
     print_table(["pool", "replicas", "chips", "busy", "batch", "KV peak", "ITL s p99", "bill $", "kWh"], pools)
-    if totals["kwh_per_mtok_out"]:
-        print(f"${totals['usd_per_mtok_out']:.4g} and {totals['kwh_per_mtok_out']:.3g} kWh per million output tokens")
+    if totals["kwh_per_mtok_out"]:  # NaN: some chip's power is not public
+        known = totals["kwh_per_mtok_out"] == totals["kwh_per_mtok_out"]
+        energy = f"{totals['kwh_per_mtok_out']:.3g} kWh" if known else "an unknown energy (a chip's power is not public)"
+        print(f"${totals['usd_per_mtok_out']:.4g} and {energy} per million output tokens")
     for name, numbers in result.summary().items():
         for words, count in numbers["refused"].items():
             print(f"{name}: {count:,} {words}")

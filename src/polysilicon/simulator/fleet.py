@@ -12,6 +12,7 @@ import numpy as np
 from polysilicon import routing
 from polysilicon.application.workload import Slo, Workload
 from polysilicon.errors import InputError, InputErrors, MissingFact, unknown_name
+from polysilicon.model.port import Port
 from polysilicon.performance import StepTimes
 from polysilicon.portfolio import Plan
 from polysilicon.simulator.state import ROLES
@@ -182,10 +183,12 @@ def _pool_problems(pool: Pool, fleet: Fleet) -> list[str]:
 def from_plan(plan: Plan, catalogue: Catalogue, period: int, *, workloads: Sequence[Workload]) -> Fleet:
     """Build the fleet that a plan holds in one period: a pool for every workload on every chip in every place.
 
-    Replicas are the placement's peak chips over the chips of a replica, rounded up; step times come from the same
-    performance functions that made the serving points, so the replay tests the plan and not another chip.
+    replicas = peak chips x (peak chips held there / peak chips placed there) / chips of a replica, rounded up, so the share
+    kept free is in them. Step times come from the same performance functions that made the serving points, slowed by the
+    efficiency of the engine as the catalogue knows it: the mature one, or the first one where the plan starts the port.
 
-    Ignores: placements on per-token offers; they have no chips of ours to replay.
+    Ignores: placements on per-token offers, which have no chips of ours; ports that a scenario alone states, and how an
+    engine learns between its first and its mature pace. The proof of a plan knows both.
     Raises: InputError when the period does not exist; MissingFact when the plan has no serving point for a placement.
     """
     if all(p.index != period for p in plan.periods):
@@ -212,15 +215,26 @@ def _placed_pool(plan: Plan, catalogue: Catalogue, workload: str, place: str, pe
         raise MissingFact(f"{workload} on {placement.chip}", "serving point", needed_for="the replay", where="plan")
     chip = catalogue.chip(placement.chip)
     model = catalogue.model(point.model)
-    times = performance.step_times(model, chip, point.layout)
+    port = catalogue.port(model.family, chip.family)
+    times = performance.step_times(model, chip, point.layout, efficiency_frac=_efficiency(plan, port) if port else 1.0)
     here = (period, placement.chip, placement.cloud, placement.region)
     holdings = [h for h in plan.holdings if (h.period, h.chip, h.cloud, h.region) == here]
+    placed = sum(p.peak_chips for p in plan.placements if (p.period, p.chip, p.cloud, p.region) == here)
+    spare = max(1.0, sum(h.peak_chips for h in holdings) / placed) if placed > 0 else 1.0
     chips = sum(h.chips for h in holdings)
     usd = sum(h.chips * h.usd_per_chip_hour for h in holdings) / chips if chips > 0 else 0.0
     return Pool(
-        name=f"{workload}:{place}", step_times=times, replicas=max(1, math.ceil(placement.peak_chips / point.chips - 1e-6)),
+        name=f"{workload}:{place}", step_times=times, replicas=max(1, math.ceil(spare * placement.peak_chips / point.chips - 1e-6)),
         model=point.model,
         chip=placement.chip, cloud=placement.cloud, region=placement.region, vendor=chip.vendor, chips_per_replica=point.chips,
-        max_batch=int(min(MAX_BATCH, max(1, point.batch))), usd_per_chip_hour=usd, busy_w_per_chip=point.w_per_chip,
+        max_batch=int(min(MAX_BATCH, max(1, math.ceil(1.25 * point.batch)))), usd_per_chip_hour=usd, busy_w_per_chip=point.w_per_chip,
         idle_w_per_chip=IDLE_POWER_FRAC * point.w_per_chip,
     )  # fmt: skip
+
+
+def _efficiency(plan: Plan, port: Port) -> float:
+    """Return an engine's share of the predicted speed: its first one where the plan starts the port, else its mature one."""
+    pair = (port.model_family, port.chip_family)
+    started = any((p["model_family"], p["chip_family"]) == pair for p in plan.ports)
+    first = port.initial_efficiency_frac
+    return first if started and first is not None else port.efficiency_frac

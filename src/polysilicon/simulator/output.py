@@ -7,6 +7,7 @@ import json
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -131,7 +132,7 @@ def chrome_trace(result: SimulationResult, start_s: float = 0.0, end_s: float = 
 def files(result: SimulationResult) -> dict[str, bytes]:
     """Return what a run's folder holds, by name: summary, bench shape, rows and, where sampled, the timeline."""
     contents = {
-        "summary.json": json.dumps(report(result), default=float, indent=1).encode(),
+        "summary.json": msgspec.json.format(msgspec.json.encode(report(result), enc_hook=float), indent=1),  # NaN becomes null
         "bench.json": json.dumps(bench(result), indent=1).encode(),
         "requests.parquet": parquet(result),
     }
