@@ -20,6 +20,9 @@ def deal(
     scenario: Annotated[str, typer.Option(help="One of the file's scenarios instead of its base.")] = "",
     draws: Annotated[int | None, typer.Option(help="Monte-Carlo draws; 0: none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; the same seed gives the same numbers.")] = None,
+    commitments: Annotated[Path | None, typer.Option(help="Write the contracts as FOCUS contract commitments, .csv.")] = None,
+    as_scenario: Annotated[Path | None, typer.Option(help="Write contracts, exclusivity and priority as sections of a scenario, .yaml.")] = None,
+    buyer: Annotated[str, typer.Option(help="With --as-scenario: whose scenario it is.")] = "",
     sobol: Annotated[bool, typer.Option(help="Add Sobol's total-effect indices (slower).")] = False,
     json: Json = False,
 ) -> None:
@@ -27,7 +30,10 @@ def deal(
     from polysilicon.economics.deal import read_deal
     from polysilicon.economics.deal_report import whole
 
-    answer = whole(read_deal(file), scenario=scenario, draws=draws, seed=seed, sobol=sobol)
+    terms = read_deal(file)
+    if commitments is not None or as_scenario is not None:
+        _write_terms(terms, commitments, as_scenario, buyer)
+    answer = whole(terms, scenario=scenario, draws=draws, seed=seed, sobol=sobol)
     if out is not None:
         for path in _write(out, answer):
             say(f"wrote {path}")
@@ -35,6 +41,28 @@ def deal(
         print_json(answer.as_json())
         return
     _print_deal(answer)
+
+
+def _write_terms(terms: Any, commitments: Path | None, as_scenario: Path | None, buyer: str) -> None:
+    """Write the binding contracts for another tool, or for a scenario of the buyer's."""
+    from polysilicon import catalogue
+    from polysilicon.economics.deal import contract_of
+    from polysilicon.economics.sections import sections
+    from polysilicon.errors import InputError
+    from polysilicon.exchange import focus
+
+    if commitments is not None:
+        binding = [contract_of(leg.contract) for leg in terms.binding_commitments()]
+        if not binding:
+            raise InputError("holds no contract that binds; nothing is written", where=str(commitments))
+        write_atomically(commitments, focus.csv_bytes(focus.commitment_rows(binding)))
+        say(f"wrote {commitments}: {len(binding)} contracts")
+    if as_scenario is not None:
+        found = sections(terms, catalogue.load().offers.values(), buyer=buyer)
+        write_atomically(as_scenario, found.yaml(f"From the deal file: {terms.name} ({terms.as_of}).").encode())
+        for words in found.left_out:
+            say(f"  {words}")
+        say(f"wrote {as_scenario}: {len(found.contracts)} contracts, {len(found.own)} offers; merge it into a scenario")
 
 
 def _write(out: Path, answer: Any) -> list[Path]:
@@ -150,7 +178,7 @@ def _print_sides(answer: Any) -> None:
 
 
 def deals(
-    rank: Annotated[str, typer.Option(help="date, amount, gw or usd-per-gw-year.")] = "date",
+    rank: Annotated[str, typer.Option(help="date, amount, gw, usd-per-gw-year or usd-per-chip-year.")] = "date",
     group: Annotated[str, typer.Option(help="commitment, equity, supply, build, letter.")] = "",
     party: Annotated[str, typer.Option(help="Only deals of a buyer or supplier.")] = "",
     json: Json = False,
@@ -158,12 +186,12 @@ def deals(
     """List public compute deals, ranked by comparable units; letters of intent are never summed with contracts."""
     from dataclasses import asdict
 
-    from polysilicon.economics.library import GROUPS, library, select, totals
+    from polysilicon.economics.library import GROUPS, RACK, library, select, totals
 
     chosen = select(library(), party=party, group=group, rank=rank)
     if json:
         rows = [
-            {**asdict(d), "usd_per_gw_year": d.usd_per_gw_year, "usd_per_chip_year": d.usd_per_chip_year(rack_kw=120, rack_chips=72)} for d in chosen
+            {**asdict(d), "usd_per_gw_year": d.usd_per_gw_year, "usd_per_chip_year": d.usd_per_chip_year(**RACK)} for d in chosen
         ]
         print_json({"deals": rows, "totals_usd": totals(chosen)})
         return
@@ -181,7 +209,7 @@ def deals(
                 d.gw,
                 d.years,
                 None if (x := d.usd_per_gw_year) is None else x / 1e9,
-                d.usd_per_chip_year(rack_kw=120, rack_chips=72),
+                d.usd_per_chip_year(**RACK),
                 d.uncertain,
             ]
             for d in chosen
@@ -189,4 +217,5 @@ def deals(
     )
     for name, usd in totals(chosen).items():
         print(f"{GROUPS.get(name, name)}: {usd / 1e9:,.0f} B$ where an amount is known")
-    print("$/chip-year: as if all power were racks of 120 kW with 72 chips; GW of press reports is often facility power")
+    print(f"$/chip-year: as if all power were racks of {RACK['rack_kw']:g} kW with {RACK['rack_chips']:g} chips;")
+    print("GW of press reports is often facility power")

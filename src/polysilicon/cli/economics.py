@@ -28,21 +28,22 @@ def audit(
     from polysilicon.economics.audit import audit as run
     from polysilicon.economics.claims import read_claims
     from polysilicon.economics.references import citer
+    from polysilicon.errors import InputError
 
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f'"{out.suffix}" cannot be written', where=str(out), hint="the audit is a page: .html")
     path = claims or Path(str(files("polysilicon") / "data" / "claims.yaml"))
     chosen = read_claims(path)
-    findings = run(chosen, citer(catalogue.load(overlay)))
+    everything = findings = run(chosen, citer(catalogue.load(overlay)))
+    if only:
+        findings = tuple(f for f in everything if only in (f.id, f.verdict) or only in f.covers)
+        if not findings:
+            raise InputError(f'no claim has the id or verdict "{only}"', where=str(path), hint=f"verdicts: {', '.join(VERDICTS)}")
     if out is not None:
         from polysilicon.report.audit import page
 
-        write_atomically(out, page(chosen.title or path.name, findings).encode())
+        write_atomically(out, page(chosen.title or path.name, everything).encode())
         say(f"wrote {out}")
-    if only:
-        findings = tuple(f for f in findings if only in (f.id, f.verdict) or only in f.covers)
-        if not findings:
-            from polysilicon.errors import InputError
-
-            raise InputError(f'no claim has the id or verdict "{only}"', where=str(path), hint=f"verdicts: {', '.join(VERDICTS)}")
     if json:
         print_json({"claims": [f.as_json() for f in findings], "counts": _counts(findings)})
         return
@@ -264,6 +265,7 @@ def lockin(
     port_cost: Annotated[float, typer.Option(help="One-off cost of the port, dollars.")] = 25e6,
     movable: Annotated[float, typer.Option(help="Share of the spend that can move.")] = 0.3,
     commitment_left: Annotated[float, typer.Option(help="Dollars still committed to the present supplier.")] = 0.0,
+    egress: Annotated[str, typer.Option(help="Data to move out, TB@$/GB: 1000@0.05.")] = "",
     volatility: Annotated[float, typer.Option(help="Price volatility a year of each source, for the worth of a second one.")] = 0.3,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the break-even heat map, HTML.")] = None,
     json: Json = False,
@@ -276,7 +278,8 @@ def lockin(
     from polysilicon.model.port_value import PortTerms, break_even_gain_frac, npv_usd
 
     terms = PortTerms(cost_usd=port_cost, movable_frac=movable)
-    bound = lock_in(spend, terms=terms, commitment_left_usd=commitment_left)
+    moved_tb, usd_per_gb = _egress(egress)
+    bound = lock_in(spend, terms=terms, commitment_left_usd=commitment_left, egress_tb=moved_tb, egress_usd_per_gb=usd_per_gb)
     even, worth = break_even_gain_frac(spend, horizon_years=horizon, terms=terms), npv_usd(gain, spend, horizon_years=horizon, terms=terms)
     moved = spend * movable
     case = SecondSource(moved, moved / (1 + gain), 0.0, volatility, volatility, 0.3, horizon, 0.10)
@@ -334,6 +337,23 @@ def lockin(
             if p.cost_usd == 25e6
         ],
     )
+
+
+def _egress(text: str) -> tuple[float, float]:
+    """Return terabytes and dollars per gigabyte of `TB@$/GB`; nothing said is nothing moved."""
+    import math
+
+    from polysilicon.errors import InputError
+
+    if not text:
+        return 0.0, 0.0
+    try:
+        volume, price = (float(part) for part in text.split("@"))
+    except ValueError as error:
+        raise InputError(f'"{text}" is not TB@$/GB', where="--egress", hint="1000@0.05 is 1000 TB at 0.05 $ per GB") from error
+    if not all(math.isfinite(x) and x >= 0 for x in (volume, price)):
+        raise InputError(f'"{text}": volume and price must be 0 or more', where="--egress")
+    return volume, price
 
 
 def watch(

@@ -1,4 +1,4 @@
-"""`polysilicon import`: public price lists become an overlay file."""
+"""`polysilicon import`: public price lists become an overlay file, contract commitments a section of a scenario."""
 
 from __future__ import annotations
 
@@ -62,6 +62,24 @@ def price_history(
     write_atomically(out, write_feed(points))
     days = len({point.at for point in points})
     say(f"{len(points)} changes on {days} days -> {out}")
+
+
+@app.command("focus-commitments")
+def focus_commitments(
+    file: Annotated[Path, typer.Argument(help="Contract commitments under FOCUS names, CSV.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The section to write, YAML.")] = Path("contracts.yaml"),
+    cloud: Annotated[str, typer.Option(help="Whose commitments they are, where the file does not say.")] = "",
+) -> None:
+    """Turn FOCUS contract commitments into the `contracts:` section of a scenario."""
+    from polysilicon.cli.output import say, write_atomically
+    from polysilicon.economics.sections import of_contracts
+    from polysilicon.exchange.focus import read_commitments
+
+    found = of_contracts(read_commitments(file, cloud=cloud))
+    write_atomically(out, found.yaml(f"From {file.name}, FOCUS contract commitments.").encode())
+    for words in found.left_out:
+        say(f"  {words}")
+    say(f"{len(found.contracts)} contracts -> {out}")
 
 
 def _day(file: Path, on: str) -> str:

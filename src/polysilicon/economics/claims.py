@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from polysilicon.economics.reading import check
 from polysilicon.errors import InputError, InputErrors
@@ -161,14 +161,18 @@ def _read_table(path: Path) -> ClaimSet:
     places: list[str] = []
     expected: dict[str, str] = {}
     problems: list[InputError] = []
+    seen: set[str] = set()
     try:
         for row in reader:
             place = f"{path}:{reader.line_num}"
             try:
                 claims.append(_from_row({k: v or "" for k, v in row.items() if k}, place))
             except (InputError, ValueError) as error:
-                problems.append(error if isinstance(error, InputError) else InputError(_first_line(error), where=place))
+                problems.append(error if isinstance(error, InputError) else InputError(_in_words(error), where=place))
                 continue
+            if claims[-1].id in seen:
+                problems.append(InputError(f'claim id "{claims[-1].id}" is given twice', where=place))
+            seen.add(claims[-1].id)
             places.append(place)
             if row.get("verdict"):
                 expected[claims[-1].id] = str(row["verdict"])
@@ -179,9 +183,12 @@ def _read_table(path: Path) -> ClaimSet:
     return ClaimSet(name=str(path), claims=tuple(claims), places=tuple(places), formula_places=tuple(places), raw_units=True, expected=expected)
 
 
-def _first_line(error: ValueError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[1:3]) if len(lines) > 2 else str(error)
+def _in_words(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in found["loc"] if part not in ("float", "str"))
+    return f"{name}: {found['msg'].removeprefix('Value error, ')}"
 
 
 def _from_row(row: dict[str, str], place: str) -> Claim:

@@ -296,6 +296,7 @@ def contract_of(part: ContractPart, rack: Rack | None = None) -> Contract:
         discount_tiers=tuple(DiscountTier(t.from_usd, t.discount_frac) for t in part.discount_tiers),
         ramp_mw=tuple((day.isoformat(), mw) for day, mw in part.ramp_mw),
         signed=part.signed,
+        exclusive=part.exclusive,
         source=part.source,
         w_per_chip=rack.rack_kw * 1000 / rack.chips if rack and part.it_mw is not None else None,
         **stated,

@@ -22,6 +22,7 @@ GROUPS: dict[str, str] = {
     "letter": "letters of intent",
     "detail": "details of another row",
 }
+RACK: dict[str, float] = {"rack_kw": 120.0, "rack_chips": 72.0}  # one yardstick for every deal: an NVL72, whatever the chips are
 FIRM = ("announced", "signed")
 
 
@@ -80,7 +81,10 @@ def totals(deals: Iterable[PublicDeal]) -> dict[str, float]:
 
 
 def select(deals: Iterable[PublicDeal], *, party: str = "", group: str = "", rank: str = "date") -> list[PublicDeal]:
-    """Return deals of a party or group, ranked by date, amount, gw or usd-per-gw-year; unknown values come last.
+    """Return deals of a party or group, ranked by date, amount, gw, usd-per-gw-year or usd-per-chip-year.
+
+    What is not known comes last. Chip-years are those of one yardstick rack, so that they rank as gigawatt-years do unless
+    a caller's own rack is used with `PublicDeal.usd_per_chip_year`.
 
     Raises: InputError for a group or a rank that does not exist.
     """
@@ -91,6 +95,7 @@ def select(deals: Iterable[PublicDeal], *, party: str = "", group: str = "", ran
         "amount": lambda d: d.amount_usd,
         "gw": lambda d: d.gw,
         "usd-per-gw-year": lambda d: d.usd_per_gw_year,
+        "usd-per-chip-year": lambda d: d.usd_per_chip_year(**RACK),
     }
     if rank not in keys:
         raise InputError(f'rank "{rank}" is not known', hint=f"ranks: {', '.join(keys)}")
