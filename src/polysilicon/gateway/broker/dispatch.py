@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from polysilicon.errors import Infeasible
+from polysilicon.errors import Infeasible, PolysiliconError
 
 _UNSERVED_USD_PER_MTOK = 1e4
 
@@ -70,7 +70,8 @@ def dispatch(
     >>> dispatch(lanes, [1.0]).shares
     (0.75, 0.25)
 
-    Raises: Infeasible when the bounds of a route leave no room, which the callers' own clipping rules out.
+    Raises: Infeasible when the bounds of a route leave no room, which the callers' own clipping rules out; PolysiliconError when
+    the solver refuses or fails: the last directive then stands.
     """
     import highspy
     import numpy as np
@@ -109,9 +110,7 @@ def dispatch(
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("threads", 1)
     solver.passModel(lp)
-    solver.run()
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-        raise Infeasible("the limits of this moment leave no room", where="broker")
+    _run(solver)
     solution = solver.getSolution()
     values, duals = list(solution.col_value), list(solution.row_dual)
     at = routes + len(capacities)
@@ -126,6 +125,27 @@ def dispatch(
         shadow,
         {target: -duals[routes + j] for j, (target, _) in enumerate(capacities)},
     )
+
+
+def _run(solver: Any) -> None:
+    """Solve to the optimum or raise: a refused or failed run leaves an objective of 0, which is no solution.
+
+    HiGHS shares one pool of threads in a process and refuses to run when another part of it has set another size; the pool is
+    then made anew, once.
+    """
+    import highspy
+
+    outcome = solver.run()
+    if outcome == highspy.HighsStatus.kError:
+        highspy.Highs.resetGlobalScheduler(True)
+        outcome = solver.run()
+    status = solver.getModelStatus()
+    if outcome == highspy.HighsStatus.kError:
+        raise PolysiliconError("the solver refused to run", where="broker")
+    if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
+        raise Infeasible("the limits of this moment leave no room", where="broker")
+    if status != highspy.HighsModelStatus.kOptimal:
+        raise PolysiliconError(f"the solver ended without an optimum: {solver.modelStatusToString(status)}", where="broker")
 
 
 def _within_reach(c: Commitment, lanes: Sequence[Lane], demand: Sequence[float]) -> float:
