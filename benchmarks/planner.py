@@ -49,6 +49,7 @@ SILICON: dict[str, tuple[str, str, float, float, int, tuple[str, ...]]] = {
     "tpu-v7": ("google", "tpu", 2.6, 5.4, 64, ("gcp",)),
 }
 NATIVE = {"cuda-hopper", "cuda-blackwell"}
+ON_DEMAND = 39  # of the 60 offers of the hourly market; the others are the cheap tier
 BLOCKS = (("peak", 4.0, 1.55), ("day", 8.0, 1.2), ("shoulder", 6.0, 0.85), ("night", 6.0, 0.5))
 
 
@@ -214,39 +215,54 @@ def embedded(seconds: float) -> dict[str, Any]:
 
 
 def market(hours: int, seed: int = 5) -> Any:
-    """Return an hourly market of 21 pools, 60 offers, 8 models x 3 classes."""
+    """Return an hourly market of 21 pools, 60 offers, 8 models x 3 classes.
+
+    Contracts hold half of what mean demand needs. Above them each pool has two priced tiers: one that is cheap and short, and
+    on demand, which is dear and ample; so the hours of the peak must rent both.
+    """
     from polysilicon.planner.dispatch import Market, day
 
     rng = np.random.default_rng(seed)
     pools, offers, works = 21, 60, 24
     arcs = [(w, p) for w in range(works) for p in range(pools) if rng.random() < 0.85]
-    shape = np.array([day(hours, peak=1.5, at=int(rng.integers(24))) for _ in range(works)])
+    shape = np.array([day(hours, peak=1.5, at=int(rng.integers(12, 18))) for _ in range(works)])
+    rates, demand = rng.uniform(0.3, 2.5, len(arcs)), rng.uniform(200, 3000, works)
+    needed = demand.sum() / float(np.quantile(rates, 0.9))  # chips, as work goes to where it runs best
+    pool_of = np.arange(offers) % pools
+    cheap = np.arange(offers) >= ON_DEMAND
+    usd = rng.uniform(2.5, 8, pools)[pool_of] * np.where(cheap, 0.55, 1.0) * rng.uniform(0.95, 1.05, offers)
+    most = np.where(cheap, 0.2, 2.0) * needed / pools * rng.uniform(0.6, 1.4, offers)
     return Market(
-        held_chips=np.repeat(rng.uniform(0, 4000, pools)[:, None], hours, 1), offer_pool=np.arange(offers) % pools,
-        offer_usd_per_chip_hour=rng.uniform(1.5, 8, (offers, 1)) * np.ones((1, hours)),
-        offer_max_chips=np.repeat(rng.uniform(2000, 9000, offers)[:, None], hours, 1),
-        arc_workload=np.array([a[0] for a in arcs]), arc_pool=np.array([a[1] for a in arcs]), arc_rps_per_chip=rng.uniform(0.3, 2.5, len(arcs)),
-        demand_rps=rng.uniform(200, 3000, (works, 1)) * shape, wait_hours=np.array([12 if w % 3 == 2 else 0 for w in range(works)]),
-        unserved_usd_per_request=np.full(works, 0.05), vendor=np.arange(offers) % pools % 4,
+        held_chips=np.repeat((rng.dirichlet(np.full(pools, 2.0)) * 0.5 * needed)[:, None], hours, 1), offer_pool=pool_of,
+        offer_usd_per_chip_hour=np.repeat(usd[:, None], hours, 1), offer_max_chips=np.repeat(most[:, None], hours, 1),
+        arc_workload=np.array([a[0] for a in arcs]), arc_pool=np.array([a[1] for a in arcs]), arc_rps_per_chip=rates,
+        demand_rps=demand[:, None] * shape, wait_hours=np.array([12 if w % 3 == 2 else 0 for w in range(works)]),
+        unserved_usd_per_request=np.full(works, 0.05), vendor=pool_of % 4,
     )  # fmt: skip
 
 
-def dispatch_lp(hours: int) -> dict[str, Any]:
+def used(found: Any, question: Any) -> dict[str, float]:
+    """Return what the dispatch costs and rents; a market that needs nothing bought would make its times worthless."""
+    rented = found.rented_chips.sum(axis=1)
+    unserved = float(found.unserved_rps.sum() / question.demand_rps.sum())
+    figures = {"objective_musd": found.usd / 1e6, "on_demand_chip_hours": float(rented[:ON_DEMAND].sum()),
+               "cheap_tier_chip_hours": float(rented[ON_DEMAND:].sum()), "unserved_frac": unserved}  # fmt: skip
+    if not (found.usd > 0 and figures["on_demand_chip_hours"] > 0 and figures["cheap_tier_chip_hours"] > 0 and unserved < 0.01):
+        raise AssertionError(f"the synthetic market is no test of dispatch: {figures}")
+    return figures
+
+
+def dispatch_lp(hours: int, solver: str = "simplex") -> dict[str, Any]:
     """Build and solve the dispatch program from cold."""
     from polysilicon.planner.dispatch import Dispatcher
 
     question = market(hours)
     began = time.perf_counter()
-    program = Dispatcher(question)
+    program = Dispatcher(question, solver=solver)
     built = time.perf_counter() - began
     found = program.solve()
-    return {
-        "hours": hours,
-        "columns": program.columns,
-        "build_s": built,
-        "solve_s": time.perf_counter() - began - built,
-        "objective_musd": found.usd / 1e6,
-    }
+    spent = time.perf_counter() - began - built
+    return {"hours": hours, "columns": program.columns, "build_s": built, "solve_s": spent, **used(found, question)}
 
 
 def rearbitrage(hours: int, ticks: int) -> dict[str, Any]:
@@ -255,7 +271,7 @@ def rearbitrage(hours: int, ticks: int) -> dict[str, Any]:
 
     question, rng = market(hours), np.random.default_rng(1)
     program = Dispatcher(question)
-    program.solve()
+    figures = used(program.solve(), question)
     after: list[float] = []
     for _ in range(ticks):
         usd = question.offer_usd_per_chip_hour * rng.normal(1.0, 0.1, (60, hours)).clip(0.5, 1.5)
@@ -268,12 +284,8 @@ def rearbitrage(hours: int, ticks: int) -> dict[str, Any]:
     began = time.perf_counter()
     program.set_limits(question.offer_max_chips * (rng.random((60, 1)) > 0.15))
     program.solve()
-    return {
-        "hours": hours,
-        "median_ms": float(np.median(after)) * 1e3,
-        "most_ms": max(after) * 1e3,
-        "vanished_ms": (time.perf_counter() - began) * 1e3,
-    }
+    return {"hours": hours, "median_ms": float(np.median(after)) * 1e3, "most_ms": max(after) * 1e3,
+            "vanished_ms": (time.perf_counter() - began) * 1e3, **figures}  # fmt: skip
 
 
 def negotiation() -> dict[str, Any]:
@@ -310,6 +322,7 @@ def main() -> None:
         "negotiate": lambda s: negotiation(),
         "port-surface": lambda s: port_surface(),
         "dispatch-336h": lambda s: dispatch_lp(336),
+        "dispatch-336h-ipx": lambda s: dispatch_lp(336, "ipx"),
         "structure": lambda s: structure(min(s, 45.0)),
         "structure-small": lambda s: structure(min(s, 20.0), quarters=8),
         "structure-n1": lambda s: structure(s, survive=True),
