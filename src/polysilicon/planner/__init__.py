@@ -95,7 +95,7 @@ def _left_over(program: Program, solution: Solution) -> tuple[str, ...]:
     """Say how much of each workload goes unserved."""
     share = answer.unserved_frac(program, solution)
     requests = program.demand_requests
-    notes = []
+    notes = [] if solution.is_priced else ["the pricing run had no optimum: nothing is said of what limits are worth"]
     for w, work in enumerate(program.tables.workloads):
         mine = program.demand_workload == w
         lost = float((share[mine] * requests[mine]).sum())

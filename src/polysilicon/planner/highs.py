@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import highspy
 
+from polysilicon.errors import PolysiliconError
+
 THREADS = 2
+_STATUS = highspy.HighsModelStatus
+STOPPED = (_STATUS.kTimeLimit, _STATUS.kInterrupt, _STATUS.kSolutionLimit, _STATUS.kObjectiveTarget, _STATUS.kObjectiveBound)
+INFEASIBLE = (_STATUS.kInfeasible, _STATUS.kUnboundedOrInfeasible)
+SETTLED = (_STATUS.kOptimal, _STATUS.kModelEmpty, _STATUS.kUnbounded, *STOPPED, *INFEASIBLE)
 
 
 def new_solver() -> highspy.Highs:
@@ -16,15 +22,49 @@ def new_solver() -> highspy.Highs:
 
 
 def run(solver: highspy.Highs) -> highspy.HighsModelStatus:
-    """Solve and return the model's status.
+    """Solve and return the model's status, which is one that says something: optimal, stopped in time, infeasible, unbounded.
 
     HiGHS shares one pool of threads in a process and refuses to run when somebody else has set it to another size; the pool
-    is then made anew.
+    is then made anew. A run that ends in numerical trouble is started once more, cold and by the simplex method.
 
-    Raises: RuntimeError when HiGHS refuses all the same.
+    Raises: PolysiliconError when HiGHS refuses or fails all the same; its numbers then mean nothing.
     """
-    if solver.run() == highspy.HighsStatus.kError:
+    outcome = solver.run()
+    if outcome == highspy.HighsStatus.kError:
         highspy.Highs.resetGlobalScheduler(True)
-        if solver.run() == highspy.HighsStatus.kError:
-            raise RuntimeError("HiGHS refused to run")
-    return solver.getModelStatus()
+        outcome = solver.run()
+    if outcome != highspy.HighsStatus.kError and solver.getModelStatus() not in SETTLED:
+        solver.clearSolver()
+        solver.setOptionValue("solver", "simplex")
+        outcome = solver.run()
+    status = solver.getModelStatus()
+    if outcome == highspy.HighsStatus.kError or status not in SETTLED:
+        why = "refused to run" if outcome == highspy.HighsStatus.kError else f"ended with: {solver.modelStatusToString(status)}"
+        raise PolysiliconError(f"the solver {why}", where="HiGHS", hint="the numbers may be of wildly different size; check the units")
+    return status
+
+
+def run_to_optimum(solver: highspy.Highs, question: str) -> None:
+    """Solve a program that has an optimum.
+
+    Raises: PolysiliconError naming the question when HiGHS ends otherwise.
+    """
+    status = run(solver)
+    if status != _STATUS.kOptimal:
+        raise PolysiliconError(f"{question} has no optimum: {solver.modelStatusToString(status)}", where="HiGHS")
+
+
+def has_point(solver: highspy.Highs) -> bool:
+    """Return whether the last run left a feasible point."""
+    return bool(solver.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible)
+
+
+def proven_bound(solver: highspy.Highs) -> float:
+    """Return a bound that the last run proved, whole or not: minus infinity where it proved none."""
+    status = solver.getModelStatus()
+    info = solver.getInfo()
+    if status in INFEASIBLE:
+        return -float("inf")  # a bound of nothing says nothing
+    if info.mip_node_count >= 0:
+        return float(info.mip_dual_bound)
+    return float(info.objective_function_value) if status == _STATUS.kOptimal else -float("inf")

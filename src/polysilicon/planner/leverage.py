@@ -9,6 +9,7 @@ from math import factorial
 
 import numpy as np
 
+from polysilicon.errors import PolysiliconError
 from polysilicon.planner import ports as engines
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.program import UNLIMITED_CHIPS, contracted
@@ -141,7 +142,9 @@ def movable(asker: Asker, base: Answer, owner: Owner, *, period: int | None = No
             bounds=(0, None),
             method="highs",
         )
-        found[words] = float(min(1.0, -result.fun / total)) if result.status == 0 else 0.0
+        if result.status != 0:
+            raise PolysiliconError(f"what could move in {words} was not settled: {result.message}", where=tables.name)
+        found[words] = float(min(1.0, -result.fun / total))
     return found
 
 

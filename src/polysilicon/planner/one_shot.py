@@ -8,7 +8,7 @@ import highspy
 import numpy as np
 
 from polysilicon.errors import InputError
-from polysilicon.planner.highs import new_solver, run
+from polysilicon.planner.highs import new_solver, run_to_optimum
 from polysilicon.planner.problem import F8, I8
 
 
@@ -54,11 +54,11 @@ def cheapest_chips(demand_rps: F8, rate_rps: F8, usd_per_chip_hour: F8) -> OneSh
         load = np.divide(demand_rps, rate_rps[i], out=np.zeros(sizes), where=can[i])
         columns = np.append(np.arange(i * sizes, (i + 1) * sizes), kinds * sizes + i).astype(np.int32)
         highs.addRow(-highspy.kHighsInf, 0.0, len(columns), columns, np.append(load, -1.0))
-    run(highs)
+    run_to_optimum(highs, "the choice of chips, cut")
     bound = float(highs.getInfo().objective_function_value)
     whole = np.arange(kinds * sizes, kinds * sizes + kinds, dtype=np.int32)
     highs.changeColsIntegrality(kinds, whole, np.full(kinds, highspy.HighsVarType.kInteger))
-    run(highs)
+    run_to_optimum(highs, "the choice of chips")
     point = np.asarray(highs.getSolution().col_value)
     return OneShot(np.round(point[kinds * sizes :]).astype(np.int64), float(highs.getInfo().objective_function_value), bound,
                    point[: kinds * sizes].reshape(kinds, sizes))  # fmt: skip

@@ -8,7 +8,7 @@ import highspy
 import numpy as np
 
 from polysilicon.model.port_value import PortTerms, npv_usd
-from polysilicon.planner.highs import new_solver, run
+from polysilicon.planner.highs import new_solver, run_to_optimum
 from polysilicon.planner.problem import F8
 
 
@@ -43,7 +43,7 @@ class PortProgram:
         """Return what the best decision saves against staying: nil where the port does not pay."""
         cost = self._cost(gain_frac, spend_usd_per_year)
         self.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost / 1e6)
-        run(self.highs)
+        run_to_optimum(self.highs, "the port question")
         return -float(self.highs.getInfo().objective_function_value) * 1e6
 
     def starts(self, gain_frac: float, spend_usd_per_year: float) -> bool:

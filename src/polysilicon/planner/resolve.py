@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polysilicon.errors import PolysiliconError
+from polysilicon.planner.highs import INFEASIBLE
 from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import Program, build
 from polysilicon.planner.search import port_columns
 from polysilicon.planner.solution import Engine
 
 GAP_FRAC = 2e-4
+PATIENCE = 3.0  # a search that found nothing goes on for so many times its seconds
 Owner = Callable[[int, int], bool]  # (pool or -1, token offer or -1) -> belongs to the supplier
 
 
@@ -55,6 +58,8 @@ class Asker:
         """Return the best answer with labels `closed` to nil, costs of labels multiplied, costs of labels replaced.
 
         `price` is (labels, factor), `free` is (labels, $ per unit), `start` an answer to begin the search from.
+
+        Raises: PolysiliconError when time ran out without an answer; where nothing works the cost is infinite.
         """
         engine = self.engine
         shut = engine.column_of[closed] if closed is not None else np.empty(0, np.int64)
@@ -70,11 +75,15 @@ class Asker:
         engine.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
         if start is not None and np.isfinite(start.usd):
             engine.start_from(start.values[engine.columns])
-        engine.run(self.seconds)
+        status = engine.run(self.seconds)
+        if not engine.found and status not in INFEASIBLE:
+            status = engine.run(PATIENCE * self.seconds)
         found = engine.found
         point = engine.point() if found else np.zeros(len(cost))
         engine.reset_bounds(shut)
         engine.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), self.cost)
+        if not found and status not in INFEASIBLE:  # time is no proof that nothing works
+            raise PolysiliconError("a what-if was not settled in time", where=self.tables.name, hint="give the solver more time")
         return self._answer(point, usd, found)
 
     def _answer(self, point: F8, usd: F8, found: bool) -> Answer:

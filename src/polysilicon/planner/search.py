@@ -8,8 +8,9 @@ from collections.abc import Callable
 import highspy
 import numpy as np
 
+from polysilicon.planner.highs import INFEASIBLE, proven_bound
 from polysilicon.planner.problem import F8, I8
-from polysilicon.planner.solution import INFEASIBLE, Engine, Progress
+from polysilicon.planner.solution import Engine, Progress
 
 LAST_SECONDS = 20.0  # beyond the time given, where nothing was found in it
 TOUCHED = 0.02  # a port that the relaxation starts by so much is a candidate
@@ -58,7 +59,7 @@ def relax_and_fix(
             engine.start_from(first)
         engine.options(mip_rel_gap=gap_frac / 2)
         engine.run(left())
-        bound = max(bound, float(engine.highs.getInfo().mip_dual_bound))
+        bound = max(bound, proven_bound(engine.highs))
         tell(0.9, "bound raised")
         if engine.found and (first is None or engine.objective < _cost(engine, first) * (1 - 1e-4)):
             enough = bound + gap_frac * abs(bound)
@@ -112,7 +113,7 @@ def _round_blocks(engine: Engine, point: F8, binaries: I8, blocks: I8, *, enough
         if best is not None:
             engine.start_from(best)
         engine.run(seconds)
-        proven = float(engine.highs.getInfo().mip_dual_bound)
+        proven = proven_bound(engine.highs)
         if engine.found and engine.objective < cost:
             best = engine.point()
         engine.integrality(blocks, integer=False)

@@ -14,20 +14,12 @@ from typing import Any
 import highspy
 import numpy as np
 
-from polysilicon.planner.highs import new_solver, run
+from polysilicon.planner.highs import INFEASIBLE, has_point, new_solver, proven_bound, run
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program
 
 Progress = Callable[[float, str], None]
 WHOLE_INTEGERS = 150  # up to here one search is fastest
-FEASIBLE = (
-    highspy.HighsModelStatus.kOptimal,
-    highspy.HighsModelStatus.kTimeLimit,
-    highspy.HighsModelStatus.kInterrupt,
-    highspy.HighsModelStatus.kSolutionLimit,
-    highspy.HighsModelStatus.kObjectiveTarget,
-)
-INFEASIBLE = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +33,7 @@ class Solution:
     duals: F8  # by row label, dollars per unit of the row as written
     reduced: F8  # by label
     seconds: Mapping[str, float] = field(default_factory=dict)
+    is_priced: bool = True  # False: the pricing run had no optimum, all duals are nil and say nothing
 
     @property
     def gap_frac(self) -> float:
@@ -94,7 +87,7 @@ class Engine:
     @property
     def found(self) -> bool:
         """Return whether a feasible point is known."""
-        return bool(self.highs.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible)
+        return has_point(self.highs)
 
     @property
     def objective(self) -> float:
@@ -167,15 +160,14 @@ def solve(program: Program, *, seconds: float, gap_frac: float, progress: Progre
     bound_usd = min(bound * usd + program.constant_usd, objective)
     gap = (objective - bound_usd) / max(abs(objective), 1e-9)
     status = "optimal" if gap <= gap_frac + 1e-9 else ("gap" if finished else "time_limit")
-    return Solution(status, objective, bound_usd, priced.values, priced.duals, priced.reduced, clock)
+    return Solution(status, objective, bound_usd, priced.values, priced.duals, priced.reduced, clock, priced.is_priced)
 
 
 def _whole(engine: Engine, left: Callable[[], float], gap_frac: float) -> tuple[F8 | None, float, bool]:
     """Search the program in one piece."""
     engine.options(mip_rel_gap=gap_frac)
     status = engine.run(left())
-    info = engine.highs.getInfo()
-    bound = float(info.mip_dual_bound) if len(engine.integer_columns) else engine.objective
+    bound = proven_bound(engine.highs)
     if not engine.found and status not in INFEASIBLE and len(engine.integer_columns):
         return _rounded(engine, bound), bound, False
     return (engine.point() if engine.found else None), bound, status in (highspy.HighsModelStatus.kOptimal, *INFEASIBLE)
@@ -204,14 +196,14 @@ def price(engine: Engine, point: F8, seconds: float) -> Solution:
     engine.integrality(integers, integer=False)
     engine.bounds(integers, fixed, fixed)
     engine.options(solver="simplex")
-    engine.run(seconds)
+    status = engine.run(seconds)
     solution = engine.highs.getSolution()
-    if not engine.found:  # rounding noise made the fixed point infeasible by a hair: keep the plan, without prices
+    if status != highspy.HighsModelStatus.kOptimal:  # out of time, or infeasible by a hair of rounding: keep the plan, say it has no prices
         values = np.zeros(len(engine.column_of))
         values[engine.columns] = point
         usd = float(program.cost_usd() @ values[: len(program.cost_usd())]) + program.constant_usd
         empty_rows, empty_columns = np.zeros(len(engine.row_of)), np.zeros(len(engine.column_of))
-        result = Solution("optimal", usd, -np.inf, values, empty_rows, empty_columns)
+        result = Solution("optimal", usd, -np.inf, values, empty_rows, empty_columns, is_priced=False)
     else:
         values, reduced, duals = (np.zeros(len(n)) for n in (engine.column_of, engine.column_of, engine.row_of))
         values[engine.columns] = solution.col_value

@@ -14,9 +14,9 @@ import highspy
 import numpy as np
 from scipy import sparse
 
-from polysilicon.errors import Infeasible
+from polysilicon.errors import Infeasible, PolysiliconError
 from polysilicon.planner.build import months_between
-from polysilicon.planner.highs import new_solver, run
+from polysilicon.planner.highs import INFEASIBLE, has_point, new_solver, proven_bound, run
 from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import Program, build
 from polysilicon.planner.resolve import Asker
@@ -61,15 +61,17 @@ def two_stage(
 
     CVaR by its linear form: zeta + sum of p a / (1 - alpha), a >= cost - zeta, a >= 0.
 
-    Raises: Infeasible when no decision works in every future.
+    Raises: Infeasible when no decision works in every future; PolysiliconError when none was found in time.
     """
     programs = _programs(futures)
     stack = _Stack(programs, [f.probability_frac for f in futures], cvar_weight, alpha_frac)
     stack.highs.setOptionValue("mip_rel_gap", gap_frac)
     stack.highs.setOptionValue("time_limit", seconds)
-    run(stack.highs)
-    if stack.highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-        raise Infeasible("no first-year decision works in every future", where=futures[0].tables.name)
+    status = run(stack.highs)
+    if not has_point(stack.highs):
+        if status in INFEASIBLE:
+            raise Infeasible("no first-year decision works in every future", where=futures[0].tables.name)
+        raise PolysiliconError("no first-year decision was found in time", where=futures[0].tables.name, hint="give the solver more time")
     return stack.result()
 
 
@@ -282,7 +284,7 @@ class _Stack:
         info = self.highs.getInfo()
         expected = float(self.probability @ usd)
         fixed = (1 - self.weight) * float(self.probability @ np.array(self.constant))
-        bound = float(info.mip_dual_bound) if any(p.blocks["port"].size for p in self.programs) else float(info.objective_function_value)
+        bound = proven_bound(self.highs)
         return TwoStage(expected, cvar_usd(usd, self.probability, self.alpha), tuple(float(v) for v in usd), first,
                         (bound + fixed) * unit, (float(info.objective_function_value) + fixed) * unit)  # fmt: skip
 
