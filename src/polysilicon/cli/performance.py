@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from polysilicon.application.workload import Lengths, Slo
     from polysilicon.catalogue import Catalogue
     from polysilicon.model.architecture import Model
-    from polysilicon.performance import ServingPoint
+    from polysilicon.performance import Observation, ServingPoint
     from polysilicon.silicon.chip import Chip
 
 COLUMNS = (
@@ -22,14 +23,14 @@ COLUMNS = (
 
 def perf(
     model: Annotated[str, typer.Argument(help="A model of the catalogue, or the path of a config.json.")],
-    chip: Annotated[str, typer.Option(help="Chips, separated by commas; all by default.")] = "",
+    chip: Annotated[str, typer.Option(help="Chips, separated by commas; all by default. H100:fp8 fixes the weights' precision.")] = "",
     isl: Annotated[float, typer.Option(help="Mean prompt tokens.")] = 1024,
     osl: Annotated[float, typer.Option(help="Mean output tokens.")] = 512,
     cached: Annotated[float, typer.Option(help="Share of prompt tokens found in the prefix cache, 0..1.")] = 0.0,
     ttft: Annotated[float, typer.Option(help="Promised time to first token, seconds.")] = 2.0,
     tpot: Annotated[float, typer.Option(help="Promised time per output token, seconds.")] = 0.05,
     quantile: Annotated[float, typer.Option(help="Share of requests that must keep the promises.")] = 0.95,
-    precision: Annotated[str, typer.Option(help="Weights: bf16, fp8, int8, fp4; the best of all that fit by default.")] = "",
+    measured: Annotated[Path | None, typer.Option(help="Your own points (CSV or a benchmark's results): they override and correct.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Your own facts, over the catalogue's.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -37,18 +38,18 @@ def perf(
 
     Each line is the operating point with most tokens per second per chip that keeps the promises, over every layout and
     batch. Prompt and output tokens are priced apart, by the time each takes, at the cheapest offer of the catalogue.
+    Lines that your own points match within 5 % take what you measured (basis `measured`); near ones are corrected.
     """
     from polysilicon import catalogue
     from polysilicon.application.workload import Slo
     from polysilicon.cli.output import print_json
 
     lengths, slo = _shape(isl, osl, cached), Slo(ttft, tpot, quantile=quantile)
-    _check(ttft=ttft, tpot=tpot, quantile=quantile, precision=precision)
+    _check(ttft=ttft, tpot=tpot, quantile=quantile)
     known = catalogue.load(overlay)
     subject = known.model(model)
-    names = [n.strip() for n in chip.split(",") if n.strip()]
-    chips = [known.chip(n) for n in names] if names else list(known.chips.values())
-    rows = [_row(subject, c, lengths, slo, precision, known) for c in chips]
+    seen = _seen(measured, known, subject) if measured else []
+    rows = [_row(subject, c, lengths, slo, precision, known, seen) for c, precision in _chips(chip, known)]
     rows.sort(key=_rank)
     if json:
         print_json({"model": subject.id, "isl_tokens": isl, "osl_tokens": osl, "cached_frac": cached,
@@ -75,31 +76,64 @@ def _shape(isl: float, osl: float, cached: float) -> Lengths:
     return Lengths(isl, osl, cached)
 
 
-def _check(*, ttft: float, tpot: float, quantile: float, precision: str) -> None:
+def _chips(words: str, known: Catalogue) -> list[tuple[Chip, str]]:
+    """Return chips and the precision asked of each, empty for the best: "H100:fp8,GB200"; ":fp8" is every chip."""
     from polysilicon.errors import InputError, did_you_mean
     from polysilicon.silicon.chip import PRECISIONS
+
+    found: list[tuple[Chip, str]] = []
+    for word in [w.strip() for w in words.split(",") if w.strip()] or [""]:
+        name, colon, precision = word.partition(":")
+        if colon and precision not in PRECISIONS:
+            allowed = ", ".join(PRECISIONS)
+            raise InputError(f'--chip {word}: precision "{precision}" is not one of {allowed}', hint=did_you_mean(precision, PRECISIONS))
+        found += [(c, precision) for c in ([known.chip(name)] if name else known.chips.values())]
+    return found
+
+
+def _seen(path: Path, known: Catalogue, model: Model) -> list[Observation]:
+    """Return the user's observations of a model, and say how many points are none."""
+    from polysilicon.cli.output import say
+    from polysilicon.errors import InputError
+    from polysilicon.exchange import cases, results
+
+    points = results.read(path)
+    seen, refused = cases.observations(points, known)
+    mine = [o for o in seen if o.model == model.id]
+    say(f"{path}: {len(mine)} of {len(seen)} measured configurations are of {model.name}")
+    for reason, count in refused.items():
+        say(f"{path}: {count} points not used: {reason}")
+    if not seen:
+        raise InputError(
+            f"none of its {len(points)} points can stand for a measurement", where=str(path),
+            hint="a TPOT (and TTFT) at a number of concurrent requests is needed, with model, chip, chips, ISL and OSL",
+        )  # fmt: skip
+    return mine
+
+
+def _check(*, ttft: float, tpot: float, quantile: float) -> None:
+    from polysilicon.errors import InputError
 
     for name, value in (("--ttft", ttft), ("--tpot", tpot)):
         if not 0 < value < 1e6:
             raise InputError(f"{name} is {value:g} s; a positive number of seconds is expected")
     if not 0 < quantile < 1:
         raise InputError(f"--quantile is {quantile:g}; a share between 0 and 1 is expected", hint="0.95 for P95")
-    if precision and precision not in PRECISIONS:
-        allowed = ", ".join(PRECISIONS)
-        raise InputError(f'--precision "{precision}" is not one of {allowed}', hint=did_you_mean(precision, PRECISIONS))
 
 
-def _row(model: Model, chip: Chip, lengths: Lengths, slo: Slo, precision: str, known: Catalogue) -> dict[str, Any]:
+def _row(
+    model: Model, chip: Chip, lengths: Lengths, slo: Slo, precision: str, known: Catalogue, seen: Sequence[Observation],
+) -> dict[str, Any]:  # fmt: skip
     """Return one chip's best point as plain values, or why there is none."""
     from polysilicon.errors import DoesNotFit, MissingFact
-    from polysilicon.performance import best, layouts, table
+    from polysilicon.performance import correct, layouts, meets, table
 
     empty: dict[str, Any] = {"chip": chip.id}
     try:
         choices = layouts(model, chip, precisions=(precision,) if precision else ())
-        point = best(model, chip, lengths, slo, layouts=choices)
+        points = correct(table(model, chip, lengths, slo, layouts=choices), seen, lengths)
+        point = max((p for p in points if meets(p, slo)), key=lambda p: p.tok_per_s_per_chip, default=None)
         if point is None:
-            points = table(model, chip, lengths, slo, layouts=choices)
             fast = min(points, key=lambda p: max(p.ttft_s / (slo.ttft_s or 1), p.tpot_s / (slo.tpot_s or 1)))
             nearest = f"TTFT {fast.ttft_s * 1e3:,.0f} ms, TPOT {fast.tpot_s * 1e3:.1f} ms on {fast.layout.name}"
             words = f"the promise is kept nowhere; nearest: {nearest}"

@@ -8,14 +8,17 @@ step budgets, polling of the SGLang scheduler, TensorRT-LLM's batch wait, 8-bit 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from polysilicon.catalogue import Catalogue
 from polysilicon.errors import InputError, MissingFact
 from polysilicon.exchange.points import Point, degree, first_number
 from polysilicon.exchange.reference import Lookup
 from polysilicon.model.architecture import Model
 from polysilicon.model.layout import Layout
+from polysilicon.performance import Observation
 from polysilicon.silicon.chip import Chip
 
 Protocol = Literal["closed", "disaggregated", "saturated", "static", "prefill", "decode"]
@@ -274,3 +277,28 @@ def recipe(point: Point, model: Model, chip: Chip, layout: Layout) -> Recipe:
             stream_steps=20 if model.family == "gpt-oss" else 10,
         )
     return Recipe(int(max(8192.0, load + 256)), queued_client=scripted)
+
+
+def observations(points: Sequence[Point], known: Catalogue) -> tuple[list[Observation], dict[str, int]]:
+    """Return each closed-loop configuration as one observation (its TPOT, and TTFT where measured), and points refused by reason.
+
+    Of several statistics of one latency the mean is taken, and with no mean the first.
+    """
+    lookup = Lookup(known)
+    refused: dict[str, int] = {}
+    runs: dict[str, tuple[Case, dict[str, float]]] = {}
+    for point in sorted(points, key=lambda p: p.metric not in ("tpot", "ttft", "tpot_mean", "ttft_mean")):
+        try:
+            case = of(point, lookup)
+        except (InputError, MissingFact) as error:
+            refused[error.message] = refused.get(error.message, 0) + 1
+            continue
+        if case.protocol == "closed" and point.kind != "throughput":
+            runs.setdefault(case.key, (case, {}))[1].setdefault(point.kind, point.seconds)
+    return [
+        Observation(
+            c.model.id, c.chip.id, c.layout.chips, c.layout.precision, c.isl_tokens, c.osl_tokens, c.concurrency,
+            times["tpot"], times.get("ttft"),
+        )
+        for c, times in runs.values() if "tpot" in times
+    ], refused  # fmt: skip

@@ -66,7 +66,7 @@ def _distance(p: ServingPoint, o: Observation, lengths: Lengths) -> float:
 
 
 def _scaled(p: ServingPoint, slower: float, *, ttft_s: float | None, measured: bool) -> ServingPoint:
-    note = "your own measurement" if measured else "corrected by your own measurements near it"
+    note = "your own measurement, taken as it is (a mean is no quantile)" if measured else "corrected by your own measurements near it"
     return replace(
         p, tpot_s=p.tpot_s * slower, ttft_s=ttft_s or p.ttft_s * slower, tok_per_s_per_chip=p.tok_per_s_per_chip / slower,
         requests_per_s=p.requests_per_s / slower, j_per_token=p.j_per_token * slower, basis="measured" if measured else p.basis,
