@@ -240,6 +240,19 @@ def test_leaving_counts_the_data_that_moves(tmp_path):
         assert failed.returncode == 1 and "--egress" in failed.stderr and "Traceback" not in failed.stderr
 
 
+def test_tokens_cost_by_kind_and_racks_are_written_off(tmp_path):
+    out = json.loads(polysilicon("tco", "--tok-per-s", "10000:800", "--draws", "64", "--json", cwd=tmp_path).stdout)
+    kinds, hour = out["token_cost"], out["chip_hour"]["total_usd"]
+    assert kinds["input_usd_per_mtok"] == pytest.approx(hour / 36.0) and kinds["output_usd_per_mtok"] == pytest.approx(hour / 2.88)
+    assert kinds["cached_usd_per_mtok"] == 0.0 and out["usd_per_mtok"] == kinds["output_usd_per_mtok"]
+    assert {how: values[-1] for how, values in out["book_value_usd_by_year"].items()} == pytest.approx(
+        {"straight_line": 0.0, "double_declining": 0.0, "sum_of_years": 0.0}, abs=1e-6
+    )
+    for wrong in ("fast", "1:2:3", "0", "10:-1"):
+        failed = polysilicon("tco", f"--tok-per-s={wrong}", cwd=tmp_path)
+        assert failed.returncode == 1 and "--tok-per-s" in failed.stderr and "Traceback" not in failed.stderr
+
+
 def test_deals_rank_by_chip_year():
     prices = [d.usd_per_chip_year(rack_kw=120, rack_chips=72) for d in select(library(), rank="usd-per-chip-year")]
     known = [p for p in prices if p is not None]

@@ -97,7 +97,7 @@ def _print_findings(findings: Any, *, detailed: bool) -> None:
 def tco(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a number of the base rack: NAME=VALUE, repeatable.")] = None,
     price: Annotated[list[float] | None, typer.Option(help="Prices per chip-hour to show margins for, repeatable.")] = None,
-    tok_per_s: Annotated[float | None, typer.Option(help="Tokens per second per chip at the promised latency: adds $/Mtok.")] = None,
+    speed: Annotated[str, typer.Option("--tok-per-s", help="Tokens per second per chip: adds $/Mtok. OUT, or IN:OUT by kind.")] = "",
     gw: Annotated[float, typer.Option(help="Facility gigawatts to turn into racks, chips and homes.")] = 1.0,
     api: Annotated[float | None, typer.Option(help="With --tok-per-s: a price of tokens, $/Mtok. Who keeps what of it; buy or make?")] = None,
     mtok: Annotated[float, typer.Option(help="Million tokens a month to buy or make.")] = 1000.0,
@@ -110,11 +110,12 @@ def tco(
     from dataclasses import asdict
 
     from polysilicon.economics import energy
-    from polysilicon.economics.cost import Rack, chip_hour, floor_usd_per_chip_hour, price_for_margin_usd, price_table, vary
+    from polysilicon.economics.cost import Rack, book_value_usd, chip_hour, floor_usd_per_chip_hour, price_for_margin_usd, price_table, vary
     from polysilicon.economics.cost_spread import cost_spread
     from polysilicon.economics.references import number_of
-    from polysilicon.economics.tokens import usd_per_mtok
+    from polysilicon.economics.tokens import token_cost, usd_per_mtok
 
+    fresh, tok_per_s = _speeds(speed)
     rack = vary(Rack(), dict(_assignment(text) for text in set_ or ()))
     cost, table = chip_hour(rack), price_table(rack, price or [2.0, 2.5, 3.0, 4.0, 5.0, 6.0])
     ranges = cost_spread(rack, draws=draws, seed=seed)
@@ -134,7 +135,10 @@ def tco(
         },
         "usd_per_mtok": None if tok_per_s is None else usd_per_mtok(cost.total_usd, tok_per_s),
         "rack": asdict(rack),
+        "book_value_usd_by_year": {how: book_value_usd(rack, how) for how in ("straight_line", "double_declining", "sum_of_years")},
     }
+    if fresh is not None and tok_per_s is not None:
+        answer["token_cost"] = asdict(token_cost(cost.total_usd, prefill_tok_per_s=fresh, decode_tok_per_s=tok_per_s))
     if api is not None:
         answer |= _make_or_buy(rack, cost.total_usd, api, mtok, tok_per_s)
     if out is not None:
@@ -160,6 +164,21 @@ def _make_or_buy(rack: Any, usd_per_chip_hour: float, api: float, mtok: float, t
     stack = margin_stack(api, mtok_per_chip_hour=3.6e-3 * tok_per_s, rent_usd_per_chip_hour=usd_per_chip_hour, rack=rack)
     choice = make_or_buy(mtok, api_usd_per_mtok=api, usd_per_chip_hour=usd_per_chip_hour, tok_per_s_per_chip=tok_per_s)
     return {"margin_stack_usd_per_mtok": stack, "make_or_buy": asdict(choice)}
+
+
+def _speeds(text: str) -> tuple[float | None, float | None]:
+    """Return the speeds of input, where given, and of output of `OUT` or `IN:OUT`."""
+    from polysilicon.errors import InputError
+
+    if not text:
+        return None, None
+    try:
+        speeds = [float(part) for part in text.split(":")]
+    except ValueError:
+        speeds = []
+    if len(speeds) not in (1, 2) or not all(0 < speed < float("inf") for speed in speeds):
+        raise InputError(f'"{text}" is not a speed', where="--tok-per-s", hint="800, or 10000:800 for input and output")
+    return (speeds[0] if len(speeds) == 2 else None), speeds[-1]
 
 
 def _assignment(text: str) -> tuple[str, float]:
@@ -203,6 +222,12 @@ def _print_cost(answer: dict[str, Any], cost: Any, table: Any, ranges: Any) -> N
         print(
             f"tokens cost {choice['api_usd_per_month']:,.0f} $ a month to buy, {choice['own_usd_per_month']:,.0f} to make on blocks of 8 chips "
             f"at 40 % of peak, people apart: {choice['answer']}; own chips are cheaper {even}"
+        )
+    if "token_cost" in answer:
+        kinds = answer["token_cost"]
+        print(
+            f"$ per million tokens by kind: input {kinds['input_usd_per_mtok']:.3g}, output {kinds['output_usd_per_mtok']:.3g}; "
+            "cached input takes no chip time, what holds the cache is not priced"
         )
     if answer["usd_per_mtok"] is not None:
         print(f"{answer['usd_per_mtok']:.3g} $ per million tokens; {power['tokens_per_month'] / 1e12:,.3g} T tokens a month")
