@@ -150,8 +150,8 @@ class Referee:
             return (session, 1.0) if session is not None else (None, 0.0)
         if policy != "prefix" or not q.hashes or q.hashes[0] not in self.owner:
             return None, 0.0
-        owner = self.owner[q.hashes[0]]
-        known = next((j for j, h in enumerate(q.hashes) if self.owner.get(h) is not owner), len(q.hashes))
+        known = next((j for j, h in enumerate(q.hashes) if h not in self.owner), len(q.hashes))
+        owner = self.owner[q.hashes[known - 1]]
         return owner, min(1.0, known * owner.hash_tokens / q.isl)
 
     def pick(self, policy: str, weights, load, caps, price, affinity, credit, tie=0) -> int:

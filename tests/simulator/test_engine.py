@@ -103,6 +103,15 @@ def test_a_prefix_that_is_cached_is_not_computed_again(flat) -> None:
     assert result.ttft_s.tolist() == pytest.approx([0.01 + 0.064, 0.01 + 0.016])
 
 
+def test_the_prefix_router_goes_where_the_longest_prefix_was_sent(flat) -> None:
+    # two sessions share their first block; B is sent away from the busy A, and takes the shared block along: A still finds its own
+    a, b, more = [1, 2, 3], [1, 12, 13], [1, 2, 3, 4]
+    t = trace((0.0, 48, 60), (0.1, 48, 2), (5.0, 64, 2), **blocks(a, b, more, size=16))
+    rows = run(t, Pool("a", flat(), 2, max_batch=4, routing="prefix", prefix_gain_requests=2.0)).requests
+    assert rows["replica"][0] != rows["replica"][1] and rows["replica"][2] == rows["replica"][0]
+    assert rows["cached_tokens"].tolist()[2] == 48
+
+
 def test_the_longest_unused_prefix_is_forgotten_first(flat) -> None:
     # memory for 5 blocks of 16; prompts of 2 blocks each, one after another: A B C forgets A, then B is still there
     a, b, c = [1, 2], [3, 4], [5, 6]

@@ -70,20 +70,21 @@ Table = NDArray[np.int64]
 # --- where a request goes --------------------------------------------------------------------------------------------
 @jit
 def _prefix_owner(s: State, slot: int, hash_tokens: int) -> tuple[int, float]:
-    """Return (replica that was last sent the request's prefix, share of the prompt it was sent), or (-1, 0)."""
+    """Return (replica that was last sent the longest known prefix of the request, its share of the prompt), or (-1, 0).
+
+    Whoever was sent a block was sent all before it, even where others have been sent those since.
+    """
     request = s.slots[slot]
     if request.hash_n < 0:
         if request.session < 0 or s.session_replica[request.session] < 0:
             return -1, 0.0
         return s.session_replica[request.session], 1.0
-    if request.hash_n == 0:
-        return -1, 0.0
-    owner = s.owner[s.hashes[request.hash_at]]
-    if owner < 0:
-        return -1, 0.0
-    known = 1
-    while known < request.hash_n and s.owner[s.hashes[request.hash_at + known]] == owner:
+    known = 0
+    while known < request.hash_n and s.owner[s.hashes[request.hash_at + known]] >= 0:
         known += 1
+    if known == 0:
+        return -1, 0.0
+    owner = s.owner[s.hashes[request.hash_at + known - 1]]
     return owner, min(1.0, known * hash_tokens / request.isl)
 
 
