@@ -94,7 +94,7 @@ def placements(periods: int) -> list[Placement]:
                 pool = f"{chip}@{cloud}/{region}" if chip else "openai-small-tokens"
                 out = LENGTHS[workload].osl_tokens / (LENGTHS[workload].isl_tokens + LENGTHS[workload].osl_tokens)
                 here, other = COST[workload], COST[workload] * 1.6
-                why = f"a token here costs {here:.3g} $/Mtok at the margin; the next best, h200-sxm@aws/us-east-2, {other:.3g}"
+                why = f"one more token here costs {here:.3g} $/Mtok; the next best place, h200-sxm@aws/us-east-2, would cost {other:.3g}"
                 made.append(
                     Placement(
                         i,

@@ -240,6 +240,24 @@ def test_an_unproven_plan_never_looks_proven(proven, verdict):
         assert "not been replayed" in words.proof(ev)[1]
 
 
+def test_tokens_bought_are_never_said_to_be_replayed_or_modelled():
+    bought = replace(plan(1), holdings=(), placements=tuple(p for p in plan(1).placements if not p.chip))
+    verdict, sentence = words.proof(replace(evidence(1), plan=bought, proven=None))
+    assert verdict == "unproven"
+    assert "rests on the providers" in sentence and "performance model" not in sentence
+    assert "is not replayed" in words.proof(replace(evidence(1), proven=True))[1]
+    on_chips = replace(plan(1), placements=tuple(p for p in plan(1).placements if p.chip))
+    assert "is not replayed" not in words.proof(replace(evidence(1), plan=on_chips, proven=True))[1]
+
+
+def test_a_promise_is_drawn_across_its_series():
+    times = (0.0, 10.0, 20.0)
+    drawn = (report.Series("ttft", "chat", times, (0.2, 0.3, 0.4), 1.0), report.Series("batch", "gb200", times, (1.0, 2.0, 3.0)))
+    made = charts(replace(evidence(1), series=drawn))
+    assert json.dumps(made["series-ttft"].spec).count('"promise": 1.0') == 1
+    assert "promise" not in json.dumps(made["series-batch"].spec)
+
+
 def test_a_bare_plan_makes_a_report_without_guesses(tmp_path):
     bare = report.Evidence(plan=plan(1), title="bare")
     paths = report.write(bare, tmp_path)

@@ -104,8 +104,14 @@ def test_evidence_holds_what_was_measured_and_nothing_that_was_not(catalogue):
     assert all(d.kept for d in proven.distributions)
     assert all(list(d.value_s) == sorted(d.value_s) for d in proven.distributions)
     assert any("assumed" in words for words in proven.warnings)
+    assert {s.name for s in proven.series} == {"waiting", "batch", "kv", "ttft"}
+    assert all(0 < len(s.time_s) == len(s.value) <= 60 and min(s.value) >= 0 for s in proven.series)
+    (ttft,) = [s for s in proven.series if s.name == "ttft"]
+    assert ttft.promise_s == 1.0
+    assert max(s for series in proven.series if series.name == "kv" for s in series.value) <= 1.0
     unproven = evidence_of(run(TINY, catalogue, proof=False), catalogue)
     assert unproven.proven is None
+    assert unproven.series == ()
     assert unproven.distributions == ()
     assert unproven.proof_words == ""
 

@@ -10,6 +10,7 @@ import typer
 from polysilicon.cli.output import print_json, print_table, progress, say, write_atomically
 
 if TYPE_CHECKING:
+    from polysilicon.catalogue import Catalogue
     from polysilicon.portfolio import Plan
     from polysilicon.report import Evidence
     from polysilicon.scenario import Scenario
@@ -61,13 +62,17 @@ def demo(out: Out = Path("out"), json: Json = False, seed: Seed = None, quiet: Q
 
 
 def _study(
-    scenario: Scenario, catalogue: object, out: Path, *, json: bool, seed: int | None, margin: float | None, proof: bool,
+    scenario: Scenario, catalogue: Catalogue, out: Path, *, json: bool, seed: int | None, margin: float | None, proof: bool,
     alternatives: bool, quiet: bool, command: str,
 ) -> None:  # fmt: skip
     from polysilicon import report, study
+    from polysilicon.catalogue.freshness import warning
     from polysilicon.study.alternatives import alternatives_of, what_ifs_of
     from polysilicon.study.evidence import evidence_of
 
+    stale = warning(catalogue)
+    if stale:
+        say(stale)
     kept: list[Path] = []
 
     def keep(found: Plan) -> None:
@@ -77,12 +82,12 @@ def _study(
     try:
         with progress("study", quiet=quiet) as bar:
             result = study.explore(
-                scenario, catalogue, progress=lambda done, words: bar(0.85 * done, words), seed=seed, margin_quantile=margin,  # type: ignore[arg-type]
+                scenario, catalogue, progress=lambda done, words: bar(0.85 * done, words), seed=seed, margin_quantile=margin,
                 proof=proof, on_plan=keep,
             )  # fmt: skip
             others = alternatives_of(result, seconds=SECONDS_FOR_ALTERNATIVES) if alternatives else ()
             bar(0.95, "report")
-            evidence = evidence_of(result, catalogue, alternatives=others, what_ifs=what_ifs_of(result), command=command)  # type: ignore[arg-type]
+            evidence = evidence_of(result, catalogue, alternatives=others, what_ifs=what_ifs_of(result), command=command)
             paths = report.write(evidence, out)
     except KeyboardInterrupt:
         say(f"interrupted; {kept[-1]} holds the last plan, not proven" if kept else "interrupted before there was a plan")

@@ -11,10 +11,11 @@ from polysilicon.planner import ports as engines
 from polysilicon.planner.constraints import RELOAD_HOURS
 from polysilicon.planner.money import IDLE_POWER_FRAC
 from polysilicon.planner.prices import shadow_prices
-from polysilicon.planner.problem import F8, Arc
+from polysilicon.planner.problem import F8
 from polysilicon.planner.program import Program
 from polysilicon.planner.solution import Solution
 from polysilicon.planner.usage import bills, by_period_usd, recomputed_usd, taken
+from polysilicon.planner.why import margins, why
 from polysilicon.portfolio import Assumption, ContractBill, Holding, Placement, Plan
 from polysilicon.units import HOURS_PER_MONTH
 
@@ -135,7 +136,7 @@ def _holdings(program: Program, solution: Solution) -> tuple[Holding, ...]:
 
 def _placements(program: Program, solution: Solution) -> tuple[Placement, ...]:
     tables, flows, share = program.tables, program.flows, solution.values[program.flows.label]
-    worth = _chip_hour_usd(program, solution)
+    worth = margins(program, solution)
     groups: dict[tuple[int, int, int, int], list[int]] = {}
     for i in np.flatnonzero(share > LITTLE):
         arc = tables.arcs[flows.arc[i]]
@@ -172,7 +173,7 @@ def _placements(program: Program, solution: Solution) -> tuple[Placement, ...]:
                 usd / mtok_out if mtok_out > 0 else 0.0,
                 arc.engine,
                 stage,
-                _why(program, w, y, p, o, worth),
+                why(program, solution, worth, members=members),
             )
         )
     return tuple(sorted(found, key=lambda q: (q.period, q.workload, -q.share_frac, q.pool)))
@@ -209,48 +210,6 @@ def _average_rate(program: Program, solution: Solution) -> dict[tuple[int, int],
     used = values[flows.label[on]] * flows.chips[on] * flows.mean_frac[on] * flows.hours[on] * program.chip_unit
     busy += np.bincount(flows.pool[on] * periods + flows.period[on], used, minlength=shape)
     return {(int(k // periods), int(k % periods)): float(paid[k] / busy[k]) for k in np.flatnonzero(busy > 0)}
-
-
-def _chip_hour_usd(program: Program, solution: Solution) -> F8:
-    """Return the mean worth of a chip-hour by pool and period, undiscounted, from the duals of capacity."""
-    tables = program.tables
-    worth = np.zeros((len(tables.pools), len(tables.periods)))
-    rows = program.rows.get("capacity")
-    if rows is None:
-        return worth
-    dual = -solution.duals[rows.labels] / program.chip_unit
-    for pool, slot, usd in zip(rows.meta["pool"], rows.meta["slot"], dual, strict=True):
-        y = tables.slot_period[slot]
-        worth[pool, y] += usd / program.discount[y] / program.period_hours[y]
-    return worth
-
-
-def _why(program: Program, w: int, y: int, p: int, o: int, worth: F8) -> str:
-    """Say in words why a workload runs here: its marginal cost against the next best place it could have run."""
-    tables = program.tables
-
-    def cost(arc: Arc) -> float:
-        eta = arc.efficiency_frac[y]
-        if arc.pool < 0:
-            return arc.usd_per_request
-        return float(worth[arc.pool, y] / (arc.rps_per_chip * eta * 3600.0))
-
-    per_mtok = max(tables.mtok(w, 1.0), 1e-30)
-    here, others = np.inf, []
-    for arc in tables.arcs:
-        if arc.workload != w or arc.efficiency_frac[y] <= 0:
-            continue
-        if (arc.pool, arc.offer if arc.pool < 0 else o) == (p, o):
-            here = min(here, cost(arc))
-        elif arc.port < 0:
-            name = tables.pools[arc.pool].id if arc.pool >= 0 else tables.token_offers[arc.offer].id
-            others.append((cost(arc), name))
-    if not others:
-        return "the only place where it may run and keep its promise"
-    best, name = min(others)
-    if here <= best * 1.0001:
-        return f"a token here costs {here / per_mtok:.3g} $/Mtok at the margin; the next best, {name}, {best / per_mtok:.3g}"
-    return f"cheaper places are full or capped: {here / per_mtok:.3g} $/Mtok at the margin here, {best / per_mtok:.3g} at {name}"
 
 
 def _ports(program: Program, solution: Solution) -> tuple[Mapping[str, str | float], ...]:

@@ -117,7 +117,7 @@ def _scarcity(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
 
 
 def _shares(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
-    for short, words in (("vendor", "chip vendor"), ("cloud", "cloud"), ("family", "chip family")):
+    for short in ("vendor", "cloud", "family"):
         rows = program.rows.get(f"{short}_share")
         if rows is None:
             continue
@@ -126,7 +126,7 @@ def _shares(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
             worth = usd * 0.01 * spent[y] / _discount(program, int(y))
             yield ShadowPrice(
                 f"{short}-share:{text.rsplit(' ', 1)[-1]}",
-                f"one percentage point more under {text}, {words}",
+                f"one percentage point more under {text}",
                 worth,
                 "percentage point",
                 int(y),

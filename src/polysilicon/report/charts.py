@@ -304,6 +304,14 @@ def distribution(d: Distribution) -> Spec:
     return _finished(line + level + rule, height=150)
 
 
+SERIES = {
+    "waiting": ("Requests waiting for admission", "~s"),
+    "batch": ("Requests running per replica", "~s"),
+    "kv": ("KV cache held by running requests, shared prefixes left out", "%"),
+    "ttft": ("TTFT at the promised percentile, seconds; dashed: the promise", "~g"),
+}
+
+
 def series(evidence: Evidence, name: str) -> Chart:
     """Return a quantity of the replay over time, by subject."""
     values = [
@@ -313,16 +321,22 @@ def series(evidence: Evidence, name: str) -> Chart:
         for t, v in zip(s.time_s, s.value, strict=True)
     ]
     subjects = list(dict.fromkeys(s.subject for s in evidence.series if s.name == name))
-    chart = (
+    title, form = SERIES.get(name, (f"{name.capitalize()} during the replay", "~g"))
+    line = (
         alt.Chart(alt.InlineData(values=values))
         .mark_line(interpolate="step-after", strokeWidth=1.5)
         .encode(
             x=alt.X("t:Q", title="minutes", axis=alt.Axis(tickCount=6)),
-            y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format="~g")),
+            y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format=form)),
             color=alt.Color("subject:N", scale=_colour(subjects), legend=None),
         )
     )
-    return Chart(f"{name.capitalize()} during the replay", _finished(chart, height=200), _legend(subjects, subjects))
+    promised = [{"promise": s.promise_s, "subject": s.subject} for s in evidence.series if s.name == name and s.promise_s is not None]
+    chart: Any = line
+    if promised:
+        rule = alt.Chart(alt.InlineData(values=promised)).mark_rule(strokeDash=[4, 3], strokeWidth=1.5)
+        chart = line + rule.encode(y="promise:Q", color=alt.Color("subject:N", scale=_colour(subjects), legend=None))
+    return Chart(title, _finished(chart, height=200), _legend(subjects, subjects))
 
 
 def _shown(place: str, places: Sequence[str]) -> str:

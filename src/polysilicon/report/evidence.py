@@ -114,10 +114,11 @@ class EnergyUse:
 class Series:
     """A quantity of the proof over time."""
 
-    name: str  # "busy", "waiting"
+    name: str  # "waiting", "batch", "kv" or "ttft"
     subject: str  # pool or workload
     time_s: tuple[float, ...]
     value: tuple[float, ...]
+    promise_s: float | None = None  # of a latency, drawn across
 
 
 @dataclass(frozen=True, slots=True)

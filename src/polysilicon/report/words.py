@@ -116,11 +116,19 @@ def proof(evidence: Evidence) -> tuple[str, str]:
     """Return (verdict, sentence): "proven", "missed" or "unproven", and what that rests on."""
     checked = [d for d in evidence.distributions if d.kept is not None]
     kept = sum(bool(d.kept) for d in checked)
+    placed = evidence.plan.placements
+    if evidence.proven is None and placed and not any(p.chip for p in placed):
+        return "unproven", (
+            "Every token is bought by the token: there is no fleet to replay. The bill follows from demand and the prices; "
+            "that latency promises are kept and capacity is there rests on the providers alone and is not proven here."
+        )
     if evidence.proven is None:
         return "unproven", "This plan has not been replayed: its promises rest on the performance model alone."
     many = f"{kept} of {len(checked)} promises kept in the replay." if checked else ""
     if evidence.proven:
-        return "proven", f"Proven by replay. {many}".strip()
+        bought = any(not p.chip for p in placed)
+        rest = "What is bought by the token is not replayed: there the promise rests on the provider." if bought else ""
+        return "proven", " ".join(w for w in ("Proven by replay.", many, rest) if w)
     return "missed", f"A promise is missed in the replay. {many}".strip()
 
 

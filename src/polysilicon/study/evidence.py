@@ -12,6 +12,7 @@ from polysilicon.report import (
     EnergyUse,
     Evidence,
     Round,
+    Series,
     WhatIf,
     WorkloadEvidence,
 )
@@ -19,6 +20,7 @@ from polysilicon.study.proof import PROBABILITIES, Measured
 from polysilicon.study.run import StudyResult, money
 
 STALE_DAYS = 180
+MOST_DRAWN = 2  # workloads whose replay is drawn over time
 
 
 def evidence_of(
@@ -69,6 +71,7 @@ def evidence_of(
         alternatives=tuple(alternatives),
         what_ifs=tuple(what_ifs),
         energy=_energy(result),
+        series=_series(result),
         vendors={chip.id: chip.vendor for chip in resolved.chips.values()},
         offer_models={o.id: o.cloud for o in resolved.offers if o.kind == "per_token"},
         sources=dict(catalogue.sources),
@@ -120,6 +123,18 @@ def _distributions(result: StudyResult) -> tuple[Distribution, ...]:
             promise.quantile if promise else 0.95, promise.attained_s if promise else None, measured.requests,
         ))  # fmt: skip
     return tuple(out)
+
+
+def _series(result: StudyResult) -> tuple[Series, ...]:
+    """Return the replay over time of the workloads with most tokens/s, each in the busier of its periods."""
+    best: dict[str, tuple[float, Measured]] = {}
+    for measured in result.rounds[-1].measured if result.rounds else ():
+        lengths = result.resolved.workload(measured.workload).lengths
+        load = measured.planned_rps * (lengths.isl_tokens + lengths.osl_tokens)
+        if measured.series and load > best.get(measured.workload, (0.0, measured))[0]:
+            best[measured.workload] = (load, measured)
+    drawn = sorted(best.values(), key=lambda item: -item[0])[:MOST_DRAWN]
+    return tuple(series for _, measured in drawn for series in measured.series)
 
 
 def _energy(result: StudyResult) -> tuple[EnergyUse, ...]:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from polysilicon.application.workload import Workload
 from polysilicon.performance import ServingPoint
 from polysilicon.portfolio import Plan
+from polysilicon.report.evidence import Series
 from polysilicon.scenario import Resolved
 from polysilicon.study.fleet import Part, fleet_of, parts_of
+from polysilicon.study.timeline import timeline
 from polysilicon.study.traffic import WARM_UP, peak_window
 
 EXTRA_STEPS: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)  # capacity tried on top, one after another
@@ -59,6 +61,7 @@ class Measured:
     cached_frac: float
     latencies: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # measure -> value at each of PROBABILITIES
     source: str = ""
+    series: tuple[Series, ...] = ()  # the replay over time
 
     @property
     def kept(self) -> bool:
@@ -134,6 +137,7 @@ def replay(job: Replay, work: Workload, period: int, *, extra_frac: float = 0.0)
         cached_frac=float(rows["cached_tokens"][counted].sum()) / isl if isl else 0.0,
         latencies={name: _curve(values) for name, values in columns.items()},
         source=window.source,
+        series=timeline(result, work.id, until_s=float(window.trace.arrival_s[-1]), slo=work.slo),
     )
 
 
