@@ -320,20 +320,25 @@ def lockin(
             out, sheet("When does leaving an engine pay?", over="Port break-even", sections=[Section("Break-even gain", figures=(figure,))]).encode()
         )
         say(f"wrote {out}")
+    answer = {
+        "lock_in": asdict(bound) | {"total_usd": bound.total_usd, "index_frac": bound.index_frac},
+        "break_even_gain_frac": even,
+        "npv_usd": worth,
+        "second_source_usd": tree,
+        "second_source_draws_usd": drawn,
+        "second_source_error_usd": error,
+        "second_source_at_equal_prices_usd": second_source_usd(level),
+        "surface": [asdict(p) for p in points],
+    }
     if json:
-        print_json(
-            {
-                "lock_in": asdict(bound) | {"total_usd": bound.total_usd, "index_frac": bound.index_frac},
-                "break_even_gain_frac": even,
-                "npv_usd": worth,
-                "second_source_usd": tree,
-                "second_source_draws_usd": drawn,
-                "second_source_error_usd": error,
-                "second_source_at_equal_prices_usd": second_source_usd(level),
-                "surface": [asdict(p) for p in points],
-            }
-        )
+        print_json(answer)
         return
+    _print_lockin(bound, terms, answer | {"points": points}, gain=gain, horizon=horizon)
+
+
+def _print_lockin(bound: Any, terms: Any, answer: dict[str, Any], *, gain: float, horizon: float) -> None:
+    even, worth = answer["break_even_gain_frac"], answer["npv_usd"]
+    tree, drawn, error = (answer[f"second_source_{name}usd"] for name in ("", "draws_", "error_"))
     parts = [
         ("porting and double running", bound.porting_usd),
         ("efficiency until mature", bound.efficiency_usd),
@@ -352,13 +357,13 @@ def lockin(
     )
     print(
         f"a qualified second source is worth {tree / 1e6:,.0f} M$ (tree; {drawn / 1e6:,.0f} ± {error / 1e6:.1f} by draws), "
-        f"{second_source_usd(level) / 1e6:,.0f} M$ even at equal prices"
+        f"{answer['second_source_at_equal_prices_usd'] / 1e6:,.0f} M$ even at equal prices"
     )
     print_table(
         ["porting cost M$", "years", "spend B$/yr", "break-even gain"],
         [
             [p.cost_usd / 1e6, p.horizon_years, p.spend_usd_per_year / 1e9, "never" if p.gain_frac is None else f"{p.gain_frac:.0%}"]
-            for p in points
+            for p in answer["points"]
             if p.cost_usd == 25e6
         ],
     )
