@@ -226,10 +226,12 @@ def test_the_recommendation_says_what_to_hold_what_it_costs_and_what_it_saves():
     assert words.money(figures.total_usd(ev.plan) / figures.mtok_out(ev)) + " per million output tokens" in told
 
 
-def test_dearer_than_the_alternative_is_said_so():
+def test_dearer_than_an_alternative_its_limits_rule_out_is_said_beside_not_boasted():
     ev = evidence(2)
     cheap = replace(ev, alternatives=(report.Alternative("Azure alone", ev.plan.objective_usd * 0.9, single_supplier=True),))
-    assert "more than Azure alone" in words.recommendation(cheap)
+    assert "Azure alone" not in words.recommendation(cheap)
+    told = {fact.label: fact.value for fact in page._facts(cheap)}
+    assert told["Price of its limits"] == "11%"
 
 
 @pytest.mark.parametrize(("proven", "verdict"), [(True, "proven"), (False, "missed"), (None, "unproven")])

@@ -143,9 +143,9 @@ def _facts(evidence: Evidence) -> list[Fact]:
     if found is not None:
         name, usd, share = found
         told.append(
-            Fact(
-                "Saves" if usd >= 0 else "Costs more", f"{abs(share):.0%}", f"{words.money(abs(usd))} against {name}, discounted"
-            )
+            Fact("Saves", f"{share:.0%}", f"{words.money(usd)} against {name}, discounted")
+            if usd >= 0
+            else Fact("Price of its limits", f"{-share:.0%}", f"at most, over {name} costed without caps on shares or whole blocks")
         )
     checked = [d for d in evidence.distributions if d.kept is not None]
     if checked:
