@@ -19,13 +19,14 @@ NANO_USD_PER_USD = 1_000_000_000
 
 # Every public float ends in one of these, or is a count in the plural; a test enforces it.
 SUFFIXES: tuple[str, ...] = (
-    "_s", "_ms", "_h", "_hours", "_months", "_years", "_days",
-    "_bytes", "_gb", "_gib", "_tb", "_mb", "_gb_per_s", "_tb_per_s", "_tok_per_s", "_rps", "_per_s", "_per_hour", "_per_day", "_per_year", "_per_month",
-    "_flop", "_tflop_per_s", "_flop_per_s", "_pflop_per_s",
-    "_w", "_kw", "_mw", "_gw", "_kwh", "_mwh", "_j_per_token", "_j", "_wh",
-    "_usd", "_per_usd", "_usd_per_mtok", "_usd_per_chip_hour", "_usd_per_kwh", "_per_mwh", "_per_kwh", "_per_mtok", "_per_chip_hour", "_nano_usd",
-    "_frac", "_tokens", "_chips", "_requests", "_blocks", "_params", "_bits", "_bytes_per_token", "_per_token", "_g", "_kg", "_tonnes",
-    "_mtok", "_mtok_per_hour", "_mtok_in", "_mtok_out", "_mtok_cached", "_mtok_blended", "_write_5m", "_write_1h", "_in_long", "_out_long", "_tonne_co2", "_per_request", "_gw_year", "_by_year", "_factor_max", "_seconds", "_pue", "_quantile", "_factor", "_count", "_chip_hours", "_per_chip", "_cv", "_ratio",
+    "_s", "_ms", "_h", "_hours", "_months", "_years", "_days", "_bytes", "_gb", "_gib", "_tb", "_mb", "_gb_per_s", "_tb_per_s",
+    "_tok_per_s", "_rps", "_per_s", "_per_hour", "_per_day", "_per_year", "_per_month", "_flop", "_tflop_per_s", "_flop_per_s",
+    "_pflop_per_s", "_w", "_kw", "_mw", "_gw", "_kwh", "_mwh", "_j_per_token", "_j", "_wh", "_usd", "_per_usd", "_usd_per_mtok",
+    "_usd_per_chip_hour", "_usd_per_kwh", "_per_mwh", "_per_kwh", "_per_mtok", "_per_chip_hour", "_nano_usd", "_frac", "_tokens",
+    "_chips", "_requests", "_blocks", "_params", "_bits", "_bytes_per_token", "_per_token", "_g", "_kg", "_tonnes", "_mtok",
+    "_mtok_per_hour", "_mtok_in", "_mtok_out", "_mtok_cached", "_mtok_blended", "_write_5m", "_write_1h", "_in_long", "_out_long",
+    "_tonne_co2", "_per_request", "_gw_year", "_by_year", "_factor_max", "_seconds", "_pue", "_quantile", "_factor", "_count",
+    "_chip_hours", "_per_chip", "_cv", "_ratio",
 )  # fmt: skip
 
 # dimension -> unit in words -> factor to the dimension's first unit

@@ -40,7 +40,8 @@ def float_fields(module):
 def test_float_fields_carry_their_unit(module):
     if module.endswith("reference"):
         pytest.skip("a script")
-    bad = [where for where, field in float_fields(importlib.import_module(module)) if not f"_{field}".endswith(SUFFIXES) and field not in DIMENSIONLESS]
+    fields = float_fields(importlib.import_module(module))
+    bad = [where for where, field in fields if not f"_{field}".endswith(SUFFIXES) and field not in DIMENSIONLESS]
     assert not bad, f"{module}: {bad} end in no unit of units.SUFFIXES"
 
 

@@ -14,7 +14,8 @@ COMMAND = str(Path(sys.executable).with_name("polysilicon"))
 
 
 def test_d13():
-    question = tables(world([work(rps=100.0)], [offer("h100", 2.0, id="a"), offer("h100", 2.5, id="b", cloud="aws"), offer("h100", 3.0, id="c", cloud="gcp")]))
+    sheets = [offer("h100", 2.0, id="a"), offer("h100", 2.5, id="b", cloud="aws"), offer("h100", 3.0, id="c", cloud="gcp")]
+    question = tables(world([work(rps=100.0)], sheets))
     found = compare_offers(question, "a", "b")
     hours = 90 * 24.0
     assert found.delta_usd == pytest.approx(100 * 0.5 * hours)

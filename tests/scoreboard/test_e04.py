@@ -6,7 +6,8 @@ from polysilicon.cloud.site import Site
 
 
 def cloud(tax):
-    sites = (Site("coal", "azure", "eastus", pue=1.2, g_co2_per_kwh=900.0, usd_per_tonne_co2=tax), Site("hydro", "aws", "eastus", pue=1.2, g_co2_per_kwh=20.0, usd_per_tonne_co2=tax))
+    sites = (Site("coal", "azure", "eastus", pue=1.2, g_co2_per_kwh=900.0, usd_per_tonne_co2=tax),
+             Site("hydro", "aws", "eastus", pue=1.2, g_co2_per_kwh=20.0, usd_per_tonne_co2=tax))
     found = solve(world([work(rps=100.0)], [offer("h100", 2.00), offer("h100", 2.05, cloud="aws")], sites=sites))
     return {p.cloud for p in found.placements}, found.energy_usd
 

@@ -27,7 +27,8 @@ def test_the_planner_switches_where_the_arithmetic_says():
     gain = break_even_gain_frac(spend, horizon_years=2.0, terms=terms)
 
     def starts(g):
-        ports = (port("cuda-hopper"), port("maia", "none", cost_usd=2e6, upkeep_usd_per_year=1e5, lead_months=6.0, initial_efficiency_frac=0.7, ramp_months=6.0))
+        terms = {"cost_usd": 2e6, "upkeep_usd_per_year": 1e5, "lead_months": 6.0, "initial_efficiency_frac": 0.7, "ramp_months": 6.0}
+        ports = (port("cuda-hopper"), port("maia", "none", **terms))
         offers = [offer("h100", 2.0), offer("maia200", 2.0)]
         found = solve(world([work(rps=500.0)], offers, ports=ports, months=24, period="month", discount=0.1), {"h100": 1.0, "maia200": 1.0 + g})
         return bool(found.ports)

@@ -6,7 +6,10 @@ from polysilicon.cloud.contract import Contract
 
 
 def plan(book_usd_per_chip_hour):
-    fleet = Contract("old-h100", "azure", "lease", "2025-01-01", "2027-01-01", chip="h100", chips=60.0, usd_per_chip_hour=book_usd_per_chip_hour, take_or_pay_frac=0.0)
+    fleet = Contract(
+        "old-h100", "azure", "lease", "2025-01-01", "2027-01-01", chip="h100", chips=60.0,
+        usd_per_chip_hour=book_usd_per_chip_hour, take_or_pay_frac=0.0,
+    )
     works = [work("frontier", rps=60.0, chips=("gb200",)), work("mid", rps=60.0)]
     return solve(world(works, [offer("gb200", 4.5)], contracts=(fleet,)))
 

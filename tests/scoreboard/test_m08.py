@@ -4,7 +4,8 @@ from toy import offer, port, solve, work, world
 
 
 def chips(rate):
-    found = solve(world([work(rps=100.0)], [offer("h100", 2.0)], ports=(port("cuda-hopper", improvement_per_year_frac=rate),), months=36, period="year"))
+    ports = (port("cuda-hopper", improvement_per_year_frac=rate),)
+    found = solve(world([work(rps=100.0)], [offer("h100", 2.0)], ports=ports, months=36, period="year"))
     return [p.chips for p in found.placements]
 
 
