@@ -14,10 +14,10 @@ from polysilicon import simulator
 from polysilicon.application.trace import Trace
 from polysilicon.application.workload import Slo
 from polysilicon.errors import InputError, UsageError
+from polysilicon.parallel import run_all
 from polysilicon.performance import StepTimes
 from polysilicon.simulator.dynamics import Happenings, Outage, random_outages
 from polysilicon.simulator.fleet import Fleet, Pool
-from polysilicon.simulator.parallel import run_all
 from polysilicon.simulator.stream import simulate_stream
 
 

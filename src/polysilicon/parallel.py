@@ -36,6 +36,8 @@ def run_all(
     if backend == "ray":
         return _on_ray(work, jobs, address)
     count = max(1, min(len(jobs), workers or os.cpu_count() or 1))
+    if count == 1:
+        return [work(job) for job in jobs]
     with _executor(backend, count) as pool:
         return list(pool.map(work, jobs))
 
