@@ -51,3 +51,9 @@ def test_rooms_stay_small(path):
             names = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             is_command = name.startswith("cli/")  # a command's options are its parameters: ten at most
             assert len([a for a in names if a.arg not in ("self", "cls")]) <= (12 if is_command else 9), f"{name}:{node.lineno} {node.name}"
+
+
+def test_the_solver_prints_nothing_where_json_goes():
+    code = "from polysilicon.highs import new_solver, run; s = new_solver(); s.addCol(1.0, 0.0, 1.0, 0, [], []); run(s)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ""

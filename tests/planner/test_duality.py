@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from world import offer, port, table, work, world
 
-from polysilicon import planner
+from polysilicon import highs, planner
 from polysilicon.cloud.contract import Contract
 from polysilicon.cloud.site import Site
 from polysilicon.errors import PolysiliconError
-from polysilicon.planner import highs, solution
+from polysilicon.planner import solution
 from polysilicon.scenario.schema import LimitsPart
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from polysilicon.errors import InputError
-from polysilicon.planner.highs import new_solver, run
+from polysilicon.highs import new_solver, run
 from polysilicon.planner.problem import F8, I8
 
 

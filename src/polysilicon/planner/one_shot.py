@@ -8,7 +8,7 @@ import highspy
 import numpy as np
 
 from polysilicon.errors import InputError
-from polysilicon.planner.highs import new_solver, run_to_optimum
+from polysilicon.highs import new_solver, run_to_optimum
 from polysilicon.planner.problem import F8, I8
 
 

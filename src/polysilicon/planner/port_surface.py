@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import highspy
 import numpy as np
 
+from polysilicon.highs import new_solver, run_to_optimum
 from polysilicon.model.port_value import PortTerms, npv_usd
-from polysilicon.planner.highs import new_solver, run_to_optimum
 from polysilicon.planner.problem import F8
 
 

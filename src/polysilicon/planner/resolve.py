@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysilicon.errors import PolysiliconError
-from polysilicon.planner.highs import INFEASIBLE
+from polysilicon.highs import INFEASIBLE
 from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import Program, build
 from polysilicon.planner.search import port_columns

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import highspy
 import numpy as np
 
-from polysilicon.planner.highs import INFEASIBLE, proven_bound
+from polysilicon.highs import INFEASIBLE, proven_bound
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.solution import Engine, Progress
 

@@ -14,7 +14,7 @@ from typing import Any
 import highspy
 import numpy as np
 
-from polysilicon.planner.highs import INFEASIBLE, has_point, new_solver, proven_bound, run
+from polysilicon.highs import INFEASIBLE, has_point, new_solver, proven_bound, run
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program
 

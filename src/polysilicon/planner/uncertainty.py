@@ -15,8 +15,8 @@ import numpy as np
 from scipy import sparse
 
 from polysilicon.errors import Infeasible, PolysiliconError
+from polysilicon.highs import INFEASIBLE, has_point, new_solver, proven_bound, run
 from polysilicon.planner.build import months_between
-from polysilicon.planner.highs import INFEASIBLE, has_point, new_solver, proven_bound, run
 from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import Program, build
 from polysilicon.planner.resolve import Asker

@@ -76,6 +76,8 @@ def dispatch(
     import highspy
     import numpy as np
 
+    from polysilicon.highs import INFEASIBLE, new_solver, run
+
     inf = highspy.kHighsInf
     demand = [max(d, 1e-9) for d in demand_mtok_per_s]
     n, routes = len(lanes), len(demand)
@@ -106,11 +108,13 @@ def dispatch(
     lp.a_matrix_.start_ = starts
     lp.a_matrix_.index_ = np.array([i for row in rows for i, _ in row[0]], dtype=np.int32)
     lp.a_matrix_.value_ = np.array([x for row in rows for _, x in row[0]])
-    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-    solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("threads", 1)
+    solver: Any = new_solver(threads=1)
     solver.passModel(lp)
-    _run(solver)
+    status = run(solver)
+    if status in INFEASIBLE:
+        raise Infeasible("the limits of this moment leave no room", where="broker")
+    if status != highspy.HighsModelStatus.kOptimal:
+        raise PolysiliconError(f"the solver ended without an optimum: {solver.modelStatusToString(status)}", where="broker")
     solution = solver.getSolution()
     values, duals = list(solution.col_value), list(solution.row_dual)
     at = routes + len(capacities)
@@ -125,27 +129,6 @@ def dispatch(
         shadow,
         {target: -duals[routes + j] for j, (target, _) in enumerate(capacities)},
     )
-
-
-def _run(solver: Any) -> None:
-    """Solve to the optimum or raise: a refused or failed run leaves an objective of 0, which is no solution.
-
-    HiGHS shares one pool of threads in a process and refuses to run when another part of it has set another size; the pool is
-    then made anew, once.
-    """
-    import highspy
-
-    outcome = solver.run()
-    if outcome == highspy.HighsStatus.kError:
-        highspy.Highs.resetGlobalScheduler(True)
-        outcome = solver.run()
-    status = solver.getModelStatus()
-    if outcome == highspy.HighsStatus.kError:
-        raise PolysiliconError("the solver refused to run", where="broker")
-    if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
-        raise Infeasible("the limits of this moment leave no room", where="broker")
-    if status != highspy.HighsModelStatus.kOptimal:
-        raise PolysiliconError(f"the solver ended without an optimum: {solver.modelStatusToString(status)}", where="broker")
 
 
 def _within_reach(c: Commitment, lanes: Sequence[Lane], demand: Sequence[float]) -> float:

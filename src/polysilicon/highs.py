@@ -1,4 +1,4 @@
-"""The one place that starts HiGHS: silent, two threads, and never a failed run taken for an answer."""
+"""The one place that starts HiGHS, for the planner and the broker: silent, and never a failed run taken for an answer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ INFEASIBLE = (_STATUS.kInfeasible, _STATUS.kUnboundedOrInfeasible)
 SETTLED = (_STATUS.kOptimal, _STATUS.kModelEmpty, _STATUS.kUnbounded, *STOPPED, *INFEASIBLE)
 
 
-def new_solver() -> highspy.Highs:
+class Silent(highspy.Highs):
+    """HiGHS, silent from the start: since 1.16 it greets on stdout, where JSON goes, while its constructor enables callbacks."""
+
+    def enableCallbacks(self) -> None:  # noqa: N802 - HiGHS's own name
+        """Turn output off before the first thing that would print."""
+        self.silent()
+        super().enableCallbacks()  # type: ignore[no-untyped-call]
+
+
+def new_solver(*, threads: int = THREADS) -> highspy.Highs:
     """Return an empty, silent solver."""
-    solver = highspy.Highs()  # type: ignore[no-untyped-call]
-    solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("threads", THREADS)
+    solver = Silent()  # type: ignore[no-untyped-call]
+    solver.setOptionValue("threads", threads)
     return solver
 
 
