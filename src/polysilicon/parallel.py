@@ -6,6 +6,7 @@ its cache on disk is shared: threads need no copies, processes no second compila
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +27,8 @@ def run_all(
 ) -> list[Answer]:  # fmt: skip
     """Do all jobs and return their answers in the order of the jobs.
 
-    `work` is a function of a module (processes and Ray send it by name). `address` joins a Ray cluster; without it Ray
-    starts one on this machine.
+    `work` is a function of a module: processes find it by name, Ray takes its code along. One job or one worker needs no
+    pool. `address` joins a Ray cluster, whose nodes have this package installed; without it Ray starts one on this machine.
 
     Raises: UsageError for a backend that is not known or not installed; whatever `work` raises.
     """
@@ -61,8 +62,23 @@ def _on_ray(work: Callable[[Job], Answer], jobs: Sequence[Job], address: str | N
     if mine:
         ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        remote: Any = ray.remote(work)
-        return list(ray.get([remote.remote(job) for job in jobs]))
+        with _by_value(ray.cloudpickle, work):
+            remote: Any = ray.remote(work)
+            return list(ray.get([remote.remote(job) for job in jobs]))
     finally:
         if mine:
             ray.shutdown()
+
+
+@contextmanager
+def _by_value(pickler: Any, work: Callable[..., Any]) -> Iterator[None]:
+    """Send the code of a module that the other nodes do not have along with the job; this package they have."""
+    module = inspect.getmodule(work)
+    here = module is None or module.__name__ == "__main__" or module.__name__.partition(".")[0] == __name__.partition(".")[0]
+    if not here:
+        pickler.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        if not here:
+            pickler.unregister_pickle_by_value(module)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,7 @@ import pytest
 from polysilicon import simulator
 from polysilicon.application.trace import Trace
 from polysilicon.application.workload import Slo
-from polysilicon.errors import InputError, UsageError
-from polysilicon.parallel import run_all
+from polysilicon.errors import InputError
 from polysilicon.performance import StepTimes
 from polysilicon.simulator.dynamics import Happenings, Outage, random_outages
 from polysilicon.simulator.fleet import Fleet, Pool
@@ -79,36 +77,6 @@ def test_a_stream_survives_an_outage_and_refuses_a_clock_that_goes_back() -> Non
         simulate_stream(fleet, [trace, trace])
     with pytest.raises(InputError, match="no requests"):
         simulate_stream(fleet, [])
-
-
-def mean_ttft(seed: int) -> float:
-    return float(simulator.simulate(Fleet((Pool("a", times(), 2),)), traffic(3_000, 3.0, seed), seed=seed).ttft_s.mean())
-
-
-@pytest.mark.parametrize("backend", ["threads", "processes"])
-def test_runs_in_parallel_equal_runs_in_a_row(backend: str) -> None:
-    assert run_all(mean_ttft, [1, 2, 3], backend=backend, workers=2) == [mean_ttft(seed) for seed in (1, 2, 3)]
-
-
-def test_a_backend_that_is_not_there_is_said() -> None:
-    with pytest.raises(UsageError, match="is not one of"):
-        run_all(mean_ttft, [1], backend="abacus")
-    if importlib.util.find_spec("ray") is None:
-        with pytest.raises(UsageError, match="not installed"):
-            run_all(mean_ttft, [1], backend="ray")
-
-
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
-@pytest.mark.filterwarnings("ignore")
-def test_two_ray_nodes_give_the_same_results() -> None:
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
-    try:
-        assert run_all(mean_ttft, [1, 2, 3], backend="ray", address=cluster.address) == [mean_ttft(seed) for seed in (1, 2, 3)]
-    finally:
-        cluster.shutdown()
 
 
 @pytest.mark.shared
