@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -26,7 +27,7 @@ from polysilicon.gateway import focus, usage
 from polysilicon.gateway.archive import write
 from polysilicon.gateway.budgets import Budgets
 from polysilicon.gateway.emulator import Fault, FleetModel
-from polysilicon.gateway.ledger import Entry, Writer, line, read
+from polysilicon.gateway.ledger import Entry, Setting, Tail, Writer, line, read
 from polysilicon.gateway.rollup import Rollup, prometheus
 from polysilicon.gateway.tariff import bound_nano_usd, compile_price, cost_nano_usd, list_nano_usd
 from polysilicon.gateway.usage import Used
@@ -211,6 +212,7 @@ def test_failures_release_what_was_reserved(rig: Callable[..., Rig]) -> None:
 
 SPEND = """
 import sys
+import tempfile
 from pathlib import Path
 from polysilicon.gateway.budgets import Budgets
 from polysilicon.gateway.wiring import Budget
@@ -236,7 +238,74 @@ def test_processes_share_a_budget_exactly(tmp_path: Path) -> None:
     budgets.close()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    limit=st.integers(100, 200_000),
+    steps=st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(1, 60), st.floats(0, 1)), max_size=300),
+)
+def test_what_is_granted_ahead_never_overspends(limit: int, steps: list[tuple[int, bool, int, float]]) -> None:
+    """Three workers, any order of reserving and settling: the limit holds at every step, and no worker's idle grant is lost."""
+    with tempfile.TemporaryDirectory() as folder:
+        workers = [Budgets(Path(folder) / "b.bin", [Budget(0, "b", "key:b", limit)], i) for i in range(3)]
+        under_way: list[list[int]] = [[], [], []]
+        spent = 0
+        for who, reserve, amount, share in steps:
+            if reserve or not under_way[who]:
+                if not workers[who].reserve((0,), amount):
+                    under_way[who].append(amount)
+            else:
+                held = under_way[who].pop()
+                cost = int(held * share)
+                workers[who].settle((0,), held, cost)
+                spent += cost
+            assert workers[0].spent(0) == spent
+            assert workers[0].reserved(0) == sum(map(sum, under_way))
+            assert spent + workers[0].reserved(0) <= workers[0].taken(0) <= limit
+        for worker in workers:
+            worker.give_back()
+        left = limit - spent - workers[0].reserved(0)
+        assert not left or not workers[0].reserve((0,), left), "an idle worker keeps nothing"
+        for worker in workers:
+            worker.close()
+
+
 # --- crash
+
+
+def test_short_lines_say_what_long_ones_do(tmp_path: Path) -> None:
+    """An entry read back from a short line and its setting equals the one written with every field by name; segments stand alone."""
+    own = (7, 1_700_000_000_123_456, "request", "ok", 200, "plan 1.000", 2, True, (10, 20, 30, 40, 50), (1, 2, 3, 4, 5), 15, 12, 1500, 2500,
+           (9, None), "standard", "fast", "us", "req_1", True, True)  # fmt: skip
+    writer = Writer(tmp_path, 0)
+    common = ("ps-1-", "m", "r", "t", "v", "chip", "aws", "us", "production")
+    settings_ = [Setting(*common, key=f"k{i}", directive=i, others=("b", "c")) for i in range(2)]
+    for setting in settings_:
+        writer.state(setting)
+    for setting in (*settings_, settings_[0]):
+        writer.append_own((setting.number, *own))
+    writer._leave()
+    writer.state(settings_[1])
+    assert settings_[1].number == 1, "a new segment counts anew"
+    writer.append_own((1, *own))
+    writer.close()
+    entries, torn = read(tmp_path)
+    assert (torn, [e.key for e in entries]) == (0, ["k0", "k1", "k0", "k1"])
+    assert entries[0] == Entry(
+        "ps-1-00000007", 1_700_000_000.123456, "request", "ok", 200, *common[1:], key="k0", why="plan 1.000", attempts=2, stream=True,
+        fresh_tokens=10, cached_tokens=20, write_5m_tokens=30, write_1h_tokens=40, output_tokens=50, tier="standard", speed="fast",
+        geo="us", estimated=True, meters=(1, 2, 3, 4, 5), list_nano_usd=15, cost_nano_usd=12, ttft_s=0.0015, seconds=0.0025,
+        others={"b": 9}, spilled=True, upstream_id="req_1",
+    )  # fmt: skip
+    assert line(entries[0]) != b""
+    # a reader that begins in the middle of a segment looks back for what was set before
+    first = sorted(tmp_path.glob("*.log"))[0]
+    tail = Tail(tmp_path)
+    tail._offsets[first.name] = sum(len(row) for row in first.read_bytes().splitlines(keepends=True)[:3])
+    assert [e.key for e in tail.read()] == ["k1", "k0", "k1"]
+    # a damaged setting takes its own entries with it, told as torn, and no others
+    first.write_bytes(first.read_bytes().replace(b'"key":"k0"', b'"key":"kX"'))
+    entries, torn = read(tmp_path)
+    assert (torn, [e.key for e in entries]) == (3, ["k1", "k1"])
 
 
 def test_killed_in_the_middle_loses_no_line(tmp_path: Path) -> None:

@@ -1,8 +1,16 @@
 """Budgets in shared memory: reserve before a request is sent, settle with what it cost, release if it cost nothing.
 
-A reservation is the most a request can cost; it is granted only if spent + all reservations + itself stay within the limit, so
-no number of concurrent requests overspends. All workers share one file; a kernel lock guards its few words, and the kernel lets
-go of it when a process dies. Each worker's reservations stand in its own column, so those of a dead worker can be told and cleared.
+A reservation is the most a request can cost; it is granted only if what is spent and what is granted already stay within the limit
+with it, so no number of concurrent requests overspends. All workers share one file. Each has three words of its own per budget:
+
+- granted: what it may still spend without asking anybody; raised under a kernel lock, after a look at everybody's words
+- held: the part of it that its requests under way have reserved
+- spent: what its finished requests cost
+
+While a budget is far from its limit a worker is granted a little ahead (never more than 1/256 of what is left), so that most
+reservations touch its own words alone and need no lock; near the limit each is granted exactly, and what is unused goes back at once.
+Settling moves an amount from granted to spent, in that order of safety (spent first), so a reader sees too much rather than too
+little. The kernel lets go of the lock when a process dies; the words of a dead worker can be told and are booked as spent.
 """
 
 from __future__ import annotations
@@ -16,7 +24,10 @@ from pathlib import Path
 from polysilicon.gateway.wiring import Budget
 
 _MAX_WORKERS = 64
-_STRIDE = 1 + _MAX_WORKERS  # spent, then one column of reservations per worker
+_GRANTED, _HELD, _SPENT = 1, 1 + _MAX_WORKERS, 1 + 2 * _MAX_WORKERS  # columns; column 0: spent before, as the ledger says
+_STRIDE = 1 + 3 * _MAX_WORKERS
+_AHEAD_REQUESTS = 63
+_AHEAD_PART = 256
 
 
 class Budgets:
@@ -32,6 +43,7 @@ class Budgets:
             os.ftruncate(self._file, size)
         self._map = mmap.mmap(self._file, size)
         self._cells = memoryview(self._map).cast("q")
+        self._exact = [True] * len(self.limits)  # near the limit: nothing is granted ahead
 
     def _lock(self) -> None:
         fcntl.lockf(self._file, fcntl.LOCK_EX)
@@ -41,40 +53,61 @@ class Budgets:
 
     def reserve(self, which: Sequence[int], nano_usd: int) -> str:
         """Reserve an amount on all of the budgets or on none; return the id of the one that is exhausted, or the empty string."""
-        if not which:
-            return ""
+        cells, worker = self._cells, self.worker
+        for budget in which:
+            at = budget * _STRIDE + worker
+            if cells[at + _HELD] + nano_usd > cells[at + _GRANTED] and not self._ask(budget, nano_usd):
+                self._give_back(which)
+                return self.ids[budget]
+        for budget in which:
+            cells[budget * _STRIDE + _HELD + worker] += nano_usd
+        return ""
+
+    def _ask(self, budget: int, nano_usd: int) -> bool:
+        """Have the grant raised to what is held and the amount, and a little ahead where the limit is far."""
+        at = budget * _STRIDE
         cells = self._cells
         self._lock()
         try:
-            for budget in which:
-                at = budget * _STRIDE
-                if sum(cells[at : at + _STRIDE]) + nano_usd > self.limits[budget]:
-                    return self.ids[budget]
-            for budget in which:
-                cells[budget * _STRIDE + 1 + self.worker] += nano_usd
+            left = self.limits[budget] - self.taken(budget)
+            missing = cells[at + _HELD + self.worker] + nano_usd - cells[at + _GRANTED + self.worker]
+            if missing > left:
+                return False
+            ahead = min(_AHEAD_REQUESTS * nano_usd, (left - missing) // _AHEAD_PART)
+            self._exact[budget] = ahead < nano_usd
+            cells[at + _GRANTED + self.worker] += missing + (0 if ahead < nano_usd else ahead)
         finally:
             self._unlock()
-        return ""
+        return True
 
     def settle(self, which: Sequence[int], reserved_nano_usd: int, cost_nano_usd: int) -> None:
         """Turn a reservation into what the request cost; a cost of nothing releases it."""
-        if not which:
-            return
-        cells = self._cells
-        self._lock()
-        try:
-            for budget in which:
-                cells[budget * _STRIDE + 1 + self.worker] -= reserved_nano_usd
-                cells[budget * _STRIDE] += cost_nano_usd
-        finally:
-            self._unlock()
+        cells, worker = self._cells, self.worker
+        for budget in which:
+            at = budget * _STRIDE + worker
+            if cost_nano_usd:
+                cells[at + _SPENT] += cost_nano_usd
+                cells[at + _GRANTED] -= cost_nano_usd
+            cells[at + _HELD] -= reserved_nano_usd
+            if self._exact[budget] and cells[at + _GRANTED] > cells[at + _HELD]:
+                cells[at + _GRANTED] = cells[at + _HELD]
+
+    def _give_back(self, which: Sequence[int]) -> None:
+        for budget in which:
+            at = budget * _STRIDE + self.worker
+            self._cells[at + _GRANTED] = self._cells[at + _HELD]
+
+    def give_back(self) -> None:
+        """Give back what was granted and is not needed now; called once a second, so that an idle worker keeps nothing."""
+        self._give_back(range(len(self.limits)))
 
     def set_spent(self, spent_nano_usd: Sequence[int]) -> None:
         """Start from what the ledger says was spent in the budgets' current periods."""
         self._lock()
         try:
             for budget, spent in enumerate(spent_nano_usd):
-                self._cells[budget * _STRIDE] = spent
+                at = budget * _STRIDE
+                self._cells[at] = spent - sum(self._cells[at + _SPENT : at + _STRIDE])
         finally:
             self._unlock()
 
@@ -85,9 +118,10 @@ class Budgets:
         try:
             for budget in range(len(self.limits)):
                 at = budget * _STRIDE
-                amount = self._cells[at + 1 + worker]
-                self._cells[at + 1 + worker] = 0
+                amount = self._cells[at + _HELD + worker]
                 self._cells[at] += amount
+                self._cells[at + _HELD + worker] = 0
+                self._cells[at + _GRANTED + worker] = 0
                 lost.append(amount)
         finally:
             self._unlock()
@@ -95,12 +129,18 @@ class Budgets:
 
     def spent(self, budget: int) -> int:
         """Return what is settled."""
-        return self._cells[budget * _STRIDE]
+        at = budget * _STRIDE
+        return self._cells[at] + sum(self._cells[at + _SPENT : at + _STRIDE])
+
+    def taken(self, budget: int) -> int:
+        """Return what no further request may have: spent, reserved, and granted ahead to a worker."""
+        at = budget * _STRIDE
+        return sum(self._cells[at : at + _HELD]) + sum(self._cells[at + _SPENT : at + _STRIDE])
 
     def reserved(self, budget: int) -> int:
-        """Return what is reserved by all workers."""
+        """Return what the requests under way have reserved, over all workers."""
         at = budget * _STRIDE
-        return sum(self._cells[at + 1 : at + _STRIDE])
+        return sum(self._cells[at + _HELD : at + _SPENT])
 
     def close(self) -> None:
         """Let go of the file."""

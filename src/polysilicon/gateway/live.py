@@ -84,6 +84,7 @@ class Live:
         """Do what is due every second: old samples, outliers, idle connections, gauges."""
         now_s = time.monotonic()
         self.health.decay(0.9)
+        self.budgets.give_back()
         for route in self.wiring.routes:
             self.health.eject(route.variants, now_s)
         for pool in self.pools:

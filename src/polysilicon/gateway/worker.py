@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.index = index
         self.live = Live(wiring, index)
-        self.ledger = Writer(Path(wiring.state) / "ledger", index, later=self.loop.call_soon)
+        self.ledger = Writer(Path(wiring.state) / "ledger", index, later=self.loop.call_soon, beside=self._beside)
         self.server = Server(self.handle, Limits(head_bytes=wiring.head_bytes, body_bytes=wiring.body_bytes))
         self.exchanges: set[Exchange] = set()
         self.prefix = new_prefix()
@@ -70,6 +70,9 @@ class Worker:
         self.samples.close()
         self.live.close()
         return clean
+
+    def _beside(self, function: Callable[[], None]) -> None:
+        self.loop.run_in_executor(None, function)
 
     def reload(self, wiring: Wiring) -> None:
         """Serve new requests by a new wiring; those under way keep theirs.
