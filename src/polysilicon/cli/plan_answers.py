@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from polysilicon.scenario import Resolved
 
 File = Annotated[Path, typer.Argument(help="Scenario file.")]
+UNPRICED = "'-' for dollars: demand goes unserved whose loss the scenario does not price (unserved_usd_per_mtok)"
 Json = Annotated[bool, typer.Option("--json", help="Everything as one JSON document.")]
 Margin = Annotated[
     float,
@@ -123,8 +124,8 @@ def negotiate(
             s.kind,
             s.token_share_frac * 100,
             s.spend_usd / 1e6,
-            s.value_usd / 1e6,
-            (s.without_released_usd - s.with_usd) / 1e6,
+            s.value_usd / 1e6 if s.is_priced else None,
+            (s.without_released_usd - s.with_usd) / 1e6 if s.is_priced else None,
             s.without_unserved_frac * 100,
             s.indifference_factor,
             s.walk_away_factor,
@@ -150,6 +151,8 @@ def negotiate(
         rows,
         title="What each supplier is worth (discounted over the horizon)",
     )
+    if not all(s.is_priced for s in found):
+        say(UNPRICED)
     say("worth = cost without it - cost with it; indifferent at x = times today's price, at today's volume, that equals life without it")
     if values:
         print_table(["cloud", "Shapley M$"], [[k, v / 1e6] for k, v in values.items()], title="Each cloud's fair share of the saving")
@@ -173,16 +176,24 @@ def compare_offers(
     if json:
         print_json({**asdict(found), "delta_usd": found.delta_usd, "delta_usd_per_mtok": found.delta_usd_per_mtok})
         return
+    cases = (
+        ("a", f"only {a}", found.a_usd),
+        ("b", f"only {b}", found.b_usd),
+        ("both", "both", found.both_usd),
+        ("neither", "neither", found.neither_usd),
+    )
+    nothing = "neither" in found.unpriced
     rows = [
-        [name, usd / 1e6, (usd - found.neither_usd) / 1e6, usd / found.mtok]
-        for name, usd in (
-            (f"only {a}", found.a_usd),
-            (f"only {b}", found.b_usd),
-            ("both", found.both_usd),
-            ("neither", found.neither_usd),
-        )
+        [words, None, None, None, found.unserved_frac[key] * 100]
+        if key in found.unpriced
+        else [words, usd / 1e6, None if nothing else (usd - found.neither_usd) / 1e6, usd / found.mtok, found.unserved_frac[key] * 100]
+        for key, words, usd in cases
     ]
-    print_table(["with", "plan costs M$", "against neither M$", "$/Mtok"], rows)
+    print_table(["with", "plan costs M$", "against neither M$", "$/Mtok", "unserved %"], rows)
+    if found.unpriced:
+        say(UNPRICED)
+    if {"a", "b"} & found.unpriced:
+        return
     better, worse = (a, b) if found.delta_usd >= 0 else (b, a)
     say(f"{better} instead of {worse} saves {number(abs(found.delta_usd) / 1e6)} M$, {number(abs(found.delta_usd_per_mtok))} $/Mtok")
 
@@ -209,7 +220,7 @@ def port(
     with progress("solving again", quiet=json):
         factor, without = thresholds.port_switch(tables, model_family, chip_family)
     chosen = next(c for c in tables.candidates if c.key == (model_family, chip_family))
-    terms = _terms(chosen)
+    terms = port_surface.terms_of(chosen)
     spends = [0.05e9, 0.1e9, 0.2e9, 0.5e9, 1e9, 3e9, 10e9]
     needed = [port_value.break_even_gain_frac(s, horizon_years=horizon_years, terms=terms) for s in spends]
     gains = [0.05 * i for i in range(1, 21)]
@@ -260,9 +271,11 @@ def stress(
         return
     print_table(
         ["what if", "costs more M$", "unserved Mtok", "unserved %", "planned anew"],
-        [[s.name, s.delta_usd / 1e6, s.unserved_mtok, s.unserved_frac * 100, s.replanned] for s in found],
+        [[s.name, s.delta_usd / 1e6 if s.is_priced else None, s.unserved_mtok, s.unserved_frac * 100, s.replanned] for s in found],
         title="Stress (discounted; unserved demand at its price)",
     )
+    if not all(s.is_priced for s in found):
+        say(UNPRICED)
 
 
 def frontier(
@@ -375,20 +388,6 @@ def _binding(plan: Any) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _terms(candidate: Any) -> Any:
-    from polysilicon.model.port_value import PortTerms
-
-    p = candidate.port
-    first = p.initial_efficiency_frac if p.initial_efficiency_frac is not None else p.efficiency_frac
-    return PortTerms(
-        cost_usd=candidate.cost_usd,
-        upkeep_usd_per_year=candidate.upkeep_usd_per_year,
-        lead_years=(p.lead_months or 0.0) / 12.0,
-        drop_frac=max(0.0, 1.0 - first / p.efficiency_frac),
-        ramp_years=p.ramp_months / 12.0,
-    )
 
 
 def _head(usd: float, bound: float, gap: float, status: str) -> None:

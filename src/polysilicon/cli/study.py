@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polysilicon.cli.output import print_json, print_table, progress, say, write_atomically
+from polysilicon.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from polysilicon.catalogue import Catalogue
     from polysilicon.portfolio import Plan
     from polysilicon.report import Evidence
@@ -36,6 +39,8 @@ def plan(
     margin: Margin = None,
     proof: Annotated[bool, typer.Option("--proof/--no-proof", help="Replay the traffic on the planned fleet.")] = True,
     alternatives: Annotated[bool, typer.Option(help="Also price one cloud alone and hourly chips alone.")] = True,
+    also: Annotated[list[str] | None, typer.Option("--with", help="More sections by re-solving: negotiate, port, stress, frontier or all.")] = None,
+    compare: Annotated[list[str] | None, typer.Option(help="A section on two offers, contracts or patterns: A,B.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Plan a scenario, prove the plan by replaying its traffic, and write a report.
@@ -47,7 +52,7 @@ def plan(
     asked = load(scenario)
     _study(
         asked, catalogue_for(asked), out, json=json, seed=seed, margin=margin, proof=proof, alternatives=alternatives,
-        quiet=quiet, command=f"polysilicon plan {scenario}",
+        wanted=_wanted(also or []), pairs=_pairs(compare or []), quiet=quiet, command=f"polysilicon plan {scenario}",
     )  # fmt: skip
 
 
@@ -63,13 +68,15 @@ def demo(out: Out = Path("out"), json: Json = False, seed: Seed = None, quiet: Q
 
 def _study(
     scenario: Scenario, catalogue: Catalogue, out: Path, *, json: bool, seed: int | None, margin: float | None, proof: bool,
-    alternatives: bool, quiet: bool, command: str,
+    alternatives: bool, quiet: bool, command: str, wanted: Sequence[str] = (), pairs: Sequence[tuple[str, str]] = (),
 ) -> None:  # fmt: skip
     from polysilicon import report, study
     from polysilicon.catalogue.freshness import warning
     from polysilicon.study.alternatives import alternatives_of, what_ifs_of
+    from polysilicon.study.answers import answers_of
     from polysilicon.study.evidence import evidence_of
 
+    _check_pairs(scenario, catalogue, pairs)
     stale = warning(catalogue)
     if stale:
         say(stale)
@@ -86,8 +93,11 @@ def _study(
                 proof=proof, on_plan=keep,
             )  # fmt: skip
             others = alternatives_of(result, seconds=SECONDS_FOR_ALTERNATIVES) if alternatives else ()
+            asked = answers_of(result, wanted, pairs=pairs, progress=lambda done, words: bar(0.9 + 0.05 * done, words))
+            evidence = evidence_of(
+                result, catalogue, alternatives=others, what_ifs=what_ifs_of(result), asked=asked, command=command
+            )  # fmt: skip
             bar(0.95, "report")
-            evidence = evidence_of(result, catalogue, alternatives=others, what_ifs=what_ifs_of(result), command=command)
             paths = report.write(evidence, out)
     except KeyboardInterrupt:
         say(f"interrupted; {kept[-1]} holds the last plan, not proven" if kept else "interrupted before there was a plan")
@@ -100,6 +110,40 @@ def _study(
         _first_screen(result, evidence, paths)
     if result.failure is not None:
         raise result.failure
+
+
+def _wanted(also: Sequence[str]) -> tuple[str, ...]:
+    """Return the questions asked for; several may stand in one option, comma between."""
+    from polysilicon.study.answers import QUESTIONS
+
+    names = [name.strip() for text in also for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in (*QUESTIONS, "all"):
+            raise unknown_name(name, [*QUESTIONS, "all"], where="--with", what="section", plural="sections")
+    return QUESTIONS if "all" in names else tuple(dict.fromkeys(names))
+
+
+def _pairs(compare: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for text in compare:
+        a, _, b = text.partition(",")
+        if not a.strip() or not b.strip():
+            raise UsageError(f'--compare "{text}" is not two names', hint="write two offers, contracts or patterns: A,B")
+        found.append((a.strip(), b.strip()))
+    return tuple(found)
+
+
+def _check_pairs(scenario: Scenario, catalogue: Catalogue, pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse offers that do not exist before the study begins, not after it."""
+    if pairs:
+        from polysilicon.planner.thresholds import check_known
+        from polysilicon.scenario import resolve
+
+        resolved = resolve(scenario, catalogue)
+        names = [o.id for o in resolved.offers] + [c.id for c in resolved.contracts]
+        for pair in pairs:
+            for name in pair:
+                check_known(name, names)
 
 
 def _first_screen(result: StudyResult, evidence: Evidence, paths: dict[str, Path]) -> None:

@@ -16,7 +16,7 @@ from polysilicon.scenario.schema import SurvivePart
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One point of a frontier; `usd` is None where no plan keeps the limit."""
+    """One point of a frontier; `usd` is None where no plan keeps the limit and serves what must be served."""
 
     axis: str
     limit: str
@@ -88,6 +88,6 @@ def tonnes_per_year(asker: Asker, answer: Answer) -> dict[int, float]:
 def _step(tables: Problem, axis: str, limit: str, value: float) -> Step:
     asker = Asker(tables)
     answer = asker.ask() if not asker.program.impossible else None
-    if answer is None or not np.isfinite(answer.usd):
+    if answer is None or not np.isfinite(answer.usd) or not answer.is_priced:
         return Step(axis, limit, value, None, 1.0)
     return Step(axis, limit, value, answer.usd, answer.unserved_frac)

@@ -37,6 +37,7 @@ class Leverage:
     walk_away_factor: float | None  # times today's price from which nothing is bought; None: not below MOST_FACTOR
     movable_frac: dict[str, float]  # of the traffic it serves, by horizon
     solves: int
+    is_priced: bool = True  # False: without it demand goes unserved that nobody priced, and the dollars say nothing
 
     @property
     def value_usd(self) -> float:
@@ -68,10 +69,10 @@ def _leverage(asker: Asker, base: Answer, kind: str, name: str) -> Leverage:
     without = asker.ask(closed=closed)
     released = asker.ask(closed=closed, free=(owed, np.zeros(len(owed)))) if len(owed) else without
     solves = 1 + bool(len(owed))
-    indifference = 1.0 + (without.usd - base.usd) / spend if spend > 0 and np.isfinite(without.usd) else None
+    indifference = 1.0 + (without.usd - base.usd) / spend if spend > 0 and without.is_priced else None
     walk, extra = _walk_away(asker, base, without, owner) if indifference is not None else (None, 0)
     return Leverage(kind, name, share, spend, base.usd, without.usd, released.usd, without.unserved_frac, indifference, walk,
-                    movable(asker, base, owner), solves + extra)  # fmt: skip
+                    movable(asker, base, owner), solves + extra, without.is_priced or not base.is_priced)  # fmt: skip
 
 
 def _walk_away(asker: Asker, base: Answer, without: Answer, owner: Owner) -> tuple[float | None, int]:
@@ -144,7 +145,7 @@ def movable(asker: Asker, base: Answer, owner: Owner, *, period: int | None = No
         )
         if result.status != 0:
             raise PolysiliconError(f"what could move in {words} was not settled: {result.message}", where=tables.name)
-        found[words] = float(min(1.0, -result.fun / total))
+        found[words] = float(min(1.0, max(0.0, -result.fun / total)))
     return found
 
 

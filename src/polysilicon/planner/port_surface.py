@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import highspy
 import numpy as np
 
 from polysilicon.highs import new_solver, run_to_optimum
 from polysilicon.model.port_value import PortTerms, npv_usd
+from polysilicon.planner.ports import Candidate
 from polysilicon.planner.problem import F8
+
+
+def terms_of(candidate: Candidate, *, movable_frac: float | None = None) -> PortTerms:
+    """Return the closed form's terms of a port that could be started; what moves is `movable_frac` of the spend, else the default."""
+    p = candidate.port
+    first = p.initial_efficiency_frac if p.initial_efficiency_frac is not None else p.efficiency_frac
+    terms = PortTerms(
+        cost_usd=candidate.cost_usd,
+        upkeep_usd_per_year=candidate.upkeep_usd_per_year,
+        lead_years=(p.lead_months or 0.0) / 12.0,
+        drop_frac=max(0.0, 1.0 - first / p.efficiency_frac),
+        ramp_years=p.ramp_months / 12.0,
+    )
+    return terms if movable_frac is None else replace(terms, movable_frac=movable_frac)
 
 
 class PortProgram:

@@ -30,6 +30,12 @@ class Answer:
     unserved_frac: float  # of requests
     unserved_usd: float  # discounted, part of usd
     values: F8
+    invented_usd: float = 0.0  # part of unserved_usd: demand nobody priced, at our own deterrent; no fact
+
+    @property
+    def is_priced(self) -> bool:
+        """Return whether every dollar is a bill's or a stated price, none our own deterrent."""
+        return bool(self.invented_usd <= 1e-9 * max(abs(self.usd), 1.0))
 
 
 class Asker:
@@ -40,6 +46,7 @@ class Asker:
         self.tables = tables
         self.engine = Engine(self.program)
         self.seconds = seconds
+        self.solves = 0  # so far: shown to whoever reads the answers
         self.cost = np.array(self.engine.highs.getLp().col_cost_)
         self.usd = self.program.cost_usd()
         blocks = np.setdiff1d(self.engine.integer_columns, port_columns(self.engine))
@@ -75,6 +82,7 @@ class Asker:
         engine.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
         if start is not None and np.isfinite(start.usd):
             engine.start_from(start.values[engine.columns])
+        self.solves += 1
         status = engine.run(self.seconds)
         if not engine.found and status not in INFEASIBLE:
             status = engine.run(PATIENCE * self.seconds)
@@ -89,14 +97,16 @@ class Asker:
     def _answer(self, point: F8, usd: F8, found: bool) -> Answer:
         program = self.program
         if not found:
-            return Answer(np.inf, 1.0, np.inf, np.zeros(len(usd)))
+            return Answer(np.inf, 1.0, np.inf, np.zeros(len(usd)), np.inf)
         values = np.zeros(len(usd))
         values[self.engine.columns] = point
         share = values[program.blocks["unserved"]]
         requests = program.demand_requests
         lost = float((share * requests).sum() / max(float(requests.sum()), 1e-30))
         lost_usd = float((usd[program.blocks["unserved"]] * share).sum())
-        return Answer(float(usd @ values) + float(program.constant_usd), lost, lost_usd, values)
+        nobody = np.array([self.tables.unserved_usd_per_mtok[w] is None for w in program.demand_workload], bool)
+        invented = float((usd[program.blocks["unserved"]] * share)[nobody & (share > 1e-6)].sum())
+        return Answer(float(usd @ values) + float(program.constant_usd), lost, lost_usd, values, invented)
 
     def owned(self, owner: Owner) -> I8:
         """Return the labels of everything a supplier sells or runs: service on its pools, rent, terms, deliveries."""

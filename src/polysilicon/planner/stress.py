@@ -23,6 +23,7 @@ class Shock:
     unserved_mtok: float
     unserved_frac: float  # of all requests of the periods hit
     replanned: bool  # False: what was signed and ported stays as planned, only routing and hourly chips react
+    is_priced: bool = True  # False: demand goes unserved that nobody priced, and the dollars say nothing
 
     @property
     def delta_usd(self) -> float:
@@ -47,7 +48,8 @@ def outage(asker: Asker, base: Answer, *, kind: str, name: str, period: int, day
     requests = program.demand_requests[rows]
     mtok = sum(tables.mtok(int(w), float(r)) for w, r in zip(program.demand_workload[rows], lost * requests, strict=True))
     share = float((lost * requests).sum() / max(float(requests.sum()), 1e-30))
-    return Shock(f"{kind} {name} out for {days:g} days", base.usd, base.usd + (answer.usd - base.usd) * frac, mtok * frac, share, False)
+    usd = base.usd + (answer.usd - base.usd) * frac
+    return Shock(f"{kind} {name} out for {days:g} days", base.usd, usd, mtok * frac, share, False, answer.is_priced)
 
 
 def _of_period(asker: Asker, period: int) -> np.ndarray:
@@ -100,7 +102,7 @@ def price_step(asker: Asker, base: Answer, *, kind: str, name: str, factor: floa
     """Return what a step of a supplier's prices costs, with everything planned anew."""
     labels, _ = asker.spend_of(supplier(asker.tables, kind, name))
     answer = asker.ask(price=(labels, np.full(len(labels), factor)))
-    return Shock(f"{kind} {name} at {factor:g} times its price", base.usd, answer.usd, 0.0, answer.unserved_frac, True)
+    return Shock(f"{kind} {name} at {factor:g} times its price", base.usd, answer.usd, 0.0, answer.unserved_frac, True, answer.is_priced)
 
 
 def demand_shock(tables: Problem, base: Answer, *, factor: float) -> Shock:
@@ -115,20 +117,20 @@ def _replanned(tables: Problem, name: str, base: Answer) -> Shock:
     program = asker.program
     lost = answer.values[program.blocks["unserved"]] * program.demand_requests if np.isfinite(answer.usd) else program.demand_requests
     mtok = sum(tables.mtok(int(w), float(r)) for w, r in zip(program.demand_workload, lost, strict=True))
-    return Shock(name, base.usd, answer.usd, mtok, answer.unserved_frac, True)
+    return Shock(name, base.usd, answer.usd, mtok, answer.unserved_frac, True, answer.is_priced)
 
 
 def _later(tables: Problem, months: int) -> str:
     return add_months(date.fromisoformat(tables.periods[0].start), months).isoformat()
 
 
-def standard(tables: Problem, *, days: float = 30.0) -> list[Shock]:
+def standard(tables: Problem, *, days: float = 30.0, asker: Asker | None = None) -> list[Shock]:
     """Return the usual table.
 
     Each cloud and chip vendor out mid-way, the busiest chip short for 12 and 18 months, its vendor's prices up by a fifth,
     chips that are still to come six months late, a third more demand.
     """
-    asker = Asker(tables)
+    asker = asker or Asker(tables)
     base = asker.ask()
     middle = len(tables.periods) // 2
     clouds = sorted({tables.pools[a.pool].cloud for a in tables.arcs if a.pool >= 0})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -111,6 +111,8 @@ class Comparison:
     b_usd: float
     both_usd: float
     mtok: float  # of all workloads over the horizon
+    unserved_frac: Mapping[str, float] = field(default_factory=dict)  # by a, b, both, neither
+    unpriced: frozenset[str] = frozenset()  # cases that leave demand unserved which nobody priced: their dollars say nothing
 
     @property
     def delta_usd(self) -> float:
@@ -130,17 +132,20 @@ def compare_offers(tables: Problem, a: str, b: str) -> Comparison:
 
     Raises: InputError when a name fits nothing.
     """
+    names = [o.id for o in (*tables.offers, *tables.token_offers)] + [c.id for c in tables.contracts]
     for name in (a, b):
-        _known(tables, name)
+        check_known(name, names)
     costs = {}
     for key, keep in (("a", (a,)), ("b", (b,)), ("both", (a, b)), ("neither", ())):
-        costs[key] = Asker(_only(tables, (a, b), keep)).ask().usd
+        costs[key] = Asker(_only(tables, (a, b), keep)).ask()
     mtok = sum(tables.mtok(w, tables.requests(w, y)) for w in range(len(tables.workloads)) for y in range(len(tables.periods)))
-    return Comparison(a, b, costs["neither"], costs["a"], costs["b"], costs["both"], mtok)
+    lost = {key: answer.unserved_frac for key, answer in costs.items()}
+    unpriced = frozenset(key for key, answer in costs.items() if not answer.is_priced)
+    return Comparison(a, b, costs["neither"].usd, costs["a"].usd, costs["b"].usd, costs["both"].usd, mtok, lost, unpriced)
 
 
-def _known(tables: Problem, name: str) -> None:
-    names = [o.id for o in (*tables.offers, *tables.token_offers)] + [c.id for c in tables.contracts]
+def check_known(name: str, names: Sequence[str]) -> None:
+    """Refuse a name or pattern that fits none of the offers and contracts. Raises: InputError."""
     if not any(fnmatchcase(n, name) for n in names):
         raise InputError(f'"{name}" is no offer and no contract of this scenario', hint=did_you_mean(name, names))
 

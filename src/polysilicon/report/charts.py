@@ -111,7 +111,7 @@ def _stack(plan: Plan, by_place: dict[str, list[float]], title: str, *, word: Ca
             color=colour,
             tooltip=tip,
         )
-        return Chart(title, _finished(bars, height=max(110, 34 * len({v["place"] for v in values}) + 20)))
+        return Chart(title, finished(bars, height=max(110, 34 * len({v["place"] for v in values}) + 20)))
     stack = base.mark_bar().encode(
         x=alt.X("period:O", title=None, axis=_calendar(plan)),
         y=alt.Y("sum(amount):Q", title=None, axis=alt.Axis(labelExpr=axis, tickCount=5)),
@@ -120,7 +120,7 @@ def _stack(plan: Plan, by_place: dict[str, list[float]], title: str, *, word: Ca
         tooltip=tip,
     )
     ranked = stack.transform_calculate(rank=f"indexof({json.dumps([*places[:SHOWN], OTHER])}, datum.place)")
-    return Chart(title, _finished(ranked, height=300), _legend([p for p in places if p in by_place], places))
+    return Chart(title, finished(ranked, height=300), _legend([p for p in places if p in by_place], places))
 
 
 def _calendar(plan: Plan) -> alt.Axis:
@@ -157,7 +157,7 @@ def steps(made: Sequence[Step], *, gain: bool = False) -> Spec:
         tooltip=[alt.Tooltip("layer:N", title="Layer"), alt.Tooltip("words:N", title="Dollars")],
     )
     text = base.mark_text(align="left", dx=5).encode(x="high:Q", text="words:N")
-    return _finished(bars + text, height=32 * len(values) + 14, padding_right=56)
+    return finished(bars + text, height=32 * len(values) + 14, padding_right=56)
 
 
 def _thick(made: Sequence[Step]) -> list[Step]:
@@ -201,7 +201,7 @@ def mix(plan: Plan) -> Chart:
     used = {figures.label(q.chip, q.cloud, q.pool) for q in plan.placements}
     return Chart(
         "Share of each workload's tokens",
-        _finished(chart, height=34 * len(whole) + 14),
+        finished(chart, height=34 * len(whole) + 14),
         _legend([p for p in places if p in used], places),
     )
 
@@ -220,7 +220,7 @@ def alternatives(evidence: Evidence) -> Spec:
     bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.62}).encode(
         color=alt.Color("own:N", scale=alt.Scale(domain=[True, False], range=[LEVEL, PALETTE[-1]]), legend=None)
     )
-    return _finished(bars + base.mark_text(align="left", dx=5).encode(text="words:N"), height=34 * len(values), padding_right=56)
+    return finished(bars + base.mark_text(align="left", dx=5).encode(text="words:N"), height=34 * len(values), padding_right=56)
 
 
 def burn_down(plan: Plan, contract: ContractEvidence) -> Chart | None:
@@ -264,7 +264,7 @@ def burn_down(plan: Plan, contract: ContractEvidence) -> Chart | None:
         )
     )
     legend = tuple(zip(lines, colours, strict=True))
-    return Chart(f"Burn-down of {contract.id}, cumulative", _finished(chart, height=240), legend)
+    return Chart(f"Burn-down of {contract.id}, cumulative", finished(chart, height=240), legend)
 
 
 def _end(plan: Plan) -> str:
@@ -295,13 +295,13 @@ def distribution(d: Distribution) -> Spec:
         )
     )
     if d.slo_s is None:
-        return _finished(line, height=150)
+        return finished(line, height=150)
     promise = alt.Chart(alt.InlineData(values=[{"s": d.slo_s, "words": f"promise {seconds(d.slo_s)}", "q": d.slo_quantile}]))
     rule = promise.mark_rule(color=PROMISE, strokeDash=[4, 3], strokeWidth=1.5).encode(
         x="s:Q", tooltip=alt.Tooltip("words:N", title="Promise")
     )
     level = promise.mark_rule(strokeDash=[1, 3], opacity=0.6, color=PALETTE[-1]).encode(y="q:Q")
-    return _finished(line + level + rule, height=150)
+    return finished(line + level + rule, height=150)
 
 
 SERIES = {
@@ -336,7 +336,7 @@ def series(evidence: Evidence, name: str) -> Chart:
     if promised:
         rule = alt.Chart(alt.InlineData(values=promised)).mark_rule(strokeDash=[4, 3], strokeWidth=1.5)
         chart = line + rule.encode(y="promise:Q", color=alt.Color("subject:N", scale=_colour(subjects), legend=None))
-    return Chart(title, _finished(chart, height=200), _legend(subjects, subjects))
+    return Chart(title, finished(chart, height=200), _legend(subjects, subjects))
 
 
 def _shown(place: str, places: Sequence[str]) -> str:
@@ -353,7 +353,8 @@ def _legend(used: Sequence[str], places: Sequence[str]) -> tuple[tuple[str, str]
     return tuple((name, PALETTE[-1] if name == OTHER else PALETTE[places.index(name)]) for name in shown)
 
 
-def _finished(chart: Any, *, height: int, padding_right: int = 8) -> Spec:
+def finished(chart: Any, *, height: int, padding_right: int = 8) -> Spec:
+    """Return a chart as a specification in the page's own type and measure."""
     made = (
         chart.properties(width="container", height=height, background="transparent")
         .configure(autosize=alt.AutoSizeParams(type="fit-x", contains="padding"), font=FONT)

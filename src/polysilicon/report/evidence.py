@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from polysilicon.application.workload import Lengths, Slo
 from polysilicon.portfolio import Plan
+from polysilicon.report.asked import Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class Evidence:
     contracts: tuple[ContractEvidence, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     what_ifs: tuple[WhatIf, ...] = ()
+    asked: Asked = field(default_factory=Asked)  # suppliers, offers, ports, shocks, tighter limits
     energy: tuple[EnergyUse, ...] = ()
     series: tuple[Series, ...] = ()
     vendors: Mapping[str, str] = field(default_factory=dict)  # chip id -> vendor

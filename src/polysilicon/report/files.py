@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from polysilicon.errors import InputError
-from polysilicon.report import figures, page, words
+from polysilicon.report import contents, figures, page, words
 from polysilicon.report.evidence import Evidence
 from polysilicon.report.figures import Table
 
@@ -32,7 +32,7 @@ def write(evidence: Evidence, directory: Path) -> dict[str, Path]:
         "report.json": msgspec.json.format(msgspec.json.encode(record(evidence)), indent=1),
         "plan.json": evidence.plan.to_json(),
     }
-    for name, table in figures.tables(evidence).items():
+    for name, table in contents.tables(evidence).items():
         made[f"tables/{name}.parquet"] = parquet(table)
     return {name: _put(directory / name, content) for name, content in made.items()}
 
@@ -58,7 +58,7 @@ def record(evidence: Evidence) -> dict[str, Any]:
         "catalogue_digest": plan.catalogue_digest,
         "waterfall": [asdict(step) for step in figures.waterfall(plan)],
         "margin_waterfall_usd_per_mtok": [asdict(step) for step in figures.margin_steps(evidence)],
-        "tables": {name: table.records() for name, table in figures.tables(evidence).items()},
+        "tables": {name: table.records() for name, table in contents.tables(evidence).items()},
         "warnings": list(evidence.warnings),
         "notes": list(plan.notes),
     }

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from polysilicon.errors import InputError, did_you_mean
-from polysilicon.report import charts, figures, words
+from polysilicon.report import contents, figures, words
 from polysilicon.report.evidence import Evidence
 from polysilicon.report.names import proper
 
@@ -30,7 +30,7 @@ class Fact:
 
 def html(evidence: Evidence) -> str:
     """Return the report as one HTML page; text of the user's is escaped, scripts and styles are inside."""
-    drawn = charts.charts(evidence)
+    drawn = contents.drawn(evidence)
     context = _context(evidence)
     identity = {name: f"c{i}" for i, name in enumerate(drawn)}
     context |= {
@@ -63,7 +63,7 @@ def embed(evidence: Evidence, chart: str) -> str:
 
     Raises: InputError when the report has no such chart.
     """
-    drawn = charts.charts(evidence)
+    drawn = contents.drawn(evidence)
     if chart not in drawn:
         raise InputError(f'the report has no chart "{chart}"', hint=did_you_mean(chart, drawn) or f"it has {', '.join(drawn)}")
     shown = drawn[chart]
@@ -97,7 +97,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "verdict": verdict,
         "proof": proof,
         "facts": _facts(evidence),
-        "tables": figures.tables(evidence),
+        "tables": contents.tables(evidence),
         "warnings": evidence.warnings,
         "notes": plan.notes,
         "cell": words.cell,
@@ -181,6 +181,11 @@ def _sections(tables: dict[str, figures.Table], drawn: dict[str, Any]) -> list[t
         ("risk", "Concentration", "concentration" in tables),
         ("worth", "Shadow prices", "shadow_prices" in tables),
         ("energy", "Energy", "energy" in tables),
+        ("suppliers", "Suppliers", "suppliers" in tables),
+        ("compared", "Offers compared", "comparisons" in tables),
+        ("ports", "Ports", "ports" in tables),
+        ("stress", "Stress", "shocks" in tables),
+        ("frontier", "Frontier", "frontier" in tables),
         ("change", "What would change it", "what_ifs" in tables),
         ("rests", "Assumptions", True),
     )

@@ -16,6 +16,7 @@ from polysilicon.report import (
     WhatIf,
     WorkloadEvidence,
 )
+from polysilicon.report.asked import Asked
 from polysilicon.study.proof import PROBABILITIES, Measured
 from polysilicon.study.run import StudyResult, money
 
@@ -29,6 +30,7 @@ def evidence_of(
     *,
     alternatives: Sequence[Alternative] = (),
     what_ifs: Sequence[WhatIf] = (),
+    asked: Asked | None = None,
     command: str = "",
 ) -> Evidence:
     """Return everything a report shows of a study; what was not done stays empty."""
@@ -70,6 +72,7 @@ def evidence_of(
         ),
         alternatives=tuple(alternatives),
         what_ifs=tuple(what_ifs),
+        asked=asked or Asked(),
         energy=_energy(result),
         series=_series(result),
         vendors={chip.id: chip.vendor for chip in resolved.chips.values()},

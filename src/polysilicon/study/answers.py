@@ -1,0 +1,172 @@
+"""The negotiator's questions, put to the program a study's plan came from, for the report: each figure a re-solve or a closed form."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from polysilicon.errors import PolysiliconError
+from polysilicon.model import port_value
+from polysilicon.planner import frontier, leverage, port_surface, stress, thresholds
+from polysilicon.planner.ports import Candidate
+from polysilicon.planner.problem import Problem
+from polysilicon.planner.resolve import Asker
+from polysilicon.report.asked import Asked, Comparison, FrontierPoint, PortBreakEven, PortSurface, ShockCase, SupplierWorth
+from polysilicon.report.figures import years
+from polysilicon.study.run import Progress, StudyResult, money
+
+QUESTIONS = ("negotiate", "port", "stress", "frontier")
+SMALL_COLUMNS = 6000  # of a program whose questions take seconds
+SURFACE_GAINS = tuple(round(0.1 * i, 1) for i in range(1, 11))
+SURFACE_POINTS = 14
+SHAPLEY_MOST = 4  # clouds, up to which 2^n solves are worth a report's time
+
+
+def answers_of(
+    result: StudyResult,
+    wanted: Collection[str],
+    *,
+    pairs: Sequence[tuple[str, str]] = (),
+    progress: Progress | None = None,
+) -> Asked:
+    """Return the answers to the questions wanted, all from the program of the study's last plan, headroom included.
+
+    What takes no solving is always answered: from which gain each port pays, by the closed form. Where the program is small
+    and nothing was asked for, suppliers and stress are answered too.
+
+    Raises: InputError for an offer to compare that does not exist; PolysiliconError when a re-solve found no answer in time.
+    """
+    tables = result.tables
+    if tables is None:
+        return Asked()
+    tell = progress or (lambda _done, _words: None)
+    if not wanted and result.program is not None and result.program.model.nvars <= SMALL_COLUMNS:
+        wanted = ("negotiate", "stress")
+    effort: dict[str, str] = {}
+    asker = Asker(tables) if {"negotiate", "stress"} & set(wanted) else None
+    found = Asked(ports=tuple(_ports(result, tables, solve="port" in wanted, tell=tell)), surface=_surface(tables, result))
+    if asker is not None and "negotiate" in wanted:
+        tell(0.1, "what each supplier is worth")
+        found, effort["negotiate"] = _timed(lambda: replace(found, suppliers=_suppliers(asker)), asker)
+    if asker is not None and "stress" in wanted:
+        tell(0.4, "stress")
+        found, effort["stress"] = _timed(lambda: replace(found, shocks=_shocks(tables, asker)), asker)
+    if "frontier" in wanted:
+        tell(0.6, "frontier")
+        found, effort["frontier"] = _timed(lambda: replace(found, frontier=_frontier(tables)), None)
+    if pairs:
+        tell(0.9, "comparing offers")
+        found, effort["compare"] = _timed(lambda: replace(found, comparisons=tuple(_compared(tables, a, b) for a, b in pairs)), None)
+    return replace(found, effort=effort)
+
+
+def _timed(work: Callable[[], Asked], asker: Asker | None) -> tuple[Asked, str]:
+    """Return an answer with what it took: how often the one program was solved again, and how long."""
+    began, before = time.monotonic(), asker.solves if asker is not None else 0
+    answer = work()
+    took = time.monotonic() - began
+    solves = f"{asker.solves - before} re-solves of one program" if asker is not None else "A new program at each step"
+    return answer, f"{solves}, {took:.0f} s"
+
+
+def _suppliers(asker: Asker) -> tuple[SupplierWorth, ...]:
+    found = leverage.negotiate(asker.tables, asker=asker)
+    clouds = [s for s in found if s.kind == "cloud"]
+    shared = 1 < len(clouds) <= SHAPLEY_MOST and all(price is not None for price in asker.tables.unserved_usd_per_mtok)
+    fair = leverage.shapley(asker.tables, asker=asker) if shared else {}  # with no cloud at all everything is unserved, at its price
+    return tuple(
+        SupplierWorth(
+            s.kind,
+            s.name,
+            s.token_share_frac,
+            s.spend_usd,
+            _finite(s.value_usd) if s.is_priced else None,
+            _finite(s.without_released_usd - s.with_usd) if s.is_priced else None,
+            s.without_unserved_frac,
+            s.indifference_factor,
+            s.walk_away_factor,
+            s.movable_frac,
+            fair.get(s.name) if s.kind == "cloud" else None,
+        )
+        for s in found
+    )
+
+
+def _shocks(tables: Problem, asker: Asker) -> tuple[ShockCase, ...]:
+    found = stress.standard(tables, asker=asker)
+    return tuple(ShockCase(s.name, _finite(s.delta_usd) if s.is_priced else None, s.unserved_mtok, s.unserved_frac, s.replanned) for s in found)
+
+
+def _frontier(tables: Problem) -> tuple[FrontierPoint, ...]:
+    points = []
+    for axis in (frontier.resilience(tables), frontier.concentration(tables), frontier.carbon(tables)):
+        base = next((step.usd for step in axis if step.usd is not None), None)
+        for step in axis:
+            more = None if step.usd is None or not base else step.usd / base - 1.0
+            points.append(FrontierPoint(step.axis, step.limit, step.usd, more))
+    return tuple(points)
+
+
+def _compared(tables: Problem, a: str, b: str) -> Comparison:
+    found = thresholds.compare_offers(tables, a, b)
+    cost = {"neither": found.neither_usd, "a": found.a_usd, "b": found.b_usd, "both": found.both_usd}
+    told = {key: None if key in found.unpriced else _finite(usd) for key, usd in cost.items()}
+    return Comparison(a, b, told["neither"], told["a"], told["b"], told["both"], found.mtok, found.unserved_frac)
+
+
+def _ports(result: StudyResult, tables: Problem, *, solve: bool, tell: Progress) -> list[PortBreakEven]:
+    started = {(p["model_family"], p["chip_family"]) for p in result.plan.ports}
+    first: dict[tuple[str, str], Candidate] = {}
+    for candidate in tables.candidates:
+        first.setdefault(candidate.key, candidate)
+    span = max(1.0, years(result.plan))
+    rows = []
+    for i, (key, candidate) in enumerate(sorted(first.items())):
+        spend = _movable_usd_per_year(result, tables, *key)
+        terms = port_surface.terms_of(candidate, movable_frac=1.0)
+        needed = port_value.break_even_gain_frac(spend, horizon_years=span, terms=terms) if spend > 0 else None
+        program = port_surface.PortProgram(span, terms).switch_gain_frac(spend) if spend > 0 else None
+        factor, words = None, "not asked"
+        if solve:
+            tell(0.05 * i / len(first), f"port of {key[0]} to {key[1]}")
+            factor, words = _switch(tables, *key)
+        lead = candidate.port.lead_months or 0.0
+        rows.append(PortBreakEven(*key, candidate.cost_usd, lead, spend, needed, program, factor, words, key in started))
+    return rows
+
+
+def _switch(tables: Problem, family: str, chip_family: str) -> tuple[float | None, str]:
+    try:
+        factor, _ = thresholds.port_switch(tables, family, chip_family, steps=5)
+    except PolysiliconError as error:
+        return None, error.message
+    if factor is None:
+        return None, "at no efficiency up to 8 times the one assumed"
+    return (None, "even at a tenth of the efficiency assumed") if factor <= 0.101 else (factor, "")
+
+
+def _movable_usd_per_year(result: StudyResult, tables: Problem, family: str, chip_family: str) -> float:
+    """Return the yearly cost of what a family serves on other chips: what a port could move."""
+    mine = {w.id for w, f in zip(tables.workloads, tables.families, strict=True) if f == family}
+    of = {p.chip.id: p.chip.family for p in tables.pools}
+    moved = sum(p.usd for p in result.plan.placements if p.workload in mine and p.chip and of.get(p.chip) != chip_family)
+    return moved / max(years(result.plan), 1e-9)
+
+
+def _surface(tables: Problem, result: StudyResult) -> PortSurface | None:
+    """Return the closed form's worth over gain and spend, with the terms of the dearest port on the table."""
+    if not tables.candidates:
+        return None
+    candidate = max(tables.candidates, key=lambda c: c.cost_usd)
+    terms, span = port_surface.terms_of(candidate, movable_frac=1.0), max(1.0, years(result.plan))
+    spends = tuple(float(b) for b in np.geomspace(0.01e9, 10e9, SURFACE_POINTS))
+    worth = port_surface.surface(SURFACE_GAINS, spends, horizon_years=span, terms=terms)
+    words = f"{money(terms.cost_usd)} once, {money(terms.upkeep_usd_per_year)} a year, {12 * terms.lead_years:.0f} months, {span:.0f} years"
+    return PortSurface(SURFACE_GAINS, spends, tuple(tuple(float(x) for x in row) for row in worth), words)
+
+
+def _finite(usd: float) -> float | None:
+    return float(usd) if np.isfinite(usd) else None
