@@ -12,6 +12,7 @@ from polysilicon.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from polysilicon.gateway.config import GatewayConfig
+    from polysilicon.gateway.ledger import Entry
     from polysilicon.gateway.wiring import Wiring
     from polysilicon.portfolio import Plan
 
@@ -209,6 +210,18 @@ def live(
 
 ledger = typer.Typer(help="Read the gateway's ledger: sums, FOCUS rows, reconciliation.", no_args_is_help=True)
 State = Annotated[Path, typer.Argument(help="The gateway's state folder.")]
+SharedLedger = Annotated[str, typer.Option("--shared", help="Read all hosts' lines from PostgreSQL instead: env:NAME or file:/path of its address.")]
+
+
+def _entries(state: Path, shared: str) -> tuple[list[Entry], int]:
+    """Return the ledger's lines and how many were torn: of one host's folder, or of all hosts from their database."""
+    if shared:
+        from polysilicon.gateway.shared.postgres import read as read_shared
+
+        return read_shared(shared), 0
+    from polysilicon.gateway.ledger import read
+
+    return read(state / "ledger")
 
 
 @ledger.command("show")
@@ -218,14 +231,15 @@ def ledger_show(
     by: Annotated[
         str, typer.Option(help="chip, cloud, model, application, team, key, target, contract, stage, kind or outcome.")
     ] = "chip",
+    shared: SharedLedger = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Sum the ledger by one of its columns."""
-    from polysilicon.gateway.ledger import Entry, read
+    from polysilicon.gateway.ledger import Entry
 
     if by not in Entry.__struct_fields__:
         raise UsageError(f'"{by}" is not a column of the ledger', hint=f"one of {', '.join(Entry.__struct_fields__)}")
-    entries, torn = read(state / "ledger")
+    entries, torn = _entries(state, shared)
     sums: dict[str, list[int]] = {}
     for e in entries:
         row = sums.setdefault(str(getattr(e, by)), [0, 0, 0, 0])
@@ -250,15 +264,15 @@ def ledger_focus(
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the CSV files.")] = Path("focus"),
     config: Annotated[Path | None, typer.Option("--config", "-c", help="The gateway's file, for its commitments.")] = None,
+    shared: SharedLedger = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Export FOCUS 1.4: cost and usage, contract commitments."""
     import time
 
     from polysilicon.gateway.focus import commitment_rows, cost_rows, to_csv
-    from polysilicon.gateway.ledger import read
 
-    entries, _ = read(state / "ledger")
+    entries, _ = _entries(state, shared)
     rows = cost_rows(entries)
     write_atomically(out / "cost_and_usage.csv", to_csv(rows))
     commitments = []
@@ -287,12 +301,12 @@ def ledger_parquet(
     state: State = Path("gateway-state"),
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="A .parquet or .sqlite file.")] = Path("ledger.parquet"),
+    shared: SharedLedger = "",
 ) -> None:
     """Write the ledger as one Parquet or SQLite table."""
     from polysilicon.gateway.archive import write
-    from polysilicon.gateway.ledger import read
 
-    entries, torn = read(state / "ledger")
+    entries, torn = _entries(state, shared)
     write(entries, out)
     say(f"{len(entries)} lines in {out}; {torn} torn by a crash are left out")
 
@@ -303,6 +317,7 @@ def ledger_reconcile(
     state: Annotated[Path, typer.Option(help="The gateway's state folder.")] = Path("gateway-state"),
     *,
     tolerance_frac: Annotated[float, typer.Option(help="Smaller differences are not shown.")] = 1e-4,
+    shared: SharedLedger = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare the ledger with a provider's bill; exit 4 where they disagree."""
@@ -310,13 +325,12 @@ def ledger_reconcile(
 
     from polysilicon.errors import PromiseNotKept
     from polysilicon.gateway.focus import reconcile
-    from polysilicon.gateway.ledger import read
 
     try:
         rows = list(csv.DictReader(bill.read_text("utf-8").splitlines()))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", where=str(bill)) from error
-    found = reconcile(read(state / "ledger")[0], rows, tolerance_frac=tolerance_frac)
+    found = reconcile(_entries(state, shared)[0], rows, tolerance_frac=tolerance_frac)
     columns = ("target", "model", "day", "ledger_usd", "bill_usd", "difference_usd", "ledger_mtok", "bill_mtok")
     if json:
         print_json([{c: getattr(d, c) for c in columns} for d in found])

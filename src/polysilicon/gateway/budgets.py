@@ -34,7 +34,7 @@ class Budgets:
     """One worker's handle on the shared budgets."""
 
     def __init__(self, path: Path, budgets: Sequence[Budget], worker: int) -> None:
-        self.limits = [b.limit_nano_usd for b in budgets]
+        self.limits: Sequence[int] = [b.limit_nano_usd for b in budgets]
         self.ids = [b.id for b in budgets]
         self.worker = worker
         size = max(1, len(self.limits)) * _STRIDE * 8

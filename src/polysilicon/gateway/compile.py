@@ -16,7 +16,7 @@ from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.errors import InputError, InputErrors, MissingFact
 from polysilicon.gateway.config import GatewayConfig, PricePart, ServedPart, TargetPart
 from polysilicon.gateway.tariff import Tariff, compile_price
-from polysilicon.gateway.wiring import Budget, Key, Reliability, Route, Secret, Target, Variant, Wiring
+from polysilicon.gateway.wiring import Budget, Key, Reliability, Route, Secret, Shared, Target, Variant, Wiring
 
 if TYPE_CHECKING:
     from polysilicon.portfolio import Placement, Plan
@@ -51,6 +51,7 @@ def compile_wiring(
         workers=config.listen.workers, targets=targets, variants=tuple(variants), routes=routes, keys=keys, budgets=budgets,
         reliability=Reliability(**config.reliability.model_dump()), open_access=config.listen.open, sampling=config.sampling,
         models=dict(config.aliases), head_bytes=config.head_bytes, body_bytes=config.body_bytes, drain_s=config.drain_s,
+        shared=_shared(config),
         shadow_frac={v.id: s.shadow_frac for v, s in zip(variants, _all_served(config), strict=True) if s.shadow_frac},
     )  # fmt: skip
     return msgspec.structs.replace(wiring, digest=sha256(msgspec.msgpack.encode(wiring)).hexdigest()[:12])
@@ -59,6 +60,11 @@ def compile_wiring(
 def plan_version(plan: Plan | None) -> str:
     """Return a name for a plan: its scenario and digests."""
     return f"{plan.scenario}-{plan.scenario_digest[:8]}" if plan is not None else "no-plan"
+
+
+def _shared(config: GatewayConfig) -> Shared | None:
+    given = config.shared
+    return Shared(given.name, given.valkey or "", given.postgres or "") if given is not None else None
 
 
 def _all_served(config: GatewayConfig) -> list[ServedPart]:

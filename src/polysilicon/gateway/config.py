@@ -153,6 +153,14 @@ class QuotePart(Part):
     stale_after_s: Positive = 60.0
 
 
+class SharedPart(Part):
+    """What several hosts have in common: one budget, one ledger, one burn-down."""
+
+    name: Name = "default"
+    valkey: Reference | None = None  # a redis:// or rediss:// address
+    postgres: Reference | None = None  # a postgresql:// address
+
+
 class BrokerPart(Part):
     """How the weights follow the world."""
 
@@ -217,6 +225,7 @@ class GatewayConfig(Part):
     reliability: ReliabilityPart = ReliabilityPart()
     broker: BrokerPart = BrokerPart()
     promotion: PromotionPart = PromotionPart()
+    shared: SharedPart | None = None
     head_bytes: Annotated[int, Field(ge=1024, le=1_000_000)] = 32 * 1024
     body_bytes: Annotated[int, Field(ge=1024, le=1_000_000_000)] = 64 * 1024 * 1024
     drain_s: Positive = 30.0
@@ -267,7 +276,7 @@ def _problem(document: Document, error: dict[str, Any]) -> InputError:
 
 def _fields_at(loc: tuple[Any, ...]) -> list[str]:
     sections = {"targets": TargetPart, "keys": KeyPart, "budgets": BudgetPart, "contracts": ContractTerms, "broker": BrokerPart,
-                "reliability": ReliabilityPart, "promotion": PromotionPart, "listen": Listen, "admin": Admin}  # fmt: skip
+                "reliability": ReliabilityPart, "promotion": PromotionPart, "listen": Listen, "admin": Admin, "shared": SharedPart}  # fmt: skip
     part: Any = sections.get(str(loc[0]), GatewayConfig) if loc else GatewayConfig
     if "models" in loc:
         part = ServedPart

@@ -19,13 +19,14 @@ from polysilicon.cloud.contract import Contract
 from polysilicon.errors import InputError
 from polysilicon.gateway.broker.quotes import Feed, Quote, engine_load, fetch
 from polysilicon.gateway.broker.tick import Broker, Logged, View
-from polysilicon.gateway.budgets import Budgets
 from polysilicon.gateway.config import BrokerPart, ContractTerms, GatewayConfig, PromotionPart
 from polysilicon.gateway.ledger import Entry, Tail
 from polysilicon.gateway.live import budget_digest
 from polysilicon.gateway.promotion import Promotions
 from polysilicon.gateway.rollup import Rollup, prometheus
 from polysilicon.gateway.samples import Sample, SampleTail
+from polysilicon.gateway.shared.leases import open_budgets
+from polysilicon.gateway.shared.peers import Peers
 from polysilicon.gateway.table import Table
 from polysilicon.gateway.wiring import Directive, Wiring
 
@@ -63,7 +64,8 @@ class Controller:
         state.mkdir(parents=True, exist_ok=True)
         self.state = state
         self.table = Table(state / f"table-{wiring.digest}.bin", len(wiring.variants), wiring.workers)
-        self.budgets = Budgets(state / f"budgets-{budget_digest(wiring)}.bin", wiring.budgets, 63)
+        self.budgets = open_budgets(state, budget_digest(wiring), wiring.budgets, 63, wiring.shared)
+        self.peers = Peers(wiring, self.budgets)
         self.broker = Broker(wiring, self.settings, self.contracts)
         self.feeds = [Feed(part, []) for part in self.settings.quotes]
         self.engines = dict(engines or {})
@@ -92,6 +94,7 @@ class Controller:
     def close(self) -> None:
         """Let go of files."""
         os.close(self._log)
+        self.peers.close()
         self.budgets.close()
 
     # --- one tick
@@ -130,10 +133,18 @@ class Controller:
             if load["waiting"] >= _ENGINE_FULL_WAITING:
                 words = f"{load['waiting']:.0f} requests waiting at the engine"
                 down.update({v.id: words for v in self.wiring.variants if v.target == target})
+        elsewhere = self.peers.elsewhere
+        demand = [d + elsewhere.demand_mtok_per_s.get(r.id, 0.0) for d, r in zip(self.rollup.demand_mtok_per_s, self.wiring.routes, strict=True)]
         return View(
-            now_s=round(now_s, 3), demand_mtok_per_s=list(self.rollup.demand_mtok_per_s), mix_in_frac=list(self.rollup.mix_in_frac),
-            quotes=quotes, down=down, drawn_usd=self.rollup.drawn_usd(), stages=dict(self.promotions.stages),
+            now_s=round(now_s, 3), demand_mtok_per_s=demand, mix_in_frac=list(self.rollup.mix_in_frac), quotes=quotes, down=down,
+            drawn_usd=self._drawn_by_all(), stages=dict(self.promotions.stages),
         )  # fmt: skip
+
+    def _drawn_by_all(self) -> dict[str, float]:
+        drawn = self.rollup.drawn_usd()
+        for contract, nano in self.peers.elsewhere.drawn_nano_usd.items():
+            drawn[contract] = drawn.get(contract, 0.0) + nano / 1e9
+        return drawn
 
     def _take_quote(self, quote: Quote, quotes: dict[str, tuple[float, float]], down: dict[str, str]) -> None:
         for v in self.wiring.variants:
@@ -207,8 +218,12 @@ class Controller:
         return max(0, self.table.total(variant, "requests") - sum(self.table.total(variant, c) for c in done))
 
     def drawn_usd(self, contract: Contract) -> float:
-        """Return what a contract has drawn, with what was drawn before this ledger."""
-        return (contract.drawn_before_usd or 0.0) + self.rollup.drawn_nano_usd.get(contract.id, 0) / 1e9
+        """Return what a contract has drawn, with what was drawn before this ledger and on other hosts."""
+        return (contract.drawn_before_usd or 0.0) + self._drawn_by_all().get(contract.id, 0.0)
+
+    def demand(self) -> dict[str, float]:
+        """Return this host's demand by route, millions of tokens a second."""
+        return {r.id: d for r, d in zip(self.wiring.routes, self.rollup.demand_mtok_per_s, strict=True)}
 
     def status(self) -> dict[str, Any]:
         """Return everything the live page shows."""
@@ -243,7 +258,7 @@ class Controller:
             "switches": [{"at_s": d.view.now_s, "number": d.directive.number, "reason": d.directive.reason} for d in list(self.decisions)[-20:]],
             "promotions": self.promotions.log[-20:], "feeds": [{"source": f.settings.file or f.settings.url, "read_s": f.read_s, "problem": f.problem}
                                                                for f in self.feeds],
-            "entries": self.rollup.entries,
+            "entries": self.rollup.entries, "fleet": self.peers.status([b.id for b in wiring.budgets]),
         }  # fmt: skip
 
     def _grouped(self, position: int) -> dict[str, dict[str, float]]:

@@ -15,7 +15,7 @@ within a second, beside the loop.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from zlib import crc32
 
@@ -283,14 +283,19 @@ class _Sync:
 class Tail:
     """Read entries as they are appended, by all workers; remembers how far it has come."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, offsets: Mapping[str, int] | None = None) -> None:
         self.folder = folder
         self.torn = 0  # lines that failed their checksum, or whose setting is not known
         self._settings: dict[str, dict[int, Setting]] = {}
-        self._offsets: dict[str, int] = {}
+        self._offsets: dict[str, int] = dict(offsets or {})
 
     def read(self, *, whole: bool = False) -> Iterator[Entry]:
         """Yield entries not seen before. With `whole`, an unfinished last line counts as torn instead of as still being written."""
+        for _, _, entries in self.batches(whole=whole):
+            yield from entries
+
+    def batches(self, *, whole: bool = False) -> Iterator[tuple[str, int, list[Entry]]]:
+        """Yield per segment its name, how many of its bytes are read now, and the entries not seen before."""
         before = ""
         for path in sorted(self.folder.glob("w*-*.log")):
             if before.partition("-")[0] == path.name.partition("-")[0]:
@@ -311,7 +316,8 @@ class Tail:
                 settings = self._settings[path.name] = {}
                 if offset:
                     self._catch_up(path, offset, settings)
-            yield from self._parse(data[:complete], settings)
+            entries = list(self._parse(data[:complete], settings))
+            yield path.name, self._offsets[path.name], entries
 
     def _catch_up(self, path: Path, offset: int, settings: dict[int, Setting]) -> None:
         """Read the settings stated before the place where reading begins."""

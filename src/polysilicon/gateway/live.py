@@ -6,10 +6,10 @@ import ssl
 import time
 from pathlib import Path
 
-from polysilicon.gateway.budgets import Budgets
 from polysilicon.gateway.doors import Door
 from polysilicon.gateway.health import Health
 from polysilicon.gateway.router import Router
+from polysilicon.gateway.shared.leases import open_budgets
 from polysilicon.gateway.table import COLUMNS, Table
 from polysilicon.gateway.upstream import Pool
 from polysilicon.gateway.wiring import NEW, OLD, Key, Target, Wiring, first_directive
@@ -32,7 +32,7 @@ class Live:
         self.health = Health(len(wiring.variants), wiring.reliability)
         self.table = Table(state / f"table-{wiring.digest}.bin", len(wiring.variants), wiring.workers)
         self.rows = [self.table.row(worker, v.index) for v in wiring.variants]
-        self.budgets = Budgets(state / f"budgets-{budget_digest(wiring)}.bin", wiring.budgets, worker)
+        self.budgets = open_budgets(state, budget_digest(wiring), wiring.budgets, worker, wiring.shared)
         directive = self.table.read() or first_directive(wiring)
         self.router = Router(wiring, directive)
         self._tls_contexts: dict[str, ssl.SSLContext] = {}

@@ -19,7 +19,7 @@ class SecretValue:
     (SecretValue('env:DOCTEST_SECRET'), 's3cret')
     """
 
-    def __init__(self, reference: str, *, where: str = "") -> None:
+    def __init__(self, reference: str, *, where: str = "", spaces: bool = False) -> None:
         kind, _, name = reference.partition(":")
         if kind not in ("env", "file") or not name:
             raise InputError("a secret is given by reference, not by value", where=where, hint="write env:NAME or file:/path/to/secret")
@@ -29,6 +29,7 @@ class SecretValue:
         self._value = ""
         self._read_s = float("-inf")
         self._where = where
+        self._lowest = 32 if spaces else 33
 
     def get(self) -> str:
         """Return the secret.
@@ -49,7 +50,7 @@ class SecretValue:
                 value = Path(self._name).read_text().strip()
             except OSError as error:
                 raise InputError(f"secret {self.reference} cannot be read: {error.strerror}", where=self._where) from error
-        if not value or any(ord(c) < 33 or ord(c) > 126 for c in value):
+        if not value or any(ord(c) < self._lowest or ord(c) > 126 for c in value):
             raise InputError(f"secret {self.reference} is empty or not printable ASCII", where=self._where)
         return value
 

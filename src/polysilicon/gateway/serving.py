@@ -87,7 +87,10 @@ async def serve(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, re
     loop.add_signal_handler(signal.SIGHUP, reload_quietly)
     admin = admin_server(create(_Current(state), key, reload=reload), settings.admin.host, settings.admin.port)
     await supervisor.start()
-    tasks = [asyncio.create_task(admin.serve()), asyncio.create_task(tick_forever(lambda: state["controller"]))]
+    tasks = [
+        asyncio.create_task(admin.serve()), asyncio.create_task(tick_forever(lambda: state["controller"])),
+        asyncio.create_task(share_forever(lambda: state["controller"])),
+    ]  # fmt: skip
     log("info", "serving", url=f"http://{wiring.host}:{wiring.port}", admin=f"http://{settings.admin.host}:{settings.admin.port}")
     if settings.admin.key is None:
         print(f"admin page: http://{settings.admin.host}:{settings.admin.port}/#key={key}", flush=True)
@@ -95,10 +98,13 @@ async def serve(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, re
     log("info", "draining")
     await supervisor.stop()
     admin.should_exit = True
-    tasks[1].cancel()
+    for task in tasks[1:]:
+        task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    state["controller"].tick()
-    state["controller"].close()
+    controller = state["controller"]
+    controller.tick()
+    controller.peers.leave(controller.demand())
+    controller.close()
 
 
 class _Current:
@@ -120,4 +126,17 @@ async def tick_forever(current: Callable[[], Controller]) -> None:
             controller.tick()
         except PolysiliconError as error:
             log("error", "tick failed; the last directive stands", why=str(error))
+        await asyncio.sleep(controller.settings.tick_s)
+
+
+async def share_forever(current: Callable[[], Controller]) -> None:
+    """Talk to the stores that hosts share, once every `tick_s`; say when that stops and when it goes on."""
+    said: list[str] = []
+    while True:
+        controller = current()
+        with contextlib.suppress(ValueError):  # closed by a reload in the meantime
+            found = await asyncio.to_thread(controller.peers.step, controller.demand())
+            if [p.partition(":")[0] for p in found] != [p.partition(":")[0] for p in said]:
+                log("warning" if found else "info", "shared stores", problems=found)
+            said = found
         await asyncio.sleep(controller.settings.tick_s)

@@ -111,6 +111,14 @@ class Budget(msgspec.Struct, frozen=True):
     period: str = ""  # "", day, month: when it starts anew
 
 
+class Shared(msgspec.Struct, frozen=True):
+    """What several hosts have in common. Addresses are references, as they hold passwords."""
+
+    name: str = "default"  # of the fleet: hosts of one name share
+    valkey: str = ""  # budgets
+    postgres: str = ""  # ledgers, contracts' burn-down, demand
+
+
 class Reliability(msgspec.Struct, frozen=True):
     """How long to wait, how often to try, when to give up on a target."""
 
@@ -153,6 +161,7 @@ class Wiring(msgspec.Struct, frozen=True):
     body_bytes: int = 64 * 1024 * 1024
     drain_s: float = 30.0
     log_level: str = "info"
+    shared: Shared | None = None
 
 
 class Directive(msgspec.Struct):
