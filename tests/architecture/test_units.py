@@ -21,7 +21,7 @@ DIMENSIONLESS = {
     "press", "dense", "sparse", "left", "right", "old", "new", "above", "below", "now", "threshold", "needed_systems", "predicted",
     "prior", "width", "most", "least", "delta", "floor", "total", "squares", "probability", "day", "hourly", "live_month",
 }  # fmt: skip
-FLOAT = re.compile(r"\bfloat\b|Positive|NonNegative|Share|FiniteFloat")
+FLOAT = re.compile(r"\bfloat\b|Positive|NonNegative|Share\b|FiniteFloat")
 MODULES = [m.name for m in pkgutil.walk_packages(polysilicon.__path__, "polysilicon.") if not m.name.endswith("__main__")]
 
 
