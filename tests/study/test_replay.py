@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 from small_scenarios import TINY
 
 from polysilicon import catalogue as catalogues
-from polysilicon import study
+from polysilicon import performance, simulator, study
 from polysilicon.application.workload import Lengths, Slo, Workload
+from polysilicon.model.layout import Layout
 from polysilicon.scenario import load_text
 from polysilicon.study.deferral import queue
 from polysilicon.study.fleet import fleet_of, parts_of
@@ -105,3 +108,27 @@ def test_a_queue_waits_for_the_night():
     morning = queue(np.array([8 * 3600.0]), np.array([3600.0]), speed)
     assert morning[0] == pytest.approx((18 + 0.5) * 3600.0)
     assert queue(np.array([0.0]), np.array([1.0]), np.zeros(24))[0] == np.inf
+
+
+def test_a_replica_of_many_ranks_steps_with_the_budget_its_serving_point_assumed():
+    # 16 ranks share a step of 16 x 8,192 tokens; with one rank's budget the same replica would serve less than half as much
+    known = catalogues.load()
+    model, chip, layout = known.model("deepseek-r1"), known.chip("GB200"), Layout("fp8", "fp8", tp=1, dp=16, ep=16)
+    points = performance.table(model, chip, Lengths(6000, 100, isl_cv=0.0, osl_cv=0.0), Slo(), layouts=[layout])
+    point = next(p for p in points if p.batch == 512)
+    times = performance.step_times(model, chip, layout)
+    assert len(times.tokens_s) - 1 == performance.step_budget_tokens(layout) == 16 * 8192
+    rng, n = np.random.default_rng(0), 8 * point.batch
+    isl, osl = rng.integers(3000, 9001, n), rng.integers(50, 151, n)
+    done_s = np.sort(simulator.closed_loop(times, isl, osl, point.batch).requests["done_s"])
+    rps = 0.5 * n / (done_s[3 * n // 4] - done_s[n // 4])
+    assert 0.9 < rps / point.requests_per_s < 1.1
+
+
+def test_the_replays_of_a_study_step_with_that_budget_too(planned):
+    resolved, work = planned.resolved, planned.resolved.workloads[0]
+    parts = parts_of(resolved, planned.plan, planned.table.points, work, 0)
+    wide = [replace(p, point=replace(p.point, layout=replace(p.point.layout, dp=2))) for p in parts]
+    for held, ranks in ((parts, 1), (wide, 2)):
+        fleet, _, _ = fleet_of(resolved, planned.plan, work, held, period=0, scale=0.1, extra_frac=0.0, margin_quantile=0.5)
+        assert fleet.pools[0].max_step_tokens == ranks * 8192 == performance.step_budget_tokens(held[0].point.layout)

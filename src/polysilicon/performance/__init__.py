@@ -10,10 +10,10 @@ from polysilicon.performance.cost import Swing, TokenCost, token_cost, tornado, 
 from polysilicon.performance.efficiency import Efficiency, efficiency, improved_frac
 from polysilicon.performance.measured import Observation, correct
 from polysilicon.performance.serving import best, layouts, meets, table
-from polysilicon.performance.steps import step_times
+from polysilicon.performance.steps import step_budget_tokens, step_times
 from polysilicon.performance.types import ServingPoint, StepTimes
 
 __all__ = [
     "Efficiency", "Observation", "ServingPoint", "StepTimes", "Swing", "TokenCost", "best", "correct", "efficiency",
-    "improved_frac", "layouts", "meets", "step_times", "table", "token_cost", "tornado", "users_per_rack", "what_if",
+    "improved_frac", "layouts", "meets", "step_budget_tokens", "step_times", "table", "token_cost", "tornado", "users_per_rack", "what_if",
 ]  # fmt: skip

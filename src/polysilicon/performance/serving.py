@@ -16,13 +16,12 @@ from polysilicon.facts import Basis
 from polysilicon.model.architecture import Model
 from polysilicon.model.layout import Layout
 from polysilicon.model.work import experts_hit
-from polysilicon.performance.steps import Degrees, Ground, Slopes, degrees, ground, no_fit_words, slopes, tokens_s
+from polysilicon.performance.steps import MAX_STEP_TOKENS, Degrees, Ground, Slopes, degrees, ground, no_fit_words, slopes, tokens_s
 from polysilicon.performance.types import ServingPoint
 from polysilicon.silicon.chip import Chip, System
 from polysilicon.units import BYTES_PER_GB, FLOP_PER_TFLOP
 
 Array = NDArray[np.float64]
-MAX_STEP_TOKENS = 8192
 BATCHES: Array = np.unique(np.round(2.0 ** np.arange(0.0, 12.01, 0.25)))  # 1 to 4096, a quarter octave apart
 _SPREAD_CHIPS = 32  # replicas may span domains this far: pipeline stages or experts over the scale-out network
 _TP = (1, 2, 4, 8, 16, 32, 64)

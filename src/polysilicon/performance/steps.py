@@ -23,6 +23,7 @@ from polysilicon.units import BYTES_PER_GB, FLOP_PER_TFLOP
 Array = NDArray[np.float64]
 Number = Any  # a float, or a column of them
 OVERLAP_FRAC = 0.7  # of a step's arithmetic behind which token exchange hides
+MAX_STEP_TOKENS = 8192  # of one rank's scheduler
 WINDOW_CONTEXT_TOKENS = 8192.0  # context at which window layers' share of the KV cache is counted
 
 
@@ -318,12 +319,21 @@ def _free_gb(g: Ground, d: Degrees) -> tuple[Array, Array]:
     return g.chip.need("hbm_gb", needed_for="fit") * g.eff.usable_memory_frac - weights, weights
 
 
+def step_budget_tokens(layout: Layout) -> int:
+    """Return the tokens one engine step may carry: a scheduler's budget on each data-parallel rank.
+
+    >>> step_budget_tokens(Layout("fp8", "fp8", tp=1, dp=16, ep=16))
+    131072
+    """
+    return MAX_STEP_TOKENS * layout.dp
+
+
 def step_times(
     model: Model,
     chip: Chip,
     layout: Layout,
     *,
-    max_step_tokens: int = 8192,
+    max_step_tokens: int | None = None,
     efficiency_frac: float = 1.0,
     engine: str = "*",
     link_gb_per_s: float | None = None,
@@ -331,6 +341,7 @@ def step_times(
 ) -> StepTimes:
     """Return the duration of an engine step on one replica, as a table over its tokens and affine slopes.
 
+    The table goes up to the layout's step budget, the one serving points assume, unless `max_step_tokens` says otherwise.
     `efficiency_frac` < 1 slows everything (an immature port). `link_gb_per_s` is the wire to a decode replica for KV
     hand-over; the chip's scale-out link by default.
 
@@ -341,7 +352,8 @@ def step_times(
     s = slopes(g, d)
     if float(s.missing_gb_per_chip[0, 0]) > 0 or float(s.kv_tokens[0, 0]) < 1:
         raise DoesNotFit(no_fit_words(model, chip, layout, s, 0))
-    table = tokens_s(g.terms, g.rates, d, np.arange(max_step_tokens + 1, dtype=float)[None, :])[0] / efficiency_frac
+    budget = step_budget_tokens(layout) if max_step_tokens is None else max_step_tokens
+    table = tokens_s(g.terms, g.rates, d, np.arange(budget + 1, dtype=float)[None, :])[0] / efficiency_frac
     table[0] = 0.0
     np.maximum.accumulate(table, out=table)
     link = (link_gb_per_s or chip.scale_out_gb_per_s or 12.5) * g.eff.link_frac * BYTES_PER_GB

@@ -16,7 +16,7 @@ from polysilicon.catalogue import Catalogue
 from polysilicon.catalogue import load as load_catalogue
 from polysilicon.errors import InputError, InputErrors, PolysiliconError, UsageError, did_you_mean
 from polysilicon.model.layout import Layout
-from polysilicon.performance import StepTimes, step_times
+from polysilicon.performance import StepTimes, step_budget_tokens, step_times
 from polysilicon.scenario.document import Document, read_document
 from polysilicon.simulator import fleet as fleets
 from polysilicon.simulator.dynamics import SCOPES, Autoscaling, Availability, Happenings, Outage, PriceChange
@@ -76,7 +76,7 @@ class PoolPart(Part):
     chip: str = ""
     layout: LayoutPart = LayoutPart()
     step_times: StepPart | None = None
-    max_step_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
+    max_step_tokens: Annotated[int, Field(ge=1, le=4_000_000)] | None = None  # None: 8192 a data-parallel rank
     replicas: Annotated[int, Field(ge=0, le=1_000_000)] = 1
     cloud: str = ""
     region: str = ""
@@ -221,7 +221,7 @@ def _pool(part: PoolPart, catalogue: Catalogue | None) -> Pool:
     layout = Layout(**part.layout.model_dump())
     busy_w, vendor = part.busy_w_per_chip, part.vendor
     if part.step_times is not None:
-        times = part.step_times.build(part.max_step_tokens)
+        times = part.step_times.build(part.max_step_tokens or step_budget_tokens(layout))
     else:
         assert catalogue is not None
         if not part.model or not part.chip:

@@ -20,7 +20,6 @@ from polysilicon.simulator.fleet import MAX_BATCH, Fleet, Pool
 from polysilicon.study.serving import engine_of
 from polysilicon.study.traffic import WARM_UP
 
-MAX_STEP_TOKENS = 8192
 SHARED_FRAC = 0.05  # of the prompt: above it, a request goes where its session is
 _NORMAL = NormalDist()
 
@@ -109,7 +108,7 @@ def fleet_of(
 def _pool(resolved: Resolved, work: Workload, part: Part, replicas: int, margin_quantile: float, efficiency_frac: float) -> Pool:
     chip, point = resolved.chips[part.placement.chip], part.point
     slower = efficiency_frac / (1.0 + point.error_frac * _NORMAL.inv_cdf(margin_quantile) / _NORMAL.inv_cdf(0.9))
-    times = performance.step_times(resolved.models[work.model], chip, point.layout, max_step_tokens=MAX_STEP_TOKENS, efficiency_frac=slower)
+    times = performance.step_times(resolved.models[work.model], chip, point.layout, efficiency_frac=slower)
     return Pool(
         name=part.placement.pool,
         step_times=times,
