@@ -364,7 +364,8 @@ def test_focus_rows_add_up_to_the_ledger() -> None:
     assert total == Decimal(sum(e.cost_nano_usd for e in entries)) / 10**9
     assert sum(Decimal(r["ListCost"]) for r in rows) == Decimal(sum(e.list_nano_usd for e in entries)) / 10**9
     assert all(Decimal(r["ListCost"]) >= Decimal(r["ContractedCost"]) for r in rows)
-    applied = sum(Decimal(json.loads(r["ContractApplied"])["Elements"][0]["ContractCommitmentAppliedCost"]) for r in rows if r["ContractApplied"])
+    parsed = [json.loads(r["ContractApplied"], parse_float=Decimal)["Elements"][0] for r in rows if r["ContractApplied"]]
+    applied = sum(element["ContractCommitmentAppliedCost"] for element in parsed)
     drawn = {"edp": sum(e.cost_nano_usd for e in entries if e.contract) / 1e9}
     commitment = focus.commitment_rows(
         [Contract("edp", "aws", "committed_spend", "2023-01-01", "2024-01-01", commit_usd=50.0)], drawn, on="2023-11-15"

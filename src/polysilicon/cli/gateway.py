@@ -280,12 +280,16 @@ def ledger_focus(
         from polysilicon.gateway.config import load
         from polysilicon.gateway.controller import contract_of
 
+        settings = load(config)
         drawn: dict[str, float] = {}
         for e in entries:
             drawn[e.contract] = drawn.get(e.contract, 0.0) + e.cost_nano_usd / 1e9
+        bound = [t for t in settings.targets if t.contract]
         commitments = commitment_rows(
-            [contract_of(c) for c in load(config).contracts], drawn, on=time.strftime("%Y-%m-%d", time.gmtime())
-        )
+            [contract_of(c) for c in settings.contracts], drawn, on=time.strftime("%Y-%m-%d", time.gmtime()),
+            resources={c.id: [f"{m}@{t.id}" for t in bound if t.contract == c.id for m in t.models] for c in settings.contracts},
+            discount_frac={t.contract: t.discount_frac for t in bound},
+        )  # fmt: skip
         write_atomically(out / "contract_commitments.csv", to_csv(commitments))
     if json:
         print_json({"cost_rows": len(rows), "commitments": len(commitments), "folder": str(out)})
@@ -313,7 +317,7 @@ def ledger_parquet(
 
 @ledger.command("reconcile")
 def ledger_reconcile(
-    bill: Annotated[Path, typer.Argument(help="CSV with target, model, day, usd, tokens.")],
+    bill: Annotated[Path, typer.Argument(help="CSV with target, model, day, usd, tokens; or a provider's FOCUS export.")],
     state: Annotated[Path, typer.Option(help="The gateway's state folder.")] = Path("gateway-state"),
     *,
     tolerance_frac: Annotated[float, typer.Option(help="Smaller differences are not shown.")] = 1e-4,

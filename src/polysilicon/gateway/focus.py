@@ -11,7 +11,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -27,7 +27,12 @@ METERS = (
     ("write_1h_tokens", "Cache Write 1h Tokens"), ("output_tokens", "Output Tokens"),
 )  # fmt: skip
 _NANO = Decimal(1_000_000_000)
+_MILLION = Decimal(1_000_000)
 _SELLER = {"aws": "AWS", "azure": "Microsoft", "gcp": "Google Cloud", "anthropic": "Anthropic"}
+_CLOUDS = {
+    "aws": "aws", "amazon web services": "aws", "microsoft": "azure", "microsoft azure": "azure", "azure": "azure", "google cloud": "gcp",
+    "google": "gcp", "gcp": "gcp", "anthropic": "anthropic",
+}  # fmt: skip
 
 
 def usd(nano: int) -> str:
@@ -99,47 +104,100 @@ def _row(key: tuple[str, ...], sums: Sequence[int], currency: str, account: str)
     start = datetime.fromisoformat(hour)
     month = start.replace(day=1, hour=0)
     next_month = (month + timedelta(days=32)).replace(day=1)
-    applied = {"Elements": [{"ContractId": contract, "ContractCommitmentId": contract, "ContractCommitmentAppliedCost": usd(cost)}]}
-    per_token = (Decimal(listed) / _NANO / tokens) if tokens else Decimal(0)
+    element = {"ContractId": contract, "ContractCommitmentId": contract, "ContractCommitmentAppliedCost": msgspec.Raw(usd(cost).encode())}
+    reserved = listed > 0 and cost == 0  # paid for already: a capacity reservation in use
     return {
         "BilledCost": usd(cost), "BillingAccountId": account, "BillingAccountName": account, "BillingCurrency": currency,
         "BillingPeriodStart": _stamp(month), "BillingPeriodEnd": _stamp(next_month), "ChargeCategory": "Usage", "ChargeClass": None,
         "ChargeDescription": f"{meter} of {model} at {target}", "ChargeFrequency": "Usage-Based", "ChargePeriodStart": hour,
-        "ChargePeriodEnd": _stamp(start + timedelta(hours=1)), "ConsumedQuantity": tokens, "ConsumedUnit": "Tokens",
-        "ContractApplied": msgspec.json.encode(applied).decode() if contract else None, "ContractedCost": usd(cost),
-        "ContractedUnitPrice": str((Decimal(cost) / _NANO / tokens).normalize()) if tokens else None, "EffectiveCost": usd(cost),
+        "ChargePeriodEnd": _stamp(start + timedelta(hours=1)), "ConsumedQuantity": tokens or None, "ConsumedUnit": "Tokens" if tokens else None,
+        "ContractApplied": msgspec.json.encode({"Elements": [element]}).decode() if contract else None,
+        "ContractedCost": usd(cost),
+        "CapacityReservationId": target if reserved else None, "CapacityReservationStatus": "Used" if reserved else None,
+        "ContractedUnitPrice": _per_million(cost, tokens), "EffectiveCost": usd(cost),
         "HostProviderName": _SELLER.get(cloud, cloud), "InvoiceIssuerName": _SELLER.get(cloud, cloud), "ListCost": usd(listed),
-        "ListUnitPrice": str(per_token.normalize()) if tokens else None,
+        "ListUnitPrice": _per_million(listed, tokens),
         "PricingCategory": "Committed" if contract else ("Dynamic" if "@quote-" in price else "Standard"),
-        "PricingQuantity": str(Decimal(tokens) / 1_000_000), "PricingUnit": "1M Tokens", "RegionId": region, "RegionName": region,
+        "PricingQuantity": f"{Decimal(tokens) / _MILLION:f}" if tokens else None, "PricingUnit": "1M Tokens" if tokens else None,
+        "RegionId": region, "RegionName": region,
         "ResourceId": variant, "ResourceName": variant, "ServiceCategory": "AI and Machine Learning",
         "ServiceName": f"{model} inference", "ServiceProviderName": _SELLER.get(cloud, cloud), "ServiceSubcategory": "Generative AI",
-        "SkuId": model, "SkuMeter": meter, "SkuPriceId": price, "SubAccountId": virtual_key, "SubAccountName": application or virtual_key,
+        "SkuId": model, "SkuMeter": meter, "SkuPriceId": f"{price}/{meter}" if tokens else None,
+        "SubAccountId": virtual_key, "SubAccountName": application or virtual_key,
         "SubAccountType": "Virtual Key", "Tags": msgspec.json.encode({"team": team, "application": application}).decode(),
         "x_Chip": chip, "x_Kind": kind, "x_PlanVersion": plan, "x_Stage": stage, "x_Variant": variant,
     }  # fmt: skip
+
+
+def _per_million(nano: int, tokens: int) -> str | None:
+    """Return dollars for a million tokens, as a unit price must be given: per `PricingUnit`.
+
+    >>> _per_million(77_500_000, 1_000_000)
+    '0.0775'
+    """
+    return f"{(Decimal(nano) / _NANO * _MILLION / tokens).normalize():f}" if tokens else None
 
 
 def _stamp(when: datetime) -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def commitment_rows(contracts: Iterable[Contract], drawn_usd: Mapping[str, float], *, on: str) -> list[Row]:
-    """Return Contract Commitment rows with what each has drawn."""
+def commitment_rows(
+    contracts: Iterable[Contract],
+    drawn_usd: Mapping[str, float],
+    *,
+    on: str,
+    resources: Mapping[str, Sequence[str]] | None = None,
+    discount_frac: Mapping[str, float] | None = None,
+) -> list[Row]:
+    """Return Contract Commitment rows with what each has drawn.
+
+    `resources` are the `ResourceId`s of the cost rows that draw on a contract; without them, all of its cloud do. What a row must state and
+    the terms do not say follows from what they are: negotiated, billed monthly as used, nothing upfront, made at its start.
+    """
     rows = []
     for c in contracts:
         drawn = drawn_usd.get(c.id, 0.0) + (c.drawn_before_usd or 0.0)
         status = "Proposed" if not c.signed else "Pending" if on < c.start else "Expired" if on >= c.end else "Active"
         if status == "Active" and drawn >= c.commit_usd:
             status = "Exhausted"
+        seller = _SELLER.get(c.cloud, c.cloud)
+        names = sorted((resources or {}).get(c.id, ()))
+        rule = {"Dimension": "ResourceId", "Operator": "In", "Values": names} if names else {
+            "Dimension": "HostProviderName", "Operator": "In", "Values": [seller]}  # fmt: skip
+        discount = (discount_frac or {}).get(c.id)
+        start, end = f"{c.start}T00:00:00Z", f"{c.end}T00:00:00Z"
         rows.append({
-            "ContractId": c.id, "ContractCommitmentId": c.id, "ContractCommitmentCategory": "Spend", "ContractCommitmentModel": "Continuous",
-            "ContractCommitmentBenefitCategory": "Discount", "ContractCommitmentType": c.kind, "ContractCommitmentCost": f"{c.commit_usd:.9f}",
-            "ContractCommitmentQuantity": None, "ContractCommitmentUnit": "USD", "ContractCommitmentPeriodStart": f"{c.start}T00:00:00Z",
-            "ContractCommitmentPeriodEnd": f"{c.end}T00:00:00Z", "ContractCommitmentLifecycleStatus": status,
-            "BillingCurrency": "USD", "x_DrawnCost": f"{drawn:.9f}", "x_DueCost": f"{c.due_usd(max(c.start, min(on, c.end))):.9f}",
+            "ContractId": c.id, "ContractPeriodStart": start, "ContractPeriodEnd": end, "ContractCommitmentId": c.id,
+            "ContractCommitmentCategory": "Spend", "ContractCommitmentModel": "Continuous", "ContractCommitmentBenefitCategory": "Discount",
+            "ContractCommitmentType": c.kind, "ContractCommitmentDescription": c.source or f"{c.kind} with {seller}",
+            "ContractCommitmentCost": f"{c.commit_usd:.9f}", "ContractCommitmentQuantity": None, "ContractCommitmentUnit": None,
+            "ContractCommitmentPeriodStart": start, "ContractCommitmentPeriodEnd": end, "ContractCommitmentDurationType": _duration(c.start, c.end),
+            "ContractCommitmentFulfillmentInterval": "Custom" if c.draw_schedule else "Full Period",
+            "ContractCommitmentLifecycleStatus": status, "ContractCommitmentOfferCategory": "Negotiated",
+            "ContractCommitmentPaymentModel": "No Upfront", "ContractCommitmentPaymentInterval": "Monthly",
+            "ContractCommitmentPaymentUpfrontPercentage": "0",
+            "ContractCommitmentDiscountPercentage": None if discount is None else f"{discount:.6f}",
+            "ContractCommitmentApplicability": msgspec.json.encode({"InclusionOperator": "And", "Inclusions": [rule]}).decode(),
+            "ContractCommitmentCreated": start, "ContractCommitmentLastUpdated": max(start, f"{on}T00:00:00Z"), "BillingCurrency": "USD",
+            "ServiceProviderName": seller, "InvoiceIssuerName": seller, "x_DrawnCost": f"{drawn:.9f}",
+            "x_DueCost": f"{c.due_usd(max(c.start, min(on, c.end))):.9f}",
         })  # fmt: skip
     return rows
+
+
+def _duration(start: str, end: str) -> str:
+    """Return a term in whole years, months or days.
+
+    >>> _duration("2026-01-01", "2029-01-01"), _duration("2026-01-15", "2026-07-15"), _duration("2026-01-01", "2026-01-11")
+    ('3 Years', '6 Months', '10 Days')
+    """
+    first, last = date.fromisoformat(start), date.fromisoformat(end)
+    months = 12 * (last.year - first.year) + last.month - first.month
+    count, unit = (months, "Month") if first.day == last.day and months > 0 else (max(1, (last - first).days), "Day")
+    if unit == "Month" and count % 12 == 0:
+        count, unit = count // 12, "Year"
+    return f"{count} {unit}{'s' if count > 1 else ''}"
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:
@@ -155,7 +213,7 @@ def to_csv(rows: Sequence[Row]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One target, model and day where ledger and bill disagree."""
+    """One target, model and day where ledger and bill disagree; for a bill in FOCUS, one cloud, region and day."""
 
     target: str
     model: str
@@ -171,30 +229,63 @@ class Difference:
         return self.bill_usd - self.ledger_usd
 
 
-def reconcile(entries: Iterable[Entry], bill: Iterable[Mapping[str, str]], *, tolerance_frac: float = 1e-4) -> list[Difference]:
-    """Return where the ledger and a provider's bill disagree by more than a share, per target, model and day.
+Key = tuple[str, str, str]
 
-    `bill` rows have target, model, day, usd and tokens.
+
+def reconcile(entries: Iterable[Entry], bill: Iterable[Mapping[str, str]], *, tolerance_frac: float = 1e-4) -> list[Difference]:
+    """Return where the ledger and a provider's bill disagree by more than a share.
+
+    A bill's rows have target, model, day, usd and tokens; or they are a provider's own FOCUS export, which knows no targets of ours:
+    its usage of generative AI is then compared per cloud, region and day, tokens where it counts them.
 
     Raises: InputError for a row without these, or whose figures are no numbers.
     """
-    ours: dict[tuple[str, str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    rows = list(bill)
+    in_focus = bool(rows) and "ChargePeriodStart" in rows[0]
+    theirs = _sums_of_focus(rows) if in_focus else _sums_of_bill(rows)
+    ours: dict[Key, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
+    counted = not in_focus or any(sums[1] for sums in theirs.values())
     for e in entries:
         day = datetime.fromtimestamp(e.at_s, UTC).strftime("%Y-%m-%d")
-        if e.target:
-            ours[e.target, e.model, day][0] += e.cost_nano_usd
-            ours[e.target, e.model, day][1] += e.tokens
-    theirs: dict[tuple[str, str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for i, row in enumerate(bill):
-        try:
-            sums = theirs[row["target"], row["model"], row["day"]]
-            sums[0] += float(Decimal(row["usd"]) * _NANO)
-            sums[1] += int(row["tokens"])
-        except (KeyError, ValueError, ArithmeticError) as error:
-            raise InputError("a bill's row has target, model, day, usd, tokens", where=f"bill:{i + 2}") from error
+        if e.target and (e.tokens or e.cost_nano_usd):
+            sums = ours[(e.cloud, e.region, day) if in_focus else (e.target, e.model, day)]
+            sums[0] += e.cost_nano_usd
+            sums[1] += e.tokens if counted else 0
     out = []
+    nothing = [Decimal(0), Decimal(0)]
     for key in sorted(ours.keys() | theirs.keys()):
-        a, b = ours.get(key, [0.0, 0.0]), theirs.get(key, [0.0, 0.0])
-        if any(abs(x - y) > tolerance_frac * max(abs(x), abs(y)) for x, y in zip(a, b, strict=True)):
-            out.append(Difference(*key, a[0] / 1e9, b[0] / 1e9, a[1] / 1e6, b[1] / 1e6))
+        a, b = ours.get(key, nothing), theirs.get(key, nothing)
+        if any(abs(x - y) > Decimal(tolerance_frac) * max(abs(x), abs(y)) for x, y in zip(a, b, strict=True)):
+            out.append(Difference(*key, float(a[0] / _NANO), float(b[0] / _NANO), float(a[1] / _MILLION), float(b[1] / _MILLION)))
+    return out
+
+
+def _sums_of_bill(rows: Iterable[Mapping[str, str]]) -> dict[Key, list[Decimal]]:
+    out: dict[Key, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
+    for i, row in enumerate(rows):
+        try:
+            sums = out[row["target"], row["model"], row["day"]]
+            sums[0] += Decimal(row["usd"]) * _NANO
+            sums[1] += int(row["tokens"])
+        except (KeyError, ValueError, ArithmeticError, TypeError) as error:
+            raise InputError("a bill's row has target, model, day, usd, tokens", where=f"bill:{i + 2}") from error
+    return out
+
+
+def _sums_of_focus(rows: Iterable[Mapping[str, str]]) -> dict[Key, list[Decimal]]:
+    """Return dollars and tokens of the usage of generative AI in a provider's FOCUS export, per cloud, region and day."""
+    out: dict[Key, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
+    for i, row in enumerate(rows):
+        if row.get("ChargeCategory", "Usage") != "Usage" or row.get("ServiceSubcategory") not in (None, "", "Generative AI"):
+            continue
+        try:
+            name = row.get("HostProviderName") or row.get("ServiceProviderName") or row["ProviderName"]
+            day = datetime.fromisoformat(row["ChargePeriodStart"]).strftime("%Y-%m-%d")
+            sums = out[_CLOUDS.get(name.casefold(), name), row.get("RegionId") or "", day]
+            sums[0] += Decimal(row.get("ContractedCost") or row["BilledCost"]) * _NANO
+            if row.get("ConsumedUnit", "").casefold() in ("tokens", "token"):
+                sums[1] += Decimal(row["ConsumedQuantity"])
+        except (KeyError, ValueError, ArithmeticError, TypeError) as error:
+            said = "a FOCUS row has ChargePeriodStart, a provider's name and ContractedCost or BilledCost"
+            raise InputError(said, where=f"bill:{i + 2}") from error
     return out
