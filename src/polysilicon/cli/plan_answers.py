@@ -34,12 +34,13 @@ def explain(
     """Say what binds in the cheapest plan, what one more unit of each limit is worth, and what would change the answer."""
     from polysilicon import planner
     from polysilicon.planner import answer, thresholds
+    from polysilicon.planner.blocks import whole_blocks
 
     resolved, tables = _tables(file, margin)
     with progress("planning", quiet=json) as bar:
         program, solution, clock = planner.solved(tables, seconds=seconds, progress=bar)
     plan = answer.plan_of(program, solution, seconds=clock)
-    entries = thresholds.entry_prices(program, solution)[:12]
+    entries = whole_blocks(program, solution, thresholds.entry_prices(program, solution)[:12])
     ports = thresholds.port_worth(program, solution)
     binding = _binding(plan)
     promise = _slo_price(resolved, tables, slo, margin) if slo else None

@@ -28,15 +28,29 @@ class Threshold:
 
 
 def chip_hour_usd(program: Program, solution: Solution) -> F8:
-    """Return the undiscounted worth of one more chip-hour, [pool, slot], from the duals of capacity."""
-    tables = program.tables
+    """Return the undiscounted worth of one more chip-hour, [pool, slot].
+
+    The dual of capacity, where chips are held. Where none are, any dual from their worth up to their price is optimal: the worth
+    is the least of them, which leaves some work that may run there without a reduced cost:
+
+        worth = max over work of (dual - reduced cost of the work / its busy chips), and nothing without a started engine
+    """
+    tables, flows = program.tables, program.flows
     worth = np.zeros((len(tables.pools), tables.slots))
     rows = program.rows.get("capacity")
     if rows is not None:
-        usd = -solution.duals[rows.labels] / program.chip_unit * tables.limits.utilisation_max_frac
-        slots = rows.meta["slot"]
-        worth[rows.meta["pool"], slots] = usd / tables.slot_hours[slots] / program.discount[tables.slot_period[slots]]
-    return worth
+        worth[rows.meta["pool"], rows.meta["slot"]] = -solution.duals[rows.labels]
+    port = np.array([arc.port for arc in tables.arcs], np.int64)[flows.arc] if len(flows.arc) else np.empty(0, np.int64)
+    started = np.append(solution.values[program.blocks["port"]] > 0.5, True)  # -1: nothing to start
+    runs = (flows.pool >= 0) & started[port] & (flows.chips > 0)
+    pool, slot = flows.pool[runs], flows.slot[runs]
+    each = worth[pool, slot] - np.maximum(solution.reduced[flows.label[runs]], 0.0) / flows.chips[runs]
+    least = np.zeros_like(worth)
+    np.maximum.at(least, (pool, slot), each)
+    hours: F8 = tables.slot_hours * program.discount[tables.slot_period]
+    least *= tables.limits.utilisation_max_frac / program.chip_unit
+    least /= hours
+    return least
 
 
 def entry_prices(program: Program, solution: Solution) -> list[Threshold]:

@@ -40,7 +40,8 @@ def margins(program: Program, solution: Solution) -> Margins:
     dual, held, asked = _duals(program, solution), _held(program, solution), _asked(program)
     has = held[pool, flows.slot] > LITTLE_CHIPS
     paid = flows.chips * dual[pool, flows.slot] / discount
-    rented = flows.chips * program.chip_unit * flows.hours * asked[pool, flows.slot] / tables.limits.utilisation_max_frac
+    price = np.where(on, asked[pool, flows.slot], 0.0)
+    rented = flows.chips * program.chip_unit * flows.hours * price / tables.limits.utilisation_max_frac
     energy = program.cost_usd()[flows.label] / discount
     token = np.array([arc.usd_per_request if arc.pool < 0 else 0.0 for arc in tables.arcs])
     usd = np.where(on, (np.where(has, paid, rented) + energy) / requests, token[flows.arc])
@@ -82,7 +83,7 @@ def words(here: float, others: Sequence[tuple[float, str]]) -> str:
     >>> words(0.2, [(0.2, "b")])
     'one more token costs 0.2 $/Mtok here and at the next best place, b, alike'
     >>> words(0.2, [(0.1, "b")])
-    'one more token here costs 0.2 $/Mtok; cheaper places are full, capped or sold for longer terms only: b at 0.1'
+    'one more token here costs 0.2 $/Mtok; cheaper places are full, capped, or sold in larger blocks or for longer terms only: b at 0.1'
     >>> words(0.2, [(0.0, "b")])
     'one more token here costs 0.2 $/Mtok; b is already paid for, but a limit of the plan keeps more of this work from it'
     >>> words(0.2, [])
@@ -104,7 +105,7 @@ def words(here: float, others: Sequence[tuple[float, str]]) -> str:
         return told + f"the next best place, {name}, would cost {best:.3g}"
     if best <= FREE_USD_PER_MTOK:
         return told + f"{name} is already paid for, but a limit of the plan keeps more of this work from it"
-    return told + f"cheaper places are full, capped or sold for longer terms only: {name} at {best:.3g}"
+    return told + f"cheaper places are full, capped, or sold in larger blocks or for longer terms only: {name} at {best:.3g}"
 
 
 def _place(program: Program, a: int) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from polysilicon.errors import Infeasible
 from polysilicon.planner import plan_problem
+from polysilicon.planner.blocks import whole_blocks
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.program import contracted
 from polysilicon.planner.resolve import Asker, supplier, suppliers
@@ -87,10 +88,11 @@ def what_ifs_of(result: StudyResult, *, most: int = 8) -> tuple[WhatIf, ...]:
     if result.program is None or result.solution is None:
         return ()
     out = []
-    for entry in entry_prices(result.program, result.solution):
-        if entry.threshold <= 1e-9 or entry.now <= 0:
-            continue
+    near = [e for e in entry_prices(result.program, result.solution) if e.threshold > 1e-9 and e.now > 0][:most]
+    for entry in whole_blocks(result.program, result.solution, near):
         cut = 1.0 - entry.threshold / entry.now
+        if cut >= 1.0:
+            continue  # not even for nothing
         threshold = f"falls from ${entry.now:.3g} to ${entry.threshold:.3g} per chip-hour ({cut:.0%} less)" if cut > 0.005 else (
             f"is ${entry.now:.3g} per chip-hour, and a chip there is worth as much"
         )  # fmt: skip
