@@ -166,6 +166,8 @@ class Attempt:
         if self.done:
             return
         if self.status != 200:
+            if self.status in (401, 403) and self.door.renewed is not None:
+                self.door.renewed.hurry()
             self._fail(classify(self.status, self.headers, b"".join(self._body), rate_limit_open_s=self.limits.rate_limit_open_s))
         elif self.stream:
             self._end_of_stream()

@@ -16,7 +16,7 @@ from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.errors import InputError, InputErrors, MissingFact
 from polysilicon.gateway.config import GatewayConfig, PricePart, ServedPart, TargetPart
 from polysilicon.gateway.tariff import Tariff, compile_price
-from polysilicon.gateway.wiring import Budget, Key, Reliability, Route, Secret, Shared, Target, Variant, Wiring
+from polysilicon.gateway.wiring import Budget, Key, Reliability, Renew, Route, Secret, Shared, Target, Variant, Wiring
 
 if TYPE_CHECKING:
     from polysilicon.portfolio import Placement, Plan
@@ -77,10 +77,18 @@ def _target(index: int, part: TargetPart) -> Target:
         index=index, id=part.id, door=part.door, scheme=url.scheme, host=url.hostname or "",
         port=url.port or (443 if url.scheme == "https" else 80), prefix=url.path.rstrip("/"), cloud=part.cloud, region=part.region,
         seller=part.seller, versions=part.versions, tags=part.tags, places=geographies(part.region),
-        secret=Secret(**{name: value or "" for name, value in part.secret.model_dump().items()}), auth=part.auth,
+        secret=_secret(part), auth=part.auth,
         options={name: value for name in ("project", "workspace") if (value := getattr(part, name))}, max_concurrent=part.max_concurrent,
         provisioned_tokens_per_minute=part.provisioned_tokens_per_minute, ca_file=part.ca_file,
     )  # fmt: skip
+
+
+def _secret(part: TargetPart) -> Secret:
+    given = part.secret
+    renew = None
+    if given.renew is not None:
+        renew = Renew(**{name: value or "" for name, value in given.renew.model_dump().items()}, region=part.region)
+    return Secret(given.token or "", given.access_key or "", given.secret_key or "", given.session_token or "", renew)
 
 
 def _variant(index: int, target: Target, part: TargetPart, model: str, served: ServedPart, tariff: Tariff) -> Variant:

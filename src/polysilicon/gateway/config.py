@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import date
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from polysilicon.errors import InputError, InputErrors, did_you_mean
 from polysilicon.scenario.document import Document, parse_document, read_document
@@ -44,6 +45,54 @@ class Admin(Part):
     key: Reference | None = None  # none: made at the start and printed once
 
 
+RenewKind = Literal[
+    "google-key", "google-metadata", "entra-secret", "entra-workload", "entra-metadata",
+    "aws-profile", "aws-web-identity", "aws-metadata", "aws-container",
+]  # fmt: skip
+_NEEDED = {
+    "google-key": ("file",), "entra-secret": ("tenant", "client_id", "client_secret"), "entra-workload": ("tenant", "client_id", "file"),
+    "aws-web-identity": ("role", "file"),
+}  # fmt: skip
+_FOR_DOORS = {"google": ("vertex", "google-cloud"), "entra": ("foundry",), "aws": ("bedrock", "bedrock-messages", "aws-platform")}
+
+
+class RenewPart(Part):
+    """Credentials that expire: where they are issued; fetched and renewed by the gateway itself."""
+
+    kind: RenewKind
+    file: str = ""  # a key, a platform's token, a credentials file
+    url: str = ""  # of the issuer, where it is not the usual one
+    tenant: str = ""
+    client_id: str = ""
+    client_secret: Reference | None = None
+    scope: str = ""
+    profile: str = ""
+    role: str = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> RenewPart:
+        missing = [name for name in _NEEDED.get(self.kind, ()) if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"{self.kind} needs {', '.join(missing)}")
+        if self.url:
+            parts = urlsplit(self.url)
+            fine = parts.scheme == "https" or (parts.scheme == "http" and _is_near(parts.hostname or ""))
+            if not fine or parts.username or parts.query or parts.fragment:
+                raise ValueError("url must be https://, or http:// of this machine or its metadata server")
+        return self
+
+
+def _is_near(host: str) -> bool:
+    """Return whether a host is this machine, or answers for it on its own link."""
+    if host in ("localhost", "metadata.google.internal"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_link_local or address == ip_address("fd00:ec2::254")
+
+
 class SecretPart(Part):
     """References to what proves who we are."""
 
@@ -51,6 +100,7 @@ class SecretPart(Part):
     access_key: Reference | None = None
     secret_key: Reference | None = None
     session_token: Reference | None = None
+    renew: RenewPart | None = None
 
 
 class PricePart(Part):
@@ -301,6 +351,10 @@ def _cross_checks(config: GatewayConfig, document: Document) -> list[InputError]
             hint = did_you_mean(target.contract, contracts)
             where = document.where(("targets", i, "contract"))
             problems.append(InputError(f'targets[{i}].contract "{target.contract}" is not among the contracts', where=where, hint=hint))
+        renew = target.secret.renew
+        if renew is not None and target.door not in _FOR_DOORS[renew.kind.partition("-")[0]]:
+            message = f"targets[{i}].secret.renew: {renew.kind} proves nothing to a {target.door} target"
+            problems.append(InputError(message, where=document.where(("targets", i, "secret"))))
         for name in ("project", "workspace") if target.door == "google-cloud" else ("project",) if target.door == "vertex" else ():
             if not getattr(target, name):
                 problems.append(InputError(f"targets[{i}]: a {target.door} target needs {name}", where=document.where(("targets", i))))

@@ -13,6 +13,7 @@ import msgspec
 
 from polysilicon.errors import InputError
 from polysilicon.gateway import policy
+from polysilicon.gateway.credentials import renewed
 from polysilicon.gateway.secrets import SecretValue
 from polysilicon.gateway.sigv4 import AwsKey, Signer
 from polysilicon.gateway.wiring import OLD, Target, Variant
@@ -48,13 +49,16 @@ class Door:
         self.binary = self.kind == "bedrock"
         self.auth = target.auth or _USUAL_AUTH[self.kind]
         where = f"targets[{target.index}].secret"
-        if self.auth == "sigv4" and not (target.secret.access_key and target.secret.secret_key):
+        self.renewed = renewed(target.secret.renew, f"target {target.id}") if target.secret.renew is not None else None
+        if self.renewed is not None:
+            self.auth = "sigv4" if target.secret.renew.kind.startswith("aws") else "bearer"  # type: ignore[union-attr]
+        elif self.auth == "sigv4" and not (target.secret.access_key and target.secret.secret_key):
             self.auth = "bearer" if target.secret.token and self.kind != "aws-platform" else "x-api-key"
         secret = target.secret
         self._token = SecretValue(secret.token, where=where) if secret.token else None
         self._pair: tuple[SecretValue, SecretValue] | None = None
         self._session = SecretValue(secret.session_token, where=where) if secret.session_token else None
-        if self.auth == "sigv4":
+        if self.auth == "sigv4" and self.renewed is None:
             self._pair = (SecretValue(secret.access_key, where=where), SecretValue(secret.secret_key, where=where))
         self._signer: Signer | None = None
         default_port = 443 if target.scheme == "https" else 80
@@ -62,11 +66,17 @@ class Door:
         self._heads: dict[tuple[str, str, bool, str], bytes] = {}
         self._head_token = ""
 
-    def check(self) -> None:
+    def check(self, *, patient: bool = False) -> None:
         """Read every secret once, so that a missing one is found at the start.
+
+        One that is fetched and cannot be now is an error too, unless `patient`: the target is then failed over until it can be.
 
         Raises: InputError naming the reference.
         """
+        if self.renewed is not None:
+            self.renewed.start(wait_s=5.0)
+            if not patient:
+                self.renewed.get()
         for secret in (self._token, self._session, *(self._pair or ())):
             if secret is not None:
                 secret.get()
@@ -148,7 +158,7 @@ class Door:
         return lines
 
     def _head(self, path: str, version: str, variant: Variant, ask: Ask) -> bytes:
-        token = self._token.get() if self._token is not None else ""
+        token = self.renewed.get()[0] if self.renewed is not None else self._token.get() if self._token is not None else ""
         if token != self._head_token:
             self._heads.clear()
             self._head_token = token
@@ -165,8 +175,11 @@ class Door:
         return head
 
     def _signed(self, path: str, version: str, ask: Ask, body: bytes) -> bytes:
-        assert self._pair is not None
-        key = AwsKey(self._pair[0].get(), self._pair[1].get(), self._session.get() if self._session else "")
+        if self.renewed is not None:
+            key = AwsKey(*self.renewed.get())
+        else:
+            assert self._pair is not None
+            key = AwsKey(self._pair[0].get(), self._pair[1].get(), self._session.get() if self._session else "")
         if self._signer is None or self._signer.key != key:
             self._signer = Signer(key, self.target.region, _SIGV4_SERVICE[self.kind])
         lines = self._lines(version)

@@ -27,7 +27,7 @@ class Live:
         state.mkdir(parents=True, exist_ok=True)
         self.doors = [Door(target) for target in wiring.targets]
         for door in self.doors:
-            door.check()
+            door.check(patient=True)
         self.pools = [self._pool(target) for target in wiring.targets]
         self.health = Health(len(wiring.variants), wiring.reliability)
         self.table = Table(state / f"table-{wiring.digest}.bin", len(wiring.variants), wiring.workers)

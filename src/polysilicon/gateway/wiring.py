@@ -19,6 +19,21 @@ STAGE_CAPS = {
 }  # fmt: skip
 
 
+class Renew(msgspec.Struct, frozen=True):
+    """Where a proof that expires is issued, and as whom we ask."""
+
+    kind: str
+    file: str = ""
+    url: str = ""
+    tenant: str = ""
+    client_id: str = ""
+    client_secret: str = ""  # a reference
+    scope: str = ""
+    profile: str = ""
+    role: str = ""
+    region: str = ""
+
+
 class Secret(msgspec.Struct, frozen=True):
     """How to prove who we are to a target. Each value is a reference, `env:NAME` or `file:/path`, never the secret."""
 
@@ -26,6 +41,7 @@ class Secret(msgspec.Struct, frozen=True):
     access_key: str = ""
     secret_key: str = ""
     session_token: str = ""
+    renew: Renew | None = None
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -1,0 +1,112 @@
+"""One proof that expires: fetched beside the data path, renewed ahead of its end, told when that fails."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from polysilicon.errors import InputError, PolysiliconError
+from polysilicon.gateway.wiring import Renew
+
+_AHEAD_S = 300.0  # renew so long before the end, or at four fifths of the life where that is earlier
+_PAUSE_S = (1.0, 2.0, 5.0, 10.0, 30.0)  # between tries that fail
+_HURRY_S = 10.0  # refused by the target: fetch anew, but not more often than this
+
+
+class Fetched(NamedTuple):
+    """What was issued: one token, or a key's three parts; and how long it holds."""
+
+    values: tuple[str, ...]
+    life_s: float
+
+
+class Renewed:
+    """A proof kept fresh by a thread of its own; the data path reads it and never waits."""
+
+    def __init__(self, fetch: Callable[[], Fetched], where: str) -> None:
+        self._fetch = fetch
+        self.where = where
+        self.problem = ""
+        self.fetches = 0
+        self._values: tuple[str, ...] = ()
+        self._until_s = float("-inf")
+        self._fetched_s = float("-inf")
+        self._wake = threading.Event()
+        self._first = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def get(self) -> tuple[str, ...]:
+        """Return what holds now.
+
+        Raises: InputError when nothing does, with the reason.
+        """
+        if time.monotonic() < self._until_s:
+            return self._values
+        if self._thread is None:
+            self.start()
+        raise InputError(f"no valid credentials: {self.problem or 'none were issued yet'}", where=self.where)
+
+    def start(self, wait_s: float = 0.0) -> None:
+        """Begin to renew; wait so long for the first answer, good or bad."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=f"renew {self.where}", daemon=True)
+            self._thread.start()
+        if wait_s:
+            self._first.wait(wait_s)
+
+    def hurry(self) -> None:
+        """Fetch anew, soon: the target has refused what we showed."""
+        if time.monotonic() - self._fetched_s > _HURRY_S:
+            self._wake.set()
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                fetched = self._fetch()
+            except Exception as error:  # whatever goes wrong, the next try may do better
+                words = error.message if isinstance(error, PolysiliconError) else f"{type(error).__name__}"
+                if words != self.problem:
+                    _say("warning", "credentials not renewed", self.where, words)
+                self.problem = words
+                pause_s = _PAUSE_S[min(failures, len(_PAUSE_S) - 1)]
+                failures += 1
+            else:
+                if self.problem:
+                    _say("info", "credentials renewed again", self.where, "")
+                now_s = time.monotonic()
+                self._values, self._until_s, self._fetched_s = fetched.values, now_s + fetched.life_s, now_s
+                self.problem = ""
+                self.fetches += 1
+                failures = 0
+                pause_s = max(0.05, min(fetched.life_s - _AHEAD_S, 0.8 * fetched.life_s) if fetched.life_s > 2 * _AHEAD_S else 0.8 * fetched.life_s)
+            self._first.set()
+            self._wake.wait(pause_s)
+            self._wake.clear()
+
+
+_ALL: dict[bytes, Renewed] = {}
+_GUARD = threading.Lock()
+
+
+def renewed(settings: Renew, where: str) -> Renewed:
+    """Return this process's one keeper of a proof: targets that ask alike share it, and it outlives a reload."""
+    from polysilicon.gateway.credentials import aws, entra, google
+
+    makers: dict[str, Callable[[Renew], Fetched]] = {**google.FETCH, **entra.FETCH, **aws.FETCH}
+    key = msgspec.msgpack.encode(settings)
+    with _GUARD:
+        if key not in _ALL:
+            fetch = makers[settings.kind]
+            _ALL[key] = Renewed(lambda: fetch(settings), where)
+        return _ALL[key]
+
+
+def _say(level: str, event: str, where: str, why: str) -> None:
+    line = {"at": round(time.time(), 3), "level": level, "event": event, "where": where, "why": why}
+    print(msgspec.json.encode(line).decode(), file=sys.stderr, flush=True)
