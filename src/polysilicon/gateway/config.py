@@ -211,6 +211,15 @@ class SharedPart(Part):
     postgres: Reference | None = None  # a postgresql:// address
 
 
+class TelemetryPart(Part):
+    """Where OpenTelemetry spans and metrics go; without this section nothing is sent anywhere."""
+
+    otlp: Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")]  # a collector's OTLP/HTTP address
+    headers: Reference | None = None  # name=value, separated by commas: they may hold a key
+    trace_frac: Share = 1.0  # of requests; metrics count all
+    every_s: Positive = 5.0
+
+
 class BrokerPart(Part):
     """How the weights follow the world."""
 
@@ -276,6 +285,7 @@ class GatewayConfig(Part):
     broker: BrokerPart = BrokerPart()
     promotion: PromotionPart = PromotionPart()
     shared: SharedPart | None = None
+    telemetry: TelemetryPart | None = None
     head_bytes: Annotated[int, Field(ge=1024, le=1_000_000)] = 32 * 1024
     body_bytes: Annotated[int, Field(ge=1024, le=1_000_000_000)] = 64 * 1024 * 1024
     drain_s: Positive = 30.0
@@ -326,7 +336,8 @@ def _problem(document: Document, error: dict[str, Any]) -> InputError:
 
 def _fields_at(loc: tuple[Any, ...]) -> list[str]:
     sections = {"targets": TargetPart, "keys": KeyPart, "budgets": BudgetPart, "contracts": ContractTerms, "broker": BrokerPart,
-                "reliability": ReliabilityPart, "promotion": PromotionPart, "listen": Listen, "admin": Admin, "shared": SharedPart}  # fmt: skip
+                "reliability": ReliabilityPart, "promotion": PromotionPart, "listen": Listen, "admin": Admin, "shared": SharedPart,
+                "telemetry": TelemetryPart}  # fmt: skip
     part: Any = sections.get(str(loc[0]), GatewayConfig) if loc else GatewayConfig
     if "models" in loc:
         part = ServedPart

@@ -19,7 +19,7 @@ from polysilicon.cloud.contract import Contract
 from polysilicon.errors import InputError
 from polysilicon.gateway.broker.quotes import Feed, Quote, engine_load, fetch
 from polysilicon.gateway.broker.tick import Broker, Logged, View
-from polysilicon.gateway.config import BrokerPart, ContractTerms, GatewayConfig, PromotionPart
+from polysilicon.gateway.config import BrokerPart, ContractTerms, GatewayConfig, PromotionPart, TelemetryPart
 from polysilicon.gateway.ledger import Entry, Tail
 from polysilicon.gateway.live import budget_digest
 from polysilicon.gateway.promotion import Promotions
@@ -28,6 +28,7 @@ from polysilicon.gateway.samples import Sample, SampleTail
 from polysilicon.gateway.shared.leases import open_budgets
 from polysilicon.gateway.shared.peers import Peers
 from polysilicon.gateway.table import Table
+from polysilicon.gateway.telemetry import Telemetry
 from polysilicon.gateway.wiring import Directive, Wiring
 
 _DECISIONS_KEPT = 200
@@ -55,6 +56,7 @@ class Controller:
         promotion: PromotionPart | None = None,
         engines: Mapping[int, str] | None = None,
         custom_chips: Sequence[str] = (),
+        telemetry: TelemetryPart | None = None,
     ) -> None:
         self.wiring = wiring
         self.settings = broker or BrokerPart()
@@ -70,6 +72,7 @@ class Controller:
         self.feeds = [Feed(part, []) for part in self.settings.quotes]
         self.engines = dict(engines or {})
         self.engine_state: dict[int, dict[str, float]] = {}
+        self.telemetry = Telemetry(telemetry, wiring) if telemetry is not None else None
         self.rollup = Rollup(wiring)
         self.promotions = Promotions(promotion or PromotionPart(), {v.id: (v.stage, v.gate) for v in wiring.variants})
         self.down: dict[str, str] = {}  # by the operator
@@ -94,6 +97,8 @@ class Controller:
     def close(self) -> None:
         """Let go of files."""
         os.close(self._log)
+        if self.telemetry is not None:
+            self.telemetry.close()
         self.peers.close()
         self.budgets.close()
 
@@ -104,6 +109,8 @@ class Controller:
         now_s = time.time() if now_s is None else now_s
         entries = self.rollup.add(self._tail.read())
         self.recent.extend(entries)
+        if self.telemetry is not None:
+            self.telemetry.add(entries)
         self._learn(entries)
         self.rollup.settle_demand(now_s)
         self._roll_budgets(now_s)
@@ -258,7 +265,8 @@ class Controller:
             "switches": [{"at_s": d.view.now_s, "number": d.directive.number, "reason": d.directive.reason} for d in list(self.decisions)[-20:]],
             "promotions": self.promotions.log[-20:], "feeds": [{"source": f.settings.file or f.settings.url, "read_s": f.read_s, "problem": f.problem}
                                                                for f in self.feeds],
-            "entries": self.rollup.entries, "fleet": self.peers.status([b.id for b in wiring.budgets]),
+            "entries": self.rollup.entries, "telemetry": self.telemetry.status() if self.telemetry is not None else {},
+            "fleet": self.peers.status([b.id for b in wiring.budgets]),
         }  # fmt: skip
 
     def _grouped(self, position: int) -> dict[str, dict[str, float]]:

@@ -36,6 +36,7 @@ def make_controller(settings: GatewayConfig, wiring: Wiring) -> Controller:
         promotion=settings.promotion,
         engines=engines_of(settings),
         custom_chips=custom_chips() if any(v.chip for v in wiring.variants) else (),
+        telemetry=settings.telemetry,
     )
 
 
