@@ -26,7 +26,7 @@ SUFFIXES: tuple[str, ...] = (
     "_chips", "_requests", "_blocks", "_params", "_bits", "_bytes_per_token", "_per_token", "_g", "_kg", "_tonnes", "_mtok",
     "_mtok_per_hour", "_mtok_in", "_mtok_out", "_mtok_cached", "_mtok_blended", "_write_5m", "_write_1h", "_in_long", "_out_long",
     "_tonne_co2", "_per_request", "_gw_year", "_by_year", "_factor_max", "_seconds", "_pue", "_quantile", "_factor", "_count",
-    "_chip_hours", "_per_chip", "_cv", "_ratio",
+    "_chip_hours", "_per_chip", "_cv", "_ratio", "_gb_hour", "_mtok_hour", "_per_home",
 )  # fmt: skip
 
 # dimension -> unit in words -> factor to the dimension's first unit

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from polysilicon import catalogue, planner, scenario
 from polysilicon.cloud.contract import BillingPeriod, Contract, DiscountTier, Usage, UsageLine
 from polysilicon.economics.deal import ExclusivityPart, contract_of, deal_from, read_deal
-from polysilicon.economics.library import PublicDeal, library, select, totals
+from polysilicon.economics.library import library, select, totals
 from polysilicon.economics.sections import of_contracts, sections
 from polysilicon.errors import InputError, InputErrors
 from polysilicon.exchange import focus
@@ -244,7 +245,11 @@ def test_tokens_cost_by_kind_and_racks_are_written_off(tmp_path):
     out = json.loads(polysilicon("tco", "--tok-per-s", "10000:800", "--draws", "64", "--json", cwd=tmp_path).stdout)
     kinds, hour = out["token_cost"], out["chip_hour"]["total_usd"]
     assert kinds["input_usd_per_mtok"] == pytest.approx(hour / 36.0) and kinds["output_usd_per_mtok"] == pytest.approx(hour / 2.88)
-    assert kinds["cached_usd_per_mtok"] == 0.0 and out["usd_per_mtok"] == kinds["output_usd_per_mtok"]
+    assert kinds["cached_usd_per_mtok"] is None and out["usd_per_mtok"] == kinds["output_usd_per_mtok"]  # unknown is not free
+    held = json.loads(
+        polysilicon("tco", "--tok-per-s", "10000:800", "--cache", "llama-3.3-70b@0.25", "--draws", "64", "--json", cwd=tmp_path).stdout
+    )
+    assert held["token_cost"]["cached_usd_per_mtok"] == pytest.approx(0.25 * 327.68e9 / 2**30 * 0.004237)
     assert {how: values[-1] for how, values in out["book_value_usd_by_year"].items()} == pytest.approx(
         {"straight_line": 0.0, "double_declining": 0.0, "sum_of_years": 0.0}, abs=1e-6
     )
@@ -254,16 +259,25 @@ def test_tokens_cost_by_kind_and_racks_are_written_off(tmp_path):
 
 
 def test_deals_rank_by_chip_year():
-    prices = [d.usd_per_chip_year(rack_kw=120, rack_chips=72) for d in select(library(), rank="usd-per-chip-year")]
-    known = [p for p in prices if p is not None]
-    assert len(known) >= 4 and prices[: len(known)] == sorted(known, reverse=True)
-    assert known[0] == pytest.approx(10e9 / 0.75 / 3 / (1e6 / 120 * 72), rel=1e-3)  # 10 B$ for 0.75 GW over 3 years, by hand
+    watts = {chip.id: chip.all_in_w for chip in catalogue.load().chips.values()}
+    ranked = select(library(), rank="usd-per-chip-year", all_in_w=watts)
+    units = [d.chip_year(watts) for d in ranked]
+    known = [u.usd for u in units if u is not None]
+    assert len(known) >= 4 and [None if u is None else u.usd for u in units[: len(known)]] == sorted(known, reverse=True)
+    by_id = {d.id: u for d, u in zip(ranked, units, strict=True)}
+    assert by_id["openai-cerebras"].usd == pytest.approx(10e9 / 3 / (0.75e9 / 23_000))  # its own wafers, by hand
+    campus = by_id["microsoft-iren"]  # GB300 on campus power
+    assert (campus.kind, campus.usd) == ("own", pytest.approx(9.7e9 / 5 / (0.75e9 / 1.2 / 1888.9))) and "PUE of 1.2" in campus.words
+    assert by_id["meta-amd"].kind == "stand-in" and by_id["anthropic-aws"].kind == "yardstick" and by_id["openai-aws"] is None
+    counted = replace(library()[0], amount_usd=1e9, years=2.0, chip_count=1e5)
+    assert counted.chip_year({}).usd == pytest.approx(5000.0) and counted.chip_year({}).kind == "stated"
 
 
 def test_a_letter_adds_nothing_to_any_total():
     deals = library()
-    letter = PublicDeal("l", "2026-01", "a", "b", "letter of intent", "letter", "announced", 1e12, 1.0, 1.0, "", "", "", "", "", "")
-    as_contract = PublicDeal("m", "2026-01", "a", "b", "commitment", "commitment", "letter", 1e12, 1.0, 1.0, "", "", "", "", "", "")
+    some = replace(deals[0], amount_usd=1e12, same_as="")
+    letter = replace(some, id="l", group="letter", status="announced")
+    as_contract = replace(some, id="m", group="commitment", status="letter")
     assert totals([*deals, letter, as_contract]) == totals(deals)
 
 

@@ -21,8 +21,11 @@ def deal(
     draws: Annotated[int | None, typer.Option(help="Monte-Carlo draws; 0: none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; the same seed gives the same numbers.")] = None,
     commitments: Annotated[Path | None, typer.Option(help="Write the contracts as FOCUS contract commitments, .csv.")] = None,
-    as_scenario: Annotated[Path | None, typer.Option(help="Write contracts, exclusivity and priority as sections of a scenario, .yaml.")] = None,
+    as_scenario: Annotated[
+        Path | None, typer.Option(help="Write contracts, options, exclusivity and priority as sections of a scenario, .yaml.")
+    ] = None,
     buyer: Annotated[str, typer.Option(help="With --as-scenario: whose scenario it is.")] = "",
+    recast: Annotated[list[str] | None, typer.Option(help="The same deal for another party: OLD=NEW, repeatable; a what-if, no forecast.")] = None,
     sobol: Annotated[bool, typer.Option(help="Add Sobol's total-effect indices (slower).")] = False,
     json: Json = False,
 ) -> None:
@@ -30,7 +33,7 @@ def deal(
     from polysilicon.economics.deal import read_deal
     from polysilicon.economics.deal_report import whole
 
-    terms = read_deal(file)
+    terms = _recast(read_deal(file), recast or [])
     if commitments is not None or as_scenario is not None:
         _write_terms(terms, commitments, as_scenario, buyer)
     answer = whole(terms, scenario=scenario, draws=draws, seed=seed, sobol=sobol)
@@ -41,6 +44,17 @@ def deal(
         print_json(answer.as_json())
         return
     _print_deal(answer)
+
+
+def _recast(terms: Any, texts: list[str]) -> Any:
+    """Return the deal with other parties in the same roles."""
+    from polysilicon.economics.rights import recast
+    from polysilicon.errors import InputError
+
+    names = dict(text.split("=", 1) for text in texts if "=" in text)
+    if len(names) != len(texts) or not all(new for new in names.values()):
+        raise InputError(f'"{" ".join(texts)}" is not OLD=NEW', where="--recast", hint="anthropic=mistral; each party once")
+    return recast(terms, names) if names else terms
 
 
 def _write_terms(terms: Any, commitments: Path | None, as_scenario: Path | None, buyer: str) -> None:
@@ -58,7 +72,9 @@ def _write_terms(terms: Any, commitments: Path | None, as_scenario: Path | None,
         write_atomically(commitments, focus.csv_bytes(focus.commitment_rows(binding)))
         say(f"wrote {commitments}: {len(binding)} contracts")
     if as_scenario is not None:
-        found = sections(terms, catalogue.load().offers.values(), buyer=buyer)
+        known = catalogue.load()
+        watts = {chip.id: chip.all_in_w for chip in known.chips.values()}
+        found = sections(terms, known.offers.values(), buyer=buyer, all_in_w=watts)
         write_atomically(as_scenario, found.yaml(f"From the deal file: {terms.name} ({terms.as_of}).").encode())
         for words in found.left_out:
             say(f"  {words}")
@@ -175,28 +191,40 @@ def _print_sides(answer: Any) -> None:
         print(f"supplier: {_bn(supplier.hardware_usd)} B$ of chips, {low:.2f} / {base:.2f} / {high:.2f} times its investment")
     for name, usd in answer.rights.items():
         print(f"right {name}: worth {_bn(usd)} B$ today")
+    for used in answer.options:
+        where = ", ".join(name for name, yes in used.by_scenario.items() if yes) or "none"
+        print(f"  {used.option} is used in {used.exercised_frac:.0%} of price paths; of low, middle and high price: {where}")
 
 
 def deals(
     rank: Annotated[str, typer.Option(help="date, amount, gw, usd-per-gw-year or usd-per-chip-year.")] = "date",
     group: Annotated[str, typer.Option(help="commitment, equity, supply, build, letter.")] = "",
     party: Annotated[str, typer.Option(help="Only deals of a buyer or supplier.")] = "",
+    compare: Annotated[str, typer.Option(help="Ids of deals to set side by side, with commas.")] = "",
     json: Json = False,
 ) -> None:
     """List public compute deals, ranked by comparable units; letters of intent are never summed with contracts."""
     from dataclasses import asdict
 
-    from polysilicon.economics.library import GROUPS, RACK, library, select, totals
+    from polysilicon import catalogue
+    from polysilicon.economics.library import GROUPS, library, select, totals
 
-    chosen = select(library(), party=party, group=group, rank=rank)
+    watts = {chip.id: chip.all_in_w for chip in catalogue.load().chips.values()}
+    chosen = select(library(), party=party, group=group, rank=rank, all_in_w=watts)
+    if compare:
+        chosen = _named(chosen, compare)
+    units = {d.id: d.chip_year(watts) for d in chosen}
     if json:
         rows = [
-            {**asdict(d), "usd_per_gw_year": d.usd_per_gw_year, "usd_per_chip_year": d.usd_per_chip_year(**RACK)} for d in chosen
+            {**asdict(d), "usd_per_gw_year": d.usd_per_gw_year, "chip_year": None if (u := units[d.id]) is None else asdict(u)} for d in chosen
         ]
         print_json({"deals": rows, "totals_usd": totals(chosen)})
         return
+    if compare:
+        _print_side_by_side(chosen, units)
+        return
     print_table(
-        ["deal", "date", "buyer", "supplier", "group", "status", "B$", "GW", "years", "B$/GW-year", "$/chip-year", "uncertain"],
+        ["deal", "date", "buyer", "supplier", "group", "status", "B$", "GW", "years", "B$/GW-year", "$/chip-year", "of chips", "uncertain"],
         [
             [
                 d.id,
@@ -209,13 +237,44 @@ def deals(
                 d.gw,
                 d.years,
                 None if (x := d.usd_per_gw_year) is None else x / 1e9,
-                d.usd_per_chip_year(**RACK),
+                None if (u := units[d.id]) is None else u.usd,
+                "-" if u is None else u.kind,
                 d.uncertain,
             ]
             for d in chosen
         ],
     )
+    for d in chosen:
+        if (u := units[d.id]) is not None:
+            print(f"{d.id}: {u.chips:,.0f} chips: {u.words}")
     for name, usd in totals(chosen).items():
         print(f"{GROUPS.get(name, name)}: {usd / 1e9:,.0f} B$ where an amount is known")
-    print(f"$/chip-year: as if all power were racks of {RACK['rack_kw']:g} kW with {RACK['rack_chips']:g} chips;")
-    print("GW of press reports is often facility power")
+    print("GW of press reports is often facility power; letters of intent, goals and restated rows are in no sum")
+
+
+def _named(chosen: Any, text: str) -> Any:
+    """Return the deals of these ids, in the order given."""
+    from polysilicon.errors import InputError, did_you_mean
+
+    by_id = {d.id: d for d in chosen}
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in by_id:
+            raise InputError(f'deal "{name}" is not in the library', where="--compare", hint=did_you_mean(name, by_id))
+    return [by_id[name] for name in names]
+
+
+def _print_side_by_side(chosen: Any, units: Any) -> None:
+    """Print one column a deal: terms, comparable units, and what makes them comparable."""
+    fields = ("date", "buyer", "supplier", "kind", "group", "status", "amount_usd", "gw", "years", "usd_per_gw_year", "chips", "uncertain", "source")
+    rows: list[list[Any]] = [[name, *[getattr(d, name) or "-" for d in chosen]] for name in fields]
+    found = [units[d.id] for d in chosen]
+    rows += [
+        ["usd_per_chip_year", *["-" if u is None else u.usd for u in found]],
+        ["chips priced", *["-" if u is None else u.chips for u in found]],
+        ["on the assumption", *["-" if u is None else f"{u.kind}: {u.words}" for u in found]],
+    ]
+    print_table(["", *[d.id for d in chosen]], rows)
+    standing = {d.status in ("announced", "signed", "changed") and d.group != "letter" for d in chosen}
+    if len(standing) > 1:
+        print("not all of these bind: a letter, a goal or a report is no contract")

@@ -151,6 +151,7 @@ class Contract:
     equity_usd: float = 0.0
     signed: bool = True  # False: the planner may take it or leave it
     exclusive: bool = False  # while in force, the buyer serves from no other cloud
+    option: str = ""  # a right to these terms: of one option at most one is taken, decided when it begins
     source: str = ""
 
     @property

@@ -1,11 +1,12 @@
-"""The cost of a chip-hour as a range, and what moves it: draws over stated ranges, rank correlations, tornado.
+"""The cost of a chip-hour as a range, and what moves it: draws over sourced ranges, rank correlations, tornado.
 
-The ranges are assumptions of ours around the sourced base (data/economics.csv): utilisation triangular 0.55, 0.80, 0.95; life
-of IT 3.5 to 6 years; cost of capital 7 to 14 %; rack 3.0, 3.4, 3.8 M$; electricity 30, 70, 110 $/MWh; PUE 1.1 to 1.3.
+The ends of every range are facts of data/economics.csv (subject `cost-range`), each with its source or marked as assumed; the
+most likely value is the rack's own. What a caller states is taken as known and has no range.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,17 +14,12 @@ from scipy import stats
 
 from polysilicon.economics.cost import Rack, chip_hour, vary
 from polysilicon.economics.deal import DriverPart
+from polysilicon.economics.references import own_facts
 from polysilicon.economics.uncertainty import Bar, Spread, quantile, spread
 from polysilicon.errors import InputError
+from polysilicon.facts import Fact
 
-RANGES: tuple[DriverPart, ...] = (
-    DriverPart(name="sold_frac", low=0.55, base=0.80, high=0.95),
-    DriverPart(name="it_years", low=3.5, base=5.0, high=6.0, shape="uniform"),
-    DriverPart(name="capital_frac", low=0.07, base=0.10, high=0.14, shape="uniform"),
-    DriverPart(name="rack_usd", low=3.0e6, base=3.4e6, high=3.8e6),
-    DriverPart(name="energy_usd_per_mwh", low=30.0, base=70.0, high=110.0),
-    DriverPart(name="pue", low=1.1, base=1.2, high=1.3, shape="uniform"),
-)
+SUBJECT, PUBLISHED = "cost-range", "published-chip-hour"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +30,45 @@ class CostSpread:
     seed: int
     usd_per_chip_hour: Spread
     bars: tuple[Bar, ...]
+    ranges: tuple[DriverPart, ...]
 
 
-def cost_spread(rack: Rack, *, draws: int = 4096, seed: int = 7, ranges: tuple[DriverPart, ...] = RANGES) -> CostSpread:
+def ranges_of(rack: Rack, stated: Collection[str] = ()) -> tuple[DriverPart, ...]:
+    """Return the range of every number of a rack that has one, around the rack's own value, triangular.
+
+    A value outside its range stretches it. What is stated has none.
+    """
+    ends: dict[str, dict[str, Fact]] = {}
+    for fact in own_facts():
+        if fact.subject == SUBJECT:
+            name, _, end = fact.parameter.rpartition(".")
+            ends.setdefault(name, {})[end] = fact
+    out = []
+    for name, pair in ends.items():
+        base = float(getattr(rack, name))
+        low, high = (float(pair[end].value) for end in ("low", "high"))
+        if name not in stated:
+            told = "; ".join(dict.fromkeys("assumed" if f.basis == "assumed" else f"{f.source} ({f.as_of})" for f in pair.values()))
+            out.append(DriverPart(name=name, low=min(low, base), base=base, high=max(high, base), source=told))
+    return tuple(out)
+
+
+def published() -> Spread:
+    """Return the percentiles of another study of the same rack, to set beside ours."""
+    of = {fact.parameter[:3]: float(fact.value) for fact in own_facts() if fact.subject == PUBLISHED}
+    return Spread(of["p10"], of["p50"], of["p90"], 0.0)
+
+
+def cost_spread(rack: Rack, *, draws: int = 4096, seed: int = 7, stated: Collection[str] = ()) -> CostSpread:
     """Return percentiles of the cost of a sold chip-hour and the drivers, most important first; one seed, one answer.
 
-    Raises: InputError for fewer than 64 draws.
+    Raises: InputError for fewer than 64 draws, or where everything is stated.
     """
     if draws < 64:
         raise InputError(f"{draws} draws; 64 or more say something")
+    ranges = ranges_of(rack, stated)
+    if not ranges:
+        raise InputError("every number with a range is stated, so nothing is uncertain")
     sampler = stats.qmc.Sobol(len(ranges), scramble=True, rng=np.random.default_rng(seed))
     points = sampler.random_base2(int(np.ceil(np.log2(draws))))[:draws]
     columns = [quantile(driver, points[:, i]) for i, driver in enumerate(ranges)]
@@ -52,4 +78,4 @@ def cost_spread(rack: Rack, *, draws: int = 4096, seed: int = 7, ranges: tuple[D
     for column, driver in zip(columns, ranges, strict=True):
         ends = [chip_hour(vary(rack, {driver.name: float(x)})).total_usd for x in quantile(driver, np.array([0.1, 0.9]))]
         bars.append(Bar(driver.name, ends[0], ends[1], float(stats.spearmanr(column, costs).statistic)))
-    return CostSpread(draws, seed, spread(costs), tuple(sorted(bars, key=lambda b: -abs(b.rank_correlation_ratio))))
+    return CostSpread(draws, seed, spread(costs), tuple(sorted(bars, key=lambda b: -abs(b.rank_correlation_ratio))), ranges)

@@ -18,7 +18,7 @@ from polysilicon.economics.cost import Rack, vary
 from polysilicon.economics.reading import check
 from polysilicon.errors import InputError, InputErrors, did_you_mean
 from polysilicon.scenario.document import Document, Loc, read_document
-from polysilicon.scenario.schema import ContractPart, Name, NonNegative, Part, Positive, Share, Text
+from polysilicon.scenario.schema import ContractPart, Name, NonNegative, Part, Positive, ScopePart, Share, Text
 
 Status = Literal["talks", "letter", "announced", "signed", "changed", "ended"]
 BINDING: tuple[str, ...] = ("announced", "signed", "changed")  # what enters totals; talks, letters and ended terms never do
@@ -123,6 +123,9 @@ class OptionPart(Part):
     volatility_frac: Annotated[FiniteFloat, Field(ge=0, le=3)] = 0.3
     window_start: date
     window_end: date
+    chip: str = ""
+    """What the capacity consists of; without it a plan cannot hold the option."""
+    scope: ScopePart | None = None
     status: Status = "announced"
     source: Text = ""
 

@@ -9,6 +9,7 @@ from typing import Any
 from polysilicon.economics import flows, uncertainty, verdicts
 from polysilicon.economics.deal import Deal
 from polysilicon.economics.projection import Projection, project
+from polysilicon.economics.rights import Exercise, exercise
 from polysilicon.errors import InputError, did_you_mean
 
 
@@ -26,6 +27,7 @@ class DealAnswer:
     provider: verdicts.ProviderView | None
     supplier: verdicts.SupplierView | None
     rights: Mapping[str, float]
+    options: tuple[Exercise, ...]
     entanglements: tuple[str, ...]
     uncertainty: uncertainty.Uncertainty | None
     scenarios: Mapping[str, Mapping[str, float]]
@@ -75,6 +77,9 @@ def whole(deal: Deal, *, scenario: str = "", draws: int | None = None, seed: int
         provider=verdicts.provider_view(deal, projection),
         supplier=verdicts.supplier_view(deal, projection),
         rights=verdicts.rights(deal),
+        options=tuple(
+            exercise(o, deal.as_of, rate_frac=deal.discount_per_year_frac, seed=deal.seed if seed is None else seed) for o in deal.options
+        ),
         entanglements=flows.entanglements(deal),
         uncertainty=spread,
         scenarios=compare(deal),

@@ -56,6 +56,16 @@ class Trend:
     half_life_high_months: float | None  # None: the band reaches a constant or rising price
     rises: int  # changes upwards of a model's own price
     falls: int
+    class_rises: int  # a newer model, or the same one, dearer than the one before
+    class_falls: int
+    last_year_frac: float | None  # from the newest price of twelve months before to the newest; None: not so old
+
+    def projected(self, months: float) -> tuple[float, float, float]:
+        """Return the newest price some months on at the low, the median and the high rate of the band: scenarios, rises included."""
+        now = self.observations[-1].usd_per_mtok
+        rates = (self.low_per_year_frac, self.per_year_frac, self.high_per_year_frac)
+        low, middle, high = (now * (1 + rate) ** (months / 12) for rate in rates)
+        return low, middle, high
 
 
 def half_life_months(factor: float, months: float) -> float:
@@ -99,16 +109,23 @@ def history(prices: Iterable[TokenPrice], name: str) -> tuple[Observation, ...]:
         if price.provider == provider and value and not price.condition and re.fullmatch(pattern, price.model):
             rows.setdefault(price.model, []).append((_whole_day(price.valid_from or price.as_of), value, price.source))
     oldest = min((day for seen in rows.values() for day, _, _ in seen), default="")
+    dated = {(_release(model), value) for model, seen in rows.items() if _launched(model) for _, value, _ in seen}
     out = _launch(name)
     for model, seen in rows.items():
-        last: float | None = None
+        launched, last = _launched(model), None
         for day, value, source in sorted(seen):
             if last is None or abs(value / last - 1) > 1e-9:
-                launched = _launched(model) if last is None else None
-                if launched or day > oldest or last is not None:  # undated and there from the first record on: launched unknown
-                    out.append(Observation(launched or day, model, value, source))
+                alias = launched is None and (_release(model), value) in dated  # told under its dated name
+                known = launched is not None or day > oldest or last is not None  # undated and there from the first record on: launch unknown
+                if known and not alias:
+                    out.append(Observation(launched if launched and last is None else day, model, value, source))
             last = value
     return tuple(sorted(out, key=lambda o: (o.day, o.model)))
+
+
+def _release(model: str) -> str:
+    """Return a model's name without its date: `4-0` and `4`, `3.5` and `3-5` are the same."""
+    return _DATED.sub("", model).rstrip("-").replace(".", "-").removesuffix("-0")
 
 
 def _launch(name: str) -> list[Observation]:
@@ -142,9 +159,8 @@ def trend(prices: Sequence[TokenPrice], name: str) -> Trend:
 
     fit = stats.theilslopes([math.log(o.usd_per_mtok) for o in seen], [d / DAYS_PER_MONTH for d in days])
     middle, low, high = float(fit.slope), float(fit.low_slope), float(fit.high_slope)
-    changes = [b.usd_per_mtok > a.usd_per_mtok for a, b in pairwise(seen)]
+    moves = [b.usd_per_mtok / a.usd_per_mtok for a, b in pairwise(seen)]
     own = _own_changes(seen)
-    assert len(changes) == len(seen) - 1
     return Trend(
         name,
         seen,
@@ -156,7 +172,17 @@ def trend(prices: Sequence[TokenPrice], name: str) -> Trend:
         _half(high),
         rises=sum(own),
         falls=len(own) - sum(own),
+        class_rises=sum(m > 1 for m in moves),
+        class_falls=sum(m < 1 for m in moves),
+        last_year_frac=_last_year(seen),
     )
+
+
+def _last_year(seen: Sequence[Observation]) -> float | None:
+    """Return the change from the newest price a year before the newest one."""
+    newest = date.fromisoformat(seen[-1].day)
+    before = [o for o in seen if (newest - date.fromisoformat(o.day)).days >= 365]
+    return seen[-1].usd_per_mtok / before[-1].usd_per_mtok - 1 if before else None
 
 
 def _own_changes(seen: Sequence[Observation]) -> list[bool]:

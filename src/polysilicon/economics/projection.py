@@ -16,6 +16,7 @@ from itertools import pairwise
 from polysilicon.cloud.contract import Bill, BillingPeriod, Contract, Usage, UsageLine
 from polysilicon.economics.cost import chip_hour, vary
 from polysilicon.economics.deal import OUTSIDE, CommitmentPart, Deal, contract_of
+from polysilicon.scenario.calendar import add_months
 from polysilicon.units import HOURS_PER_YEAR
 
 DAYS_PER_YEAR = 365.25
@@ -87,7 +88,7 @@ class Projection:
 def periods_of(deal: Deal) -> tuple[BillingPeriod, ...]:
     """Return the deal's periods."""
     months = 12 if deal.step == "year" else 3
-    edges = [_months_after(deal.start, k * months) for k in range(deal.years * 12 // months + 1)]
+    edges = [add_months(deal.start, k * months) for k in range(deal.years * 12 // months + 1)]
     return tuple(BillingPeriod(a.isoformat(), b.isoformat(), (b - a).days * 24.0) for a, b in pairwise(edges))
 
 
@@ -254,9 +255,3 @@ def _after(deal: Deal, day: str) -> float:
     """Return years after the deal's start; period ends come out whole."""
     quarters = (date.fromisoformat(day) - deal.start).days / DAYS_PER_YEAR * 4
     return round(quarters) / 4 if abs(quarters - round(quarters)) < 0.05 else quarters / 4
-
-
-def _months_after(day: date, months: int) -> date:
-    month = day.month - 1 + months
-    last = [31, 29 if (day.year + month // 12) % 4 == 0 else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month % 12]
-    return date(day.year + month // 12, month % 12 + 1, min(day.day, last))

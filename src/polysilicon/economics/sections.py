@@ -17,7 +17,9 @@ from polysilicon.cloud.contract import Contract
 from polysilicon.cloud.offer import Offer
 from polysilicon.economics.deal import BINDING, Deal, ExclusivityPart
 from polysilicon.errors import InputError, InputErrors, did_you_mean
+from polysilicon.scenario.calendar import add_months
 from polysilicon.scenario.schema import ContractPart, OfferPart
+from polysilicon.units import HOURS_PER_YEAR
 
 NEEDS_SCOPE = ("capacity_mw", "equity_linked")  # kinds whose scope a scenario wants said
 
@@ -38,13 +40,15 @@ class Sections:
         return _dump(value, [title, *self.left_out])
 
 
-def sections(deal: Deal, offers: Iterable[Offer], *, buyer: str = "") -> Sections:
+def sections(deal: Deal, offers: Iterable[Offer], *, buyer: str = "", all_in_w: Mapping[str, float | None] | None = None) -> Sections:
     """Return the contracts and offers that a buyer's scenario takes over from a deal.
 
     - contracts: what is announced or signed, as the file words it
     - exclusivity of the buyer to a seller: the seller's contract becomes exclusive; one that ends on another day than the
       contract becomes a contract of its own, without a commitment
     - priority: an offer of the right's chips from its date; everyone's offers of that chip start on the public date
+    - options: terms the plan may take or leave, one for each year of the window, at most one of them; the strike becomes a price
+      per chip-hour at the chip's all-in watts (`all_in_w`, by chip)
 
     Raises: InputError for a buyer who commits to nothing.
     """
@@ -62,8 +66,9 @@ def sections(deal: Deal, offers: Iterable[Offer], *, buyer: str = "") -> Section
         elif bond.to == name:
             left.append(f"{bond.bound} sells to {name} alone ({bond.scope}): left out, it binds others and not this plan")
     own, unmet = _priority(deal, name, {part.cloud for part in contracts.values()}, tuple(offers))
-    left += [*unmet, *(f'option "{o.id}" is left out: a plan holds it only once it is used' for o in deal.options if o.holder == name)]
-    return Sections(tuple(contracts.values()), own, tuple(left))
+    cloud_of = {leg.seller: leg.contract.cloud for leg in mine}
+    rights, unusable = _options(deal, name, cloud_of, all_in_w or {})
+    return Sections((*contracts.values(), *rights), own, (*left, *unmet, *unusable))
 
 
 def of_contracts(contracts: Sequence[Contract]) -> Sections:
@@ -140,6 +145,40 @@ def _priority(deal: Deal, holder: str, clouds: set[str], offers: Sequence[Offer]
     return tuple(own.values()), left
 
 
+def _options(
+    deal: Deal, holder: str, cloud_of: Mapping[str, str], all_in_w: Mapping[str, float | None]
+) -> tuple[list[ContractPart], list[str]]:
+    """Return terms a plan may take or leave for each year in which an option can be used, and in words the options that give none."""
+    out: list[ContractPart] = []
+    left = []
+    for option in (o for o in deal.options if o.holder == holder):
+        watts = all_in_w.get(option.chip)
+        why = (
+            option.status if option.status not in BINDING
+            else "it names no chip" if not option.chip
+            else f"the all-in power of {option.chip} is not known" if not watts
+            else f"no contract says what {option.writer}'s cloud is called" if option.writer not in cloud_of
+            else ""
+        )  # fmt: skip
+        if why or not watts:
+            left.append(f'option "{option.id}" is left out: {why}')
+            continue
+        usd = option.strike_usd_per_gw_year / (1e9 / watts * HOURS_PER_YEAR)
+        days = [day for k in range(30) if (day := add_months(option.window_start, 12 * k)) <= option.window_end]
+        out += [
+            ContractPart(
+                id=f"{option.id}-{day.year}", cloud=cloud_of[option.writer], kind="capacity_mw", start=day,
+                end=add_months(day, round(12 * option.years)), it_mw=option.gw * 1000, chip=option.chip, usd_per_chip_hour=usd,
+                scope=option.scope, signed=False, option=option.id, source=option.source,
+            )
+            for day in days
+        ]  # fmt: skip
+        words = f'option "{option.id}": the plan may use it in one of {len(days)} years, at {usd:.2f} $ per chip-hour ({watts:,.0f} W a chip)'
+        words += "; delete the years beyond your horizon"
+        left.append(words if option.scope else f"{words}; it still needs a scope")
+    return out, left
+
+
 def _part(c: Contract) -> ContractPart:
     """Return a contract as a scenario words it."""
     stated = {
@@ -152,6 +191,7 @@ def _part(c: Contract) -> ContractPart:
         | {
             "id": c.id, "cloud": c.cloud, "kind": c.kind, "start": c.start, "end": c.end, "commit_usd": c.commit_usd, "source": c.source,
             "take_or_pay_frac": c.take_or_pay_frac, "rollover": c.rollover, "eligible": c.eligible, "signed": c.signed, "exclusive": c.exclusive,
+            "option": c.option or None,
             "draw_schedule": [{"by": by, "cumulative_usd": usd} for by, usd in c.draw_schedule],
             "discount_tiers": [{"from_usd": t.from_usd, "discount_frac": t.discount_frac} for t in c.discount_tiers],
             "ramp_mw": c.ramp_mw,

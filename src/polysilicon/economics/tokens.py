@@ -2,7 +2,7 @@
 
     c_tok = c_hour / (3.6e-3 x tok/s per chip x served share)                                    [$/Mtok]
 Prefill and decode are costed apart: an input token costs the chip-seconds of prefill, an output token those of decode, a
-cached one a stated share of an input one.
+cached one the memory that keeps its keys and values for as long as it is held between two reads.
 """
 
 from __future__ import annotations
@@ -33,21 +33,61 @@ class TokenCost:
     """Dollars per million tokens by kind."""
 
     input_usd_per_mtok: float
-    cached_usd_per_mtok: float
+    cached_usd_per_mtok: float | None  # None: nothing says what holds the cache
     output_usd_per_mtok: float
 
 
 def token_cost(
-    usd_per_chip_hour: float, *, prefill_tok_per_s: float, decode_tok_per_s: float, served_frac: float = 1.0, cached_cost_frac: float = 0.0
+    usd_per_chip_hour: float, *, prefill_tok_per_s: float, decode_tok_per_s: float, served_frac: float = 1.0, cached_usd_per_mtok: float | None = None
 ) -> TokenCost:
     """Return the cost of input, cached and output tokens from the speeds of the two phases on one chip.
 
-    >>> c = token_cost(3.0, prefill_tok_per_s=10_000, decode_tok_per_s=1000, cached_cost_frac=0.1)
-    >>> round(c.input_usd_per_mtok, 4), round(c.cached_usd_per_mtok, 5), round(c.output_usd_per_mtok, 4)
-    (0.0833, 0.00833, 0.8333)
+    >>> c = token_cost(3.0, prefill_tok_per_s=10_000, decode_tok_per_s=1000, cached_usd_per_mtok=0.01)
+    >>> round(c.input_usd_per_mtok, 4), c.cached_usd_per_mtok, round(c.output_usd_per_mtok, 4)
+    (0.0833, 0.01, 0.8333)
     """
     fresh = usd_per_mtok(usd_per_chip_hour, prefill_tok_per_s, served_frac)
-    return TokenCost(fresh, fresh * cached_cost_frac, usd_per_mtok(usd_per_chip_hour, decode_tok_per_s, served_frac))
+    return TokenCost(fresh, cached_usd_per_mtok, usd_per_mtok(usd_per_chip_hour, decode_tok_per_s, served_frac))
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCost:
+    """What it costs to keep a million tokens ready to be read again, in one kind of memory."""
+
+    memory: str  # host or hbm
+    usd_per_gb_hour: float
+    usd_per_mtok_hour: float
+    usd_per_mtok: float  # a read
+    basis: str
+
+
+def cache_costs(
+    kv_bytes_per_token: float, *, usd_per_chip_hour: float, hbm_gb: float, held_hours: float | None = None
+) -> tuple[CacheCost, CacheCost]:
+    """Return the cost of a cached token's memory: KV bytes x $ per byte-hour x hours held between two reads.
+
+    - host: DRAM at a cloud's list price by the hour
+    - hbm: the chip's own memory at its share of the chip-hour, since what it holds cannot batch
+
+    Ignores: the way from host to chip, which overlaps with other requests' work (327 kB a token over 64 GB/s is 5 s a million).
+
+    >>> host, hbm = cache_costs(327_680, usd_per_chip_hour=2.79, hbm_gb=186, held_hours=1.0)
+    >>> round(host.usd_per_mtok, 2), round(hbm.usd_per_mtok, 2)
+    (1.29, 4.92)
+
+    Raises: InputError for a negative time or no memory.
+    """
+    hours = number_of("cache-lifetime", "held_hours") if held_hours is None else held_hours
+    if kv_bytes_per_token <= 0 or hbm_gb <= 0 or hours < 0:
+        raise InputError(f"{kv_bytes_per_token:g} bytes a token held {hours:g} hours in {hbm_gb:g} GB have no price")
+    fact = next(f for f in own_facts() if f.subject == "host-memory")
+    gb = kv_bytes_per_token / 1e3  # of a million tokens
+    host = float(fact.value) * 1e9 / 2**30
+    own = usd_per_chip_hour / hbm_gb
+    return (
+        CacheCost("host", host, gb * host, gb * host * hours, f"{fact.source}, {fact.as_of}"),
+        CacheCost("hbm", own, gb * own, gb * own * hours, f"share of {hbm_gb:g} GB of the chip-hour"),
+    )
 
 
 def blended_usd_per_mtok(amounts: Sequence[tuple[float, float]]) -> float:

@@ -290,6 +290,7 @@ def choices(program: Program) -> None:
     open_ones = [c for c, contract in enumerate(tables.contracts) if not contract.signed]
     take = program.variables("take", len(open_ones), binary=True)
     program.take_contract = np.array(open_ones, np.int64)
+    _one_of_an_option(program, open_ones, take)
     cover = program.contract_of[table.offer, table.period] if len(table.offer) else np.empty(0, np.int64)
     for c, y in zip(open_ones, take, strict=True):
         contract = tables.contracts[c]
@@ -311,6 +312,16 @@ def choices(program: Program) -> None:
         mine = np.flatnonzero(cover == c)
         if len(mine):
             _discount_if_taken(program, c, int(y), mine)
+
+
+def _one_of_an_option(program: Program, open_ones: list[int], take: I8) -> None:
+    """State that of contracts under one option at most one is taken: sum of y <= 1."""
+    names = [program.tables.contracts[c].option for c in open_ones]
+    shared = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
+    if shared:
+        pairs = [(shared.index(name), y) for name, y in zip(names, take, strict=True) if name in shared]
+        row, label = (np.array([p[i] for p in pairs], np.int64) for i in (0, 1))
+        program.constrain("one_of_an_option", [(row, label, np.ones(len(label)))], "<=", 1.0)
 
 
 def _discount_if_taken(program: Program, c: int, y: int, mine: I8) -> None:

@@ -1,7 +1,7 @@
 """Deciding before one knows: two stages with CVaR, the worth of waiting and of options, regret, a rolling horizon.
 
 First stage: terms signed, contracts taken and ports started in the first year, the same in every scenario. Second stage:
-everything else, later purchases included.
+everything else, later purchases included, and options whose terms begin later: they are used where they are worth it.
 """
 
 from __future__ import annotations
@@ -195,8 +195,16 @@ def _labels(program: Program) -> dict[Key, int]:
     for candidate, label in zip(tables.candidates, program.blocks["port"], strict=True):
         found[f"port:{candidate.key[0]}:{candidate.key[1]}", 0, candidate.start] = int(label)
     for c, label in zip(program.take_contract, program.blocks["take"], strict=True):
-        found[f"take:{tables.contracts[c].id}", 0, 0] = int(label)
+        found[f"take:{tables.contracts[c].id}", 0, _decided(tables, c)] = int(label)
     return found
+
+
+def _decided(tables: Problem, c: int) -> int:
+    """Return the period in which terms are taken: now, but those of an option when they begin."""
+    contract = tables.contracts[c]
+    if not contract.option:
+        return 0
+    return next((y for y, period in enumerate(tables.calendar) if contract.in_force_frac(period) > 0), 0)
 
 
 def _first_labels(program: Program) -> dict[Key, int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 from polysilicon.economics.audit import Finding
 from polysilicon.economics.lockin import SurfacePoint
+from polysilicon.economics.price_history import Trend
 from polysilicon.economics.uncertainty import Bar, Spread
 
 Spec = dict[str, Any]
@@ -41,7 +43,7 @@ def tornado(bars: Sequence[Bar], *, title: str, scale: float = 1e9) -> Spec:
         "mark": "bar",
         "encoding": {
             "y": {"field": "driver", "type": "nominal", "sort": [b.driver for b in bars], "title": None},
-            "x": {"field": "from", "type": "quantitative", "title": title},
+            "x": {"field": "from", "type": "quantitative", "title": title, "scale": {"zero": False}},
             "x2": {"field": "to"},
         },
     }
@@ -77,6 +79,32 @@ def lines(rows: Sequence[Mapping[str, Any]], *, title: str, value: str = "value"
             "color": {"field": "what", "type": "nominal", "title": None},
         },
     }
+
+
+def price_history(trend: Trend, months: float, floor_usd_per_mtok: float | None = None) -> Spec:
+    """Return a class's dated prices as steps, and three dashed scenarios from the newest on; the floor as a line."""
+    newest = trend.observations[-1]
+    ahead = (date.fromisoformat(newest.day) + timedelta(days=months * 365.25 / 12)).isoformat()
+    seen = [{"when": o.day, "value": o.usd_per_mtok, "model": o.model} for o in trend.observations]
+    scenarios = [
+        {"when": day, "value": usd, "what": what}
+        for what, end in zip(("band's low end", "median", "band's high end"), trend.projected(months), strict=True)
+        for day, usd in ((newest.day, newest.usd_per_mtok), (ahead, end))
+    ]
+    x = {"field": "when", "type": "temporal", "title": None}
+    y = {"field": "value", "type": "quantitative", "scale": {"type": "log"}, "title": "$/Mtok"}
+    layer: list[Spec] = [
+        {"data": {"values": seen}, "mark": {"type": "line", "interpolate": "step-after", "point": True}, "encoding": {"x": x, "y": y}},
+        {
+            "data": {"values": scenarios},
+            "mark": {"type": "line", "strokeDash": [5, 4]},
+            "encoding": {"x": x, "y": y, "color": {"field": "what", "type": "nominal", "title": "if it went on so"}},
+        },
+    ]
+    if floor_usd_per_mtok is not None:
+        level = {"data": {"values": [{"value": floor_usd_per_mtok}]}, "encoding": {"y": y}}
+        layer.append(level | {"mark": {"type": "rule", "strokeWidth": 2, "color": "#d1495b"}})
+    return {"width": WIDTH, "height": HEIGHT, "layer": layer}
 
 
 def burn_down(rows: Sequence[Mapping[str, Any]]) -> Spec:

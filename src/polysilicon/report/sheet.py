@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 INK = "#6b7280"
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", sans-serif'
 PALETTE = ("#4269d0", "#e08a1e", "#2fa37c", "#d1495b", "#8b5fd0", "#3aa5c9", "#a08030", "#8a8f98")
 Table = tuple[Sequence[str], Sequence[Sequence[object]]]
 
@@ -49,8 +50,10 @@ def drawing(spec: dict[str, Any]) -> Markup:
 
     config = {
         "background": "transparent",
-        "axis": {"labelColor": INK, "titleColor": INK, "gridColor": "#8883", "domainColor": INK, "tickColor": INK},
-        "legend": {"labelColor": INK, "titleColor": INK},
+        "font": FONT,
+        "padding": {"left": 24, "right": 24, "top": 5, "bottom": 5},  # the reader's font may be wider than the one drawn with
+        "axis": {"labelColor": INK, "titleColor": INK, "labelLimit": 260, "gridColor": "#8883", "domainColor": INK, "tickColor": INK},
+        "legend": {"labelColor": INK, "titleColor": INK, "labelLimit": 260},
         "view": {"stroke": None},
         "range": {"category": list(PALETTE)},
         "header": {"labelColor": INK, "titleColor": INK},

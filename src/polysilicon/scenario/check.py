@@ -142,6 +142,9 @@ def _contract(contract: ContractPart, scenario: Scenario, loc: Loc, place: Place
     elif contract.end <= first or contract.start >= last:
         message = f"{words}: runs {contract.start} to {contract.end}, all outside the horizon {first} to {last}"
         yield InputError(message, where=place((*loc, "start")))
+    if contract.option and contract.signed:
+        message = f'{words}: option "{contract.option}" is a right, and signed terms are none'
+        yield InputError(message, where=place((*loc, "option")), hint="add `signed: false`")
     for name in _NEEDS[contract.kind]:
         if getattr(contract, name) is None:
             hint = 'say what it covers: scope: {models: ["*"], regions: ["*"]}' if name == "scope" else ""

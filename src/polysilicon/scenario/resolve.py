@@ -198,6 +198,7 @@ def _contract(part: ContractPart, selection: Selection, catalogue: Catalogue) ->
         chip=catalogue.chip(part.chip).id if part.chip else "",
         signed=part.signed,
         exclusive=part.exclusive,
+        option=part.option or "",
         source=part.source,
         **values,
     )

@@ -246,6 +246,8 @@ class ContractPart(Part):
     """While it runs you serve from no other cloud."""
     signed: bool = True
     """false: the plan may take it or leave it."""
+    option: Name | None = None
+    """A right to these terms: of contracts of one option the plan takes one at most, decided when it begins. Needs signed: false."""
     source: Text = ""
 
 
