@@ -3,10 +3,11 @@
 Workload W1: Poisson arrivals, 1 request/s a replica, about 1,145 prompt and 212 output tokens, all terms of the timing
 model on. Every figure is a ratio of one run on one core; CPU seconds are given because wall seconds depend on neighbours.
 
-    python benchmarks/simulator.py [--quick] [--json] [--peer-python PATH]
+    python benchmarks/simulator.py [--quick] [--long] [--json] [--dynosim PYTHON] [--vidur PYTHON] [--traces FOLDER]
 
-`--peer-python` is an interpreter of an environment where `ai-dynamo` 1.4.2 is installed; its replay then runs in the
-same minute on the same workload. Without it the published figures stand, marked so.
+`--dynosim` and `--vidur` are interpreters of environments where those peers are installed; they then run in the same
+minutes on the same workload with the same step times, and what all say is compared (`simulator_peers.py`). A peer that is
+not there is named, with its published figure.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent))
+import simulator_peers as peers
 from polysilicon.application.trace import Trace
 from polysilicon.performance import StepTimes
 
-PUBLISHED = {  # requests/s of the loop, 2 cores, W1; docs/concepts/simulator.md says where from
-    "DynoSim 1.4.2, round robin": 4_840.0, "DynoSim 1.4.2, KV router": 2_085.0, "Vidur HEAD": 192.0, "BLIS f90a1e3": 190.0,
-}  # fmt: skip
-
+DONE = 1
+Rows = list[dict[str, Any]]
 
 def step_times(kv_tokens: int = 500_000) -> StepTimes:
     tokens = np.arange(8193)
@@ -63,23 +65,26 @@ def conversations(n: int, seed: int = 0) -> Trace:
     return Trace(arrival, isl, osl, block_offset=offset.astype(np.int64), block_hash=hashes, block_tokens=512)
 
 
-def timed(case: str, fleet: Any, trace: Trace, rows: list[dict[str, Any]]) -> None:
+def timed(case: str, fleet: Any, trace: Trace, rows: Rows, *, again: int = 1) -> None:
     from polysilicon import simulator
 
+    before = resident_bytes()
     cpu, wall = time.process_time(), time.perf_counter()
-    result = simulator.simulate(fleet, trace)
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    for _ in range(again):
+        result = simulator.simulate(fleet, trace)
+    cpu, wall = (time.process_time() - cpu) / again, (time.perf_counter() - wall) / again
     assert result.done.all(), "a benchmark that loses requests measures nothing"
     rows.append({
         "case": case, "requests": len(trace), "requests_per_cpu_s": len(trace) / cpu, "requests_per_wall_s": len(trace) / wall,
-        "output_tok_per_cpu_s": float(trace.osl_tokens.sum()) / cpu,
+        "loop_ns_per_event": 1e9 * cpu / result.loop_events,
+        "output_tok_per_cpu_s": float(trace.osl_tokens.sum()) / cpu, "grown_bytes_per_request": max(0, resident_bytes() - before) / len(trace),
         "cached_frac": float(result.requests["cached_tokens"].sum() / trace.isl_tokens.sum()),
         "ttft_p50_s": float(np.nanquantile(result.ttft_s, 0.5)), "ttft_p99_s": float(np.nanquantile(result.ttft_s, 0.99)),
         "tpot_p50_s": float(np.nanquantile(result.tpot_s, 0.5)),
     })  # fmt: skip
 
 
-def starts(rows: list[dict[str, Any]]) -> None:
+def starts(rows: Rows) -> None:
     """First use in an empty cache, and the start after it."""
     code = "import time; t = time.perf_counter(); import benchmarks_simulator as b; b.tiny(); print(time.perf_counter() - t, time.process_time())"
     with tempfile.TemporaryDirectory() as cache:
@@ -100,76 +105,122 @@ def tiny() -> None:
     simulator.simulate(Fleet((Pool("a", step_times()),)), w1(10, 1))
 
 
-def streamed(n: int, rows: list[dict[str, Any]]) -> None:
+def blocks(n: int, replicas: int) -> Iterator[Trace]:
+    size, clock = 1 << 18, 0.0
+    for block in range(-(-n // size)):
+        piece = w1(min(size, n - block * size), replicas, seed=block)
+        piece.arrival_s += clock
+        clock = float(piece.arrival_s[-1])
+        yield piece
+
+
+def streamed(case: str, n: int, replicas: int, rows: Rows) -> None:
+    """A trace that never stands in memory whole; making it is timed apart."""
     from polysilicon.simulator.fleet import Fleet, Pool
     from polysilicon.simulator.stream import simulate_stream
 
-    def blocks() -> Any:
-        size, clock = 1 << 18, 0.0
-        for block in range(-(-n // size)):
-            piece = w1(min(size, n - block * size), 64, seed=block)
-            piece.arrival_s += clock
-            clock = float(piece.arrival_s[-1])
+    spent = 0.0
+
+    def timed_blocks() -> Iterator[Trace]:
+        nonlocal spent
+        source = blocks(n, replicas)
+        while True:
+            cpu = time.process_time()
+            piece = next(source, None)
+            spent += time.process_time() - cpu
+            if piece is None:
+                return
             yield piece
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident_bytes()
     cpu = time.process_time()
-    result = simulate_stream(Fleet((Pool("a", step_times(), 64),)), blocks())
+    result = simulate_stream(Fleet((Pool("a", step_times(), replicas),)), timed_blocks())
     cpu = time.process_time() - cpu
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rows.append({"case": "streamed in blocks, 64 replicas, generation included", "requests": result.requests,
-    "requests_per_cpu_s": n / cpu,
-                 "simulated_s": result.span_s, "peak_mb": after / 1024,
-                 "grown_bytes_per_request": (after - before) * 1024 / n})  # fmt: skip
+    assert sum(int(t.status[DONE]) for t in result.workloads.values()) == n
+    rows.append({"case": case, "requests": result.requests, "requests_per_cpu_s": n / (cpu - spent), "generation_cpu_s": spent,
+                 "simulated_days": result.span_s / 86_400, "peak_mb": peak_bytes() / 1e6,
+                 "grown_bytes_per_request": max(0, peak_bytes() - before) / n})  # fmt: skip
 
 
-def peer(python: str | None, requests: int, rows: list[dict[str, Any]]) -> None:
-    """DynoSim on W1 with its polynomial timing, or what is published of it and others."""
-    if python is None:
-        rows.extend({"case": f"published: {name}", "requests_per_wall_s": value} for name, value in PUBLISHED.items())
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        words = [python, "-m", "dynamo.replay", "--input-tokens", "1144", "--output-tokens", "212", "--request-count",
-        str(requests)]
-        words += ["--request-rate", "8", "--num-workers", "8", "--router-mode", "round_robin", "--report-json", str(report)]
-        began = time.perf_counter()
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        wall = time.perf_counter() - began
-        if done.returncode:
-            raise SystemExit(f"the peer failed: {done.stderr[-500:]}")
-        said = json.loads(report.read_text())
-    loop = said.get("wall_time_ms", wall * 1000) / 1000
-    rows.append({"case": "DynoSim, round robin, same machine", "requests": requests, "requests_per_wall_s": requests / loop,
-    "total_wall_s": wall})
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE") if pages else peak_bytes()
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def real_conversations(folder: str | None, requests: int) -> tuple[Trace, Trace] | None:
+    """A published trace of real prompts with prefix hashes, once, and repeated with new hashes up to so many requests."""
+    from polysilicon.application.read import read
+
+    homes = [folder] if folder else [os.environ.get("POLYSILICON_SHARED"), str(Path(__file__).parents[2] / "shared")]
+    for home in filter(None, homes):
+        path = Path(home) / "traces" / "mooncake" / "synthetic_trace.jsonl.gz"
+        if path.exists():
+            once = read(path)
+            return once, repeated(once, -(-requests // len(once)))
+    return None
+
+
+def repeated(trace: Trace, times: int) -> Trace:
+    """The trace over and over, each time with prefix blocks of its own, so that reuse is what it was."""
+    n, step = len(trace), int(trace.block_hash.max()) + 1
+    starts = np.repeat(np.arange(times), n) * (trace.span_s + 1.0)
+    hashes = np.concatenate([trace.block_hash + k * step for k in range(times)])
+    counts = np.tile(np.diff(trace.block_offset), times)
+    return Trace(np.tile(trace.arrival_s, times) + starts, np.tile(trace.isl_tokens, times), np.tile(trace.osl_tokens, times),
+                 block_offset=np.concatenate([[0], np.cumsum(counts)]), block_hash=hashes, block_tokens=trace.block_tokens)  # fmt: skip
+
+
+def growth(sizes: list[int], rows: Rows) -> None:
+    """Requests per second and memory as a trace grows; the last row says how far from linear it is."""
+    from polysilicon.simulator.fleet import Fleet, Pool
+
+    each: list[float] = []
+    for n in sizes:
+        again = max(1, 200_000 // n)  # short runs are repeated: a clock tick is not a measurement
+        timed(f"growth in requests, 64 replicas, {n:,}", Fleet((Pool("a", step_times(), 64),)), w1(n, 64), rows, again=again)
+        each.append(1.0 / rows[-1]["requests_per_cpu_s"])
+    rows.append({"case": f"growth from {sizes[0]:,} to {sizes[-1]:,} requests", "cpu_per_request_ratio": each[-1] / each[0]})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests, no compilation from an empty cache")
-    parser.add_argument("--peer-python")
+    parser.add_argument("--long", action="store_true", help="10,000,000 requests in memory and 44,000,000 in blocks as well; some 3 minutes")
+    parser.add_argument("--traces", help="a folder with traces/mooncake/synthetic_trace.jsonl.gz; found beside the repository without")
+    parser.add_argument("--dynosim", help="an interpreter that has ai-dynamo 1.4.2 ($POLYSILICON_DYNOSIM_PYTHON)")
+    parser.add_argument("--vidur", help="an interpreter that has vidur 0.0.26 ($POLYSILICON_VIDUR_PYTHON)")
     asked = parser.parse_args()
     from polysilicon.simulator.fleet import Fleet, Pool
 
     scale = 10 if asked.quick else 1
-    rows: list[dict[str, Any]] = []
+    rows: Rows = []
     tiny()
     for replicas in (8, 64):
         timed(f"W1, {replicas} replicas", Fleet((Pool("a", step_times(), replicas),)), w1(1_000_000 // scale, replicas), rows)
-    hashed = conversations(100_000 // scale)
+    found = real_conversations(asked.traces, 200_000 // scale)
     for words in ("prefix", "weighted"):
+        if found is None:
+            rows.append({"case": f"real conversations, {words} routing: no trace here, generated ones below stand in"})
+        else:
+            timed(f"real conversations repeated, prefix cache on, {words} routing, 8 replicas",
+                  Fleet((Pool("a", step_times(3_000_000), 8, routing=words),)), found[1], rows)  # fmt: skip
         fleet = Fleet((Pool("a", step_times(2_000_000), 64, routing=words),))
-        timed(f"hashed conversations, cache on, {words} routing, 64 replicas", fleet, hashed, rows)
-    for n in (10_000, 100_000, 1_000_000) if asked.quick else (10_000, 100_000, 1_000_000, 4_000_000):
-        timed(f"growth in requests, 64 replicas, {n:,}", Fleet((Pool("a", step_times(), 64),)), w1(n, 64), rows)
+        timed(f"generated conversations, prefix cache on, {words} routing, 64 replicas", fleet, conversations(100_000 // scale), rows)
     for replicas in (1, 16, 256, 4096):
         timed(f"growth in replicas, {replicas}", Fleet((Pool("a", step_times(), replicas),)), w1(400_000 // scale, replicas),
         rows)
-    streamed(4_000_000 // scale, rows)
+    streamed("streamed in blocks, 64 replicas", 4_000_000 // scale, 64, rows)
+    if asked.long:
+        streamed("a week of 44 M requests in blocks, 73 replicas", 44_000_000, 73, rows)
+    growth([10_000, 100_000, 1_000_000] + ([10_000_000] if asked.long else [] if asked.quick else [4_000_000]), rows)
     if not asked.quick:
         starts(rows)
-    peer(asked.peer_python, 4_000, rows)
+    peers.compare(rows, w1(4_000 // scale, peers.REPLICAS), found[0] if found else None, dynosim_python=asked.dynosim, vidur_python=asked.vidur)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     if asked.json:
         print(json.dumps({"machine": machine, "rows": rows}, indent=1))

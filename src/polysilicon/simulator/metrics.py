@@ -40,6 +40,7 @@ class SimulationResult:
     events: Sequence[tuple[float, str]] = ()  # (when, words): failures, starts, prices
     bill_usd: Mapping[str, float] = field(default_factory=dict)  # by pool, where prices changed on the way
     seconds: float = 0.0  # wall time of the run
+    loop_events: int = 0  # times the loop went round
 
     def __len__(self) -> int:
         return len(self.requests)

@@ -21,7 +21,7 @@ from polysilicon.simulator.fleet import Fleet, Pool
 from polysilicon.simulator.host import Host
 from polysilicon.simulator.metrics import SimulationResult
 from polysilicon.simulator.prefix import first_named_twice
-from polysilicon.simulator.state import CLASSES
+from polysilicon.simulator.state import CLASSES, EVENTS
 
 
 def check_trace(trace: Trace, fleet: Fleet) -> None:
@@ -163,6 +163,7 @@ def collect(
         fleet=host.fleet, workload_names=trace.workload_names, requests=host.rows_by_request(trace), replicas=host.state.reps,
         itl=host.state.itl, span_s=span, slos=dict(slos), seed=seed, timeline=stage.timeline() if stage else {},
         events=stage.notes if stage else (), bill_usd=bill_usd or {}, seconds=time.perf_counter() - began,
+        loop_events=int(host.state.counters[EVENTS]),
     )  # fmt: skip
 
 
