@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
 import time
+from pathlib import Path
 from random import Random
 
 import msgspec
@@ -20,10 +23,13 @@ from polysilicon.errors import InputError
 from polysilicon.gateway.broker import Broker, Commitment, View, dispatch, quotes, replay
 from polysilicon.gateway.broker.dispatch import Lane
 from polysilicon.gateway.broker.steer import Steer
-from polysilicon.gateway.broker.tick import Logged
-from polysilicon.gateway.config import BrokerPart
+from polysilicon.gateway.broker.tick import Logged, read_log
+from polysilicon.gateway.config import BrokerPart, QuotePart
+from polysilicon.gateway.controller import Controller
 from polysilicon.gateway.health import Health
+from polysilicon.gateway.live import Live
 from polysilicon.gateway.router import Router
+from polysilicon.gateway.table import Table
 from polysilicon.gateway.tariff import compile_price
 from polysilicon.gateway.wiring import Directive, Key, Reliability, Route, Target, Variant, Wiring, first_directive
 
@@ -218,6 +224,46 @@ def test_decisions_replay() -> None:
     assert [msgspec.json.encode(d) for d in replay(w, settings_, [], back)] == [msgspec.json.encode(e.directive) for e in back]
 
 
+def test_a_controllers_own_log_replays(tmp_path: Path) -> None:
+    """Only ticks that changed something are logged; they lead to the same directives, over a restart too."""
+    feed = tmp_path / "quotes.json"
+    w = msgspec.structs.replace(wiring([3.0, 3.1, 3.3], [0.5, 0.3, 0.2]), state=str(tmp_path / "state"))
+    settings_ = BrokerPart(mode="price", dwell_s=120.0, quotes=(QuotePart(file=str(feed), every_s=1.0, stale_after_s=1e6),))
+    random = Random(3)
+    ticks = 0
+    for run in range(2):
+        controller = Controller(w, broker=settings_)
+        for t in range(1500):
+            if t % 50 == 0:
+                rows = [{"target": f"t{i}", "factor": random.choice([0.8, 1.0, 1.0, 1.3]), "available": random.random() > 0.1} for i in range(3)]
+                feed.write_text(json.dumps(rows))
+            now_s = 1e9 + 10_000 * run + 0.4 * t
+            controller.read_feeds(now_s)
+            controller.tick(now_s)
+            ticks += 1
+        controller.close()
+    log = read_log(tmp_path / "state" / "decisions.jsonl")
+    assert 50 < len(log) < 0.8 * ticks, "quiet ticks are not written"
+    assert [msgspec.json.encode(d) for d in replay(w, settings_, [], log)] == [msgspec.json.encode(e.directive) for e in log]
+    with pytest.raises(InputError):
+        read_log(tmp_path / "none")
+
+
+def test_a_price_that_comes_back_is_known_to_the_workers(tmp_path: Path) -> None:
+    w = msgspec.structs.replace(wiring([3.0, 3.1], [0.5, 0.5]), state=str(tmp_path))
+    broker = Broker(w, BrokerPart())
+
+    async def go() -> None:
+        live = Live(w, 0)
+        for prices in ([9.0, 3.1], [3.0, 3.1]):
+            live.table.write(broker.tick(view(1e9 + prices[0], prices)))
+            live.refresh()
+            assert live.router.directive.tariffs[0].rates[0] == round(prices[0] * 1e6)
+        live.close()
+
+    asyncio.run(go())
+
+
 def test_gateway_routes_as_the_simulators_function_does() -> None:
     """Same requests, same weights over time, same loads: the gateway's router and bare `routing.pick` choose the same targets."""
     w = wiring([3.0, 3.1, 3.3], [0.5, 0.3, 0.2])
@@ -289,6 +335,39 @@ def test_what_is_paid_for_comes_first_and_spills_only_when_full() -> None:
                 spilled += 100
     assert spilled > 0
     assert used <= 61_000 + 1000
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_reserved_throughput_is_one_for_all_workers(tmp_path: Path, workers: int) -> None:
+    """However unevenly connections fall to workers, at least 97 % is in use when the first token is bought elsewhere."""
+    w = wiring([3.0, 3.0], [0.2, 0.8])
+    reserved = msgspec.structs.replace(w.variants[0], tariff=compile_price(TokenPrice("m", "t0", 3.0, 3.0), provisioned=True))
+    targets = (msgspec.structs.replace(w.targets[0], provisioned_tokens_per_minute=600_000), w.targets[1])
+    w = msgspec.structs.replace(w, variants=(reserved, w.variants[1]), targets=targets, workers=workers)
+    routers = [Router(w, first_directive(w)) for _ in range(workers)]
+    for router in routers:
+        router.share(Table(tmp_path / "table", 2, workers))
+    health = Health(2, Reliability())
+    mask, _ = routers[0].mask(0, Key("k", ""))
+    random = Random(2)
+    level = least = 0.0
+    spilled = []
+    for second in range(60):
+        for _ in range(random.choice([0, 20, 200])):
+            router = routers[0 if random.random() < 0.7 else random.randrange(workers)]
+            choice = router.choose(0, mask, health, float(second))
+            if choice.variant == 0:
+                bucket = router.buckets[0]
+                assert bucket is not None
+                bucket.add(100)
+                level += 100
+            else:
+                spilled.append(level / 10_000)
+        least = max(least, level)
+        level = max(0.0, level - 10_000)
+    assert spilled
+    assert min(spilled) >= 0.97
+    assert least <= 10_000 + 100 * workers, "and never taken for more than it is"
 
 
 def test_ramp_and_dwell_of_one_route() -> None:

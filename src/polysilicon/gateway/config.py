@@ -199,7 +199,7 @@ class QuotePart(Part):
 
     file: str = ""
     url: str = ""
-    every_s: Positive = 1.0
+    every_s: Positive = 0.4
     stale_after_s: Positive = 60.0
 
 
@@ -225,7 +225,7 @@ class BrokerPart(Part):
 
     mode: Literal["plan", "price"] = "plan"  # plan: the plan's shares while all is well; price: cheapest that keeps the limits
     quotes: tuple[QuotePart, ...] = ()
-    tick_s: Positive = 1.0
+    tick_s: Positive = 0.4  # so that a quote is in all weights within a second
     gain_min_frac: Share = 0.08  # a move must be worth more than this
     dwell_s: NonNegative = 3600.0  # after a move made for price, so long until the next; a large gain waits less
     dwell_large_gain_s: NonNegative = 30.0

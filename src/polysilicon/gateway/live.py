@@ -35,6 +35,7 @@ class Live:
         self.budgets = open_budgets(state, budget_digest(wiring), wiring.budgets, worker, wiring.shared)
         directive = self.table.read() or first_directive(wiring)
         self.router = Router(wiring, directive)
+        self.router.share(self.table)
         self._tls_contexts: dict[str, ssl.SSLContext] = {}
         self.keys = {key.sha256: key for key in wiring.keys}
         self._spent_requests: dict[str, tuple[float, float]] = {}

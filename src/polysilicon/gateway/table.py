@@ -7,9 +7,12 @@ request, so nobody ever waits for anybody.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
@@ -23,7 +26,7 @@ _DIRECTIVE_BYTES = 4 * 1024 * 1024
 _STATS = _HEAD.size + _DIRECTIVE_BYTES
 COLUMNS = (
     "requests", "ok", "errors", "rate_limited", "in_flight", "input_tokens", "output_tokens", "cost_nano_usd", "ttft_us", "breaker", "switches",
-    "ttft_sum_us", "seconds_sum_us", "weighted", "shadow",
+    "ttft_sum_us", "seconds_sum_us", "weighted", "shadow", "reserved_level", "reserved_at_us",
 )  # fmt: skip
 _COLUMN = {name: i for i, name in enumerate(COLUMNS)}
 _DECODE = msgspec.msgpack.Decoder(Directive).decode
@@ -82,6 +85,19 @@ class Table:
         """Return one worker's cells for a variant, in the order of `COLUMNS`, for writing on the data path."""
         at = (worker * self.variants + variant) * len(COLUMNS)
         return self._cells[at : at + len(COLUMNS)]
+
+    def cell(self, worker: int, variant: int, column: str) -> memoryview:
+        """Return one worker's cell, for writing on the data path."""
+        return self.row(worker, variant)[_COLUMN[column] : _COLUMN[column] + 1]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other workers from the cells that all of them write."""
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def total(self, variant: int, column: str) -> int:
         """Return a counter's sum over the workers."""

@@ -190,7 +190,7 @@ class Directive(msgspec.Struct):
     open: list[bool]  # per variant: false is out of service (health, availability, operator)
     price_nano_usd: list[float]  # per variant, marginal price of a token mix, for PRICE routing and the headers
     stages: list[str]  # per variant
-    tariffs: dict[int, Tariff] = {}  # variants whose price moved
+    tariffs: dict[int, Tariff] = {}  # variants whose price has moved, also those that are back at the known one
     shadow_usd: dict[str, float] = {}  # contract -> worth of one more dollar drawn
     reason: str = ""
 

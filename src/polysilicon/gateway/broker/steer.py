@@ -16,7 +16,7 @@ class Steer:
     weights: list[float]
     goal: list[float] = field(default_factory=list)
     moved_s: float = float("-inf")  # when a move for price was last decided
-    at_s: float = float("-inf")
+    at_s: float = float("-inf")  # of the last step of a move
     switches: int = 0
     reason: str = "plan"
 
@@ -30,8 +30,7 @@ class Steer:
         `wanted` are the dispatch's shares, `price` what each lane costs now (its commitment's worth taken off), `usable` the share
         each lane may carry at most (0: out of service). `urgent` names a reason to take the wanted shares at once.
         """
-        elapsed_s = min(60.0, now_s - self.at_s) if self.at_s > float("-inf") else self.settings.tick_s
-        self.at_s = now_s
+        settled = self._gap() <= 1e-9
         self._flee(usable, wanted)
         if urgent and list(wanted) != self.goal:
             self.goal = list(wanted)
@@ -40,8 +39,13 @@ class Steer:
             self.switches += 1
             return self.weights
         self._decide(now_s, wanted, price)
-        self._ramp(elapsed_s)
+        if settled:  # a move that begins now begins with one tick's worth; a tick without a move leaves no trace, so the log need not hold it
+            self.at_s = now_s - self.settings.tick_s if self._gap() > 1e-9 else self.at_s
+        self._ramp(now_s)
         return self.weights
+
+    def _gap(self) -> float:
+        return sum(abs(g - w) for g, w in zip(self.goal, self.weights, strict=True)) / 2.0
 
     def _flee(self, usable: Sequence[float], wanted: Sequence[float]) -> None:
         """Take weight off what may not carry it; it goes where the dispatch wants it, or in proportion to what is left."""
@@ -81,11 +85,13 @@ class Steer:
         self.switches += 1
         self.reason = f"price: {gain:.1%} cheaper"
 
-    def _ramp(self, elapsed_s: float) -> None:
+    def _ramp(self, now_s: float) -> None:
         """Go towards the goal, at most so many points a minute."""
-        gap = sum(abs(g - w) for g, w in zip(self.goal, self.weights, strict=True)) / 2.0
+        gap = self._gap()
         if gap <= 1e-9:
             self.weights = list(self.goal)
             return
+        elapsed_s = min(60.0, now_s - self.at_s)
+        self.at_s = now_s
         step = min(1.0, self.settings.ramp_per_minute_frac * elapsed_s / 60.0 / gap)
         self.weights = [w + step * (g - w) for g, w in zip(self.goal, self.weights, strict=True)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
 from polysilicon.cloud.contract import Contract
+from polysilicon.errors import InputError
 from polysilicon.gateway.broker.dispatch import Commitment, Dispatch, Lane, dispatch
 from polysilicon.gateway.broker.steer import Steer
 from polysilicon.gateway.config import BrokerPart
@@ -71,7 +73,7 @@ class Broker:
         new = Directive(
             number=self.directive.number, written_s=self.directive.written_s, weights=[[round(w, 6) for w in row] for row in weights],
             caps=caps, open=is_open, price_nano_usd=[round(p * 1e9, 3) for p in prices], stages=[stage for stage, _ in stages],
-            tariffs={i: t for i, t in enumerate(tariffs) if t is not wiring.variants[i].tariff},
+            tariffs={i: t for i, t in enumerate(tariffs) if t is not wiring.variants[i].tariff or i in self.directive.tariffs},
             shadow_usd={k: round(usd, 4) for k, usd in result.shadow_usd.items()}, reason=self._reason(view),
         )  # fmt: skip
         if msgspec.structs.asdict(new) != msgspec.structs.asdict(self.directive):
@@ -201,6 +203,34 @@ def _mix_usd(tariff: Tariff, in_frac: float) -> float:
 
 
 def replay(wiring: Wiring, settings: BrokerPart, contracts: Sequence[Contract], log: Iterable[Logged]) -> list[Directive]:
-    """Return the directives that the logged views lead to: the same as the logged ones, or something else decided."""
-    broker = Broker(wiring, settings, contracts)
-    return [broker.tick(entry.view) for entry in log]
+    """Return the directives that the logged views lead to: the same as the logged ones, or something else decided.
+
+    The log of a controller holds the ticks that changed something; a number that does not rise says that it began anew.
+    """
+    out: list[Directive] = []
+    broker, last = Broker(wiring, settings, contracts), 0
+    for entry in log:
+        if entry.directive.number <= last and entry.directive.number <= 2:
+            broker = Broker(wiring, settings, contracts)
+        last = entry.directive.number
+        out.append(broker.tick(entry.view))
+    return out
+
+
+def read_log(path: Path) -> list[Logged]:
+    """Read a controller's `decisions.jsonl`; a line torn by a crash is left out.
+
+    Raises: InputError when it cannot be read.
+    """
+    try:
+        rows = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    decode = msgspec.json.Decoder(Logged).decode
+    out = []
+    for row in rows:
+        try:
+            out.append(decode(row))
+        except msgspec.MsgspecError:
+            continue
+    return out
