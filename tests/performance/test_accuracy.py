@@ -1,9 +1,7 @@
-"""Measured points, played loops, validation, calibration, readers of results, live endpoints."""
+"""Measured points, played loops, validation, calibration, readers of results."""
 
-import asyncio
 import csv
 import json
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,8 @@ from typer.testing import CliRunner
 
 from polysilicon import catalogue
 from polysilicon.cli.app import build
-from polysilicon.errors import InputError, UpstreamError
-from polysilicon.exchange import bands, closed_loop, fitting, live, points, results, validate
+from polysilicon.errors import InputError
+from polysilicon.exchange import bands, closed_loop, fitting, points, results, validate
 from polysilicon.exchange.cases import of
 from polysilicon.exchange.predict import columns, embedded, play, reached
 from polysilicon.exchange.reference import Lookup, scaled
@@ -237,83 +235,6 @@ def test_json_lines_are_read(tmp_path):
     path.write_text("\n".join(json.dumps(SAMPLES["sglang"]) for _ in range(3)))
     assert len({p.row for p in results.read(path)}) >= 1
     assert len(results.read(path)) == 9
-
-
-class Engine:
-    """A tiny OpenAI-like endpoint whose latencies are known: 30 ms + 0.1 ms a prompt word, then 5 ms a token."""
-
-    def __init__(self, fail: bool = False):
-        self.fail = fail
-        self.ready = threading.Event()
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-        assert self.ready.wait(5)
-
-    def run(self):
-        asyncio.set_event_loop(self.loop)
-        self.server = self.loop.run_until_complete(asyncio.start_server(self.answer, "127.0.0.1", 0))
-        self.port = self.server.sockets[0].getsockname()[1]
-        self.ready.set()
-        self.loop.run_forever()
-
-    async def answer(self, reader, writer):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        size = next((int(x.split(":")[1]) for x in head.split("\r\n") if x.lower().startswith("content-length")), 0)
-        body = await reader.readexactly(size)
-        if self.fail:
-            writer.write(b"HTTP/1.0 503 Busy\r\n\r\n")
-        elif "GET" in head.split("\r\n")[0]:
-            writer.write(b'HTTP/1.0 200 OK\r\n\r\n{"data": [{"id": "m"}]}')
-        else:
-            ask = json.loads(body)
-            words = len(ask["prompt"].split())
-            writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
-            await asyncio.sleep(0.03 + 1e-4 * words)
-            for _ in range(ask["max_tokens"]):
-                writer.write(b'data: {"choices": [{"text": "a "}]}\n\n')
-                await writer.drain()
-                await asyncio.sleep(0.005)
-            usage = {"choices": [], "usage": {"prompt_tokens": words, "completion_tokens": ask["max_tokens"]}}
-            writer.write(b"data: " + json.dumps(usage).encode() + b"\n\ndata: [DONE]\n\n")
-        await writer.drain()
-        writer.close()
-
-    def stop(self):
-        asyncio.run_coroutine_threadsafe(self.close(), self.loop).result(5)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(5)
-        self.loop.close()
-
-    async def close(self):
-        self.server.close()
-        await asyncio.sleep(0.05)  # let open answers end
-
-
-def test_a_live_endpoint_is_measured_fitted_and_judged(monkeypatch):
-    monkeypatch.setattr(live, "SCHEDULE", ((16, 6, 1), (200, 6, 1), (64, 8, 1), (16, 8, 2), (300, 6, 1), (100, 6, 2)))
-    monkeypatch.setattr(live, "ROUNDS", 2)
-    engine = Engine()
-    try:
-        report = live.calibrate(f"http://127.0.0.1:{engine.port}/v1", KNOWN, model="llama-3.1-8b", chip="A100", minutes=1)
-    finally:
-        engine.stop()
-    assert len(report.points) == 6
-    assert sum(p.held_back for p in report.points) == 2
-    assert 0.004 < report.points[0].tpot_s < 0.02
-    assert report.error_frac(held_back=True)[1] < 0.8
-    assert b"gemm_memory_frac" in live.as_csv(report)
-
-
-def test_a_dead_or_refusing_endpoint_is_an_upstream_error():
-    engine = Engine(fail=True)
-    try:
-        with pytest.raises(UpstreamError, match="503"):
-            live.calibrate(f"http://127.0.0.1:{engine.port}/v1", KNOWN, model="llama-3.1-8b", chip="A100", minutes=0.2)
-    finally:
-        engine.stop()
-    with pytest.raises(UpstreamError, match="cannot be spoken to"):
-        live.calibrate(f"http://127.0.0.1:{engine.port}/v1", KNOWN, model="llama-3.1-8b", chip="A100", minutes=0.2)
 
 
 @pytest.mark.shared

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from polysilicon.exchange.fitting import Calibration
-    from polysilicon.exchange.live import Live
+    from polysilicon.exchange.live import Live, Step
     from polysilicon.exchange.validate import Group, Refused
 
 ERROR_COLUMNS = ("rows", "predicted", "median", "mean", "p90", "bias", "within 20 %", "in 80 % band")
@@ -99,15 +101,20 @@ def calibrate(
     points: Annotated[str, typer.Argument(help="Measured points, results of a benchmark tool, or the URL of a live endpoint.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the efficiency table.")] = Path("efficiency.csv"),
     model: Annotated[str, typer.Option(help="For a live endpoint: the model it serves, as the catalogue knows it.")] = "",
-    chip: Annotated[str, typer.Option(help="For a live endpoint: the chip it runs on.")] = "",
+    chip: Annotated[str, typer.Option(help="For a live endpoint: the chip it runs on; H100:fp8 says the weights' precision.")] = "",
+    layout: Annotated[str, typer.Option(help="For a live endpoint: chips of a replica, TP8 or TP1 attnDP8 EP8.")] = "TP1",
+    slots: Annotated[int, typer.Option(help="For a live endpoint: most requests at once.")] = 4,
     minutes: Annotated[float, typer.Option(help="For a live endpoint: how long it may take.")] = 3.0,
+    key_env: Annotated[str, typer.Option(help="For a live endpoint: the environment variable that holds its key.")] = "",
     overlay: Annotated[Path | None, typer.Option(help="Your own facts, over the catalogue's.")] = None,
     judge: Annotated[bool, typer.Option(help="Also leave out models, chips and sources in turn.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fit a small number of physical efficiencies to measured points, and say how well they predict what they did not see.
 
-    The table it writes can be given to `validate --efficiency`. A live endpoint is measured with a short, stated schedule.
+    The table it writes can be given to `perf` and `validate` as `--efficiency`, and to a scenario as `efficiency`. A live
+    endpoint is measured with a short, stated schedule: 12 closed loops of 3 requests a slot, every third held back from the
+    fit and then predicted. Its points are written beside the table, as `NAME-points.csv`, for `--measured`.
     """
     from polysilicon import catalogue
     from polysilicon.cli.output import print_json, progress, write_atomically
@@ -116,10 +123,17 @@ def calibrate(
     if points.startswith(("http://", "https://")):
         from polysilicon.exchange import live
 
+        name, _, precision = chip.partition(":")
+        subject = live.Subject(model, name, precision, layout)
+        _print_schedule(live.schedule(min(max(slots, 1), 1024)), minutes)
         with progress("measure", quiet=json) as tell:
-            report = live.calibrate(points, known, model=model, chip=chip, minutes=minutes, each=tell)
+            report = live.calibrate(
+                points, known, subject, minutes=minutes, most_slots=slots, key=_key(key_env), each=tell
+            )
         write_atomically(out, live.as_csv(report))
-        _print_live(report, out, json=json)
+        beside = out.with_name(f"{out.stem}-points.csv")
+        write_atomically(beside, live.points_csv(report))
+        _print_live(report, out, beside, json=json)
         return
     from polysilicon.exchange import bands, fitting, results
 
@@ -141,7 +155,27 @@ def calibrate(
     _print_calibration(done, out)
 
 
-def _print_live(report: Live, out: Path, *, json: bool) -> None:
+def _key(variable: str) -> str:
+    """Return the key an environment variable holds."""
+    import os
+
+    from polysilicon.errors import UsageError
+
+    if variable and not os.environ.get(variable):
+        raise UsageError(f"--key-env {variable}: the environment holds no such variable, or an empty one")
+    return os.environ.get(variable, "") if variable else ""
+
+
+def _print_schedule(steps: Sequence[Step], minutes: float) -> None:
+    """Say on stderr what will be sent, before it is."""
+    from polysilicon.cli.output import say
+
+    parts = [f"{s.words}/{s.tokens} x{s.slots}{'*' if s.held_back else ''}" for s in steps]
+    say(f"schedule, prompt words/output tokens x requests at once (* held back from the fit): {', '.join(parts)}")
+    say(f"{sum(s.requests for s in steps)} requests, at most {minutes:g} minutes")
+
+
+def _print_live(report: Live, out: Path, beside: Path, *, json: bool) -> None:
     from polysilicon.cli.output import print_json, print_table, say
 
     held, fitted = report.error_frac(held_back=True), report.error_frac(held_back=False)
@@ -165,13 +199,17 @@ def _print_live(report: Live, out: Path, *, json: bool) -> None:
             {
                 "points": [dict(zip(keys, line, strict=True)) for line in lines],
                 "table": str(out),
+                "measured": str(beside),
+                "took_s": report.took_s,
                 "held_back": {"ttft_median_frac": held[0], "tpot_median_frac": held[1]},
                 "fitted": {"ttft_median_frac": fitted[0], "tpot_median_frac": fitted[1]},
             }
         )
         return
     print_table(names, lines, title="a live endpoint, measured and predicted")
-    say(f"median error on points held back: TTFT {held[0]:.0%}, TPOT {held[1]:.0%}; wrote {out}")
+    worst = [float(abs(e).max()) for e in report.errors(held_back=True)]
+    say(f"error on points held back: TTFT {held[0]:.0%} median, {worst[0]:.0%} at worst; TPOT {held[1]:.0%} median, {worst[1]:.0%} at worst")
+    say(f"measured in {report.took_s:.0f} s; wrote {out} and {beside}")
 
 
 def _print_calibration(done: Calibration, out: Path) -> None:

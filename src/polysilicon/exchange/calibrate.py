@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from polysilicon.exchange import closed_loop
 from polysilicon.exchange.cases import Case
-from polysilicon.exchange.predict import Columns, analytic, columns, pick, play, reached, take
+from polysilicon.exchange.predict import PROMPTS_PER_SLOT, Columns, analytic, columns, pick, play, reached, take
 from polysilicon.performance.efficiency import ANY, PARAMETERS, Efficiency
 
 Array = NDArray[np.float64]
@@ -107,7 +107,10 @@ class Fit:
 class Fitter:
     """Cases, measurements and cells; moves the cells until predictions meet measurements."""
 
-    def __init__(self, cases: Sequence[Case], tpot_s: Array, ttft_s: Array, layout: Sequence[Cell]) -> None:
+    def __init__(
+        self, cases: Sequence[Case], tpot_s: Array, ttft_s: Array, layout: Sequence[Cell], *, prompts_per_slot: int = PROMPTS_PER_SLOT,
+    ) -> None:  # fmt: skip
+        self.prompts_per_slot = prompts_per_slot
         self.cols = columns(cases)
         self.tpot_s, self.ttft_s = tpot_s, ttft_s
         self.cells = tuple(layout)
@@ -156,7 +159,7 @@ class Fitter:
 
     def play(self, theta: Array) -> None:
         """Play every case at a point of the fit and keep its counts."""
-        self.played = play(self.cols, reached(self.cols, self.efficiencies(theta)))
+        self.played = play(self.cols, reached(self.cols, self.efficiencies(theta)), prompts_per_slot=self.prompts_per_slot)
 
     def predicted(self, theta: Array, rows: NDArray[np.int64], cols: Columns) -> tuple[Array, Array]:
         """Return TTFT and TPOT of some cases from the counts of the last play."""

@@ -1,68 +1,93 @@
 """Calibration on a live endpoint: a short, stated schedule of requests, a fit of a few constants, a test on what it did not see.
 
-Speaks the OpenAI completions protocol with streaming over plain asyncio. Every prompt is fresh random words, so that no
-prefix cache helps; a chunk that carries text counts as one token unless the endpoint reports usage.
+Every operating point is a closed loop: so many requests at once, each answered one followed by the next, a few rounds long; the
+fit plays the same loop. Every prompt begins with a word of its own and goes on at random, so that no prefix cache helps.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import csv
+import io
 import random
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polysilicon.catalogue import Catalogue
-from polysilicon.errors import UpstreamError, UsageError
+from polysilicon.errors import InputError, UpstreamError, UsageError, did_you_mean
 from polysilicon.exchange import closed_loop
-from polysilicon.exchange.calibrate import Cell, Fitter
+from polysilicon.exchange.calibrate import TPOT_SCALE, TTFT_SCALE, TTFT_WEIGHT, Cell, Fitter
 from polysilicon.exchange.cases import Case, Recipe
+from polysilicon.exchange.endpoint import Endpoint, Sample
 from polysilicon.exchange.fitting import as_csv as table_csv
 from polysilicon.exchange.fitting import unit_of
+from polysilicon.exchange.points import degree
 from polysilicon.model.layout import Layout
 from polysilicon.performance.efficiency import COLUMNS, Efficiency
+from polysilicon.silicon.chip import PRECISIONS
 
 Array = NDArray[np.float64]
-# (prompt words, output tokens, concurrency), cheapest first; every third is held back from the fit
-SCHEDULE: tuple[tuple[int, int, int], ...] = (
-    (32, 16, 1),
-    (256, 16, 1),
-    (128, 24, 1),
-    (32, 24, 2),
-    (512, 16, 1),
-    (256, 24, 2),
-    (64, 32, 4),
-    (128, 16, 2),
-    (256, 16, 4),
-)
-ROUNDS = 3  # requests per slot
-SILENCE_S = 60.0
-MAX_LINE = 1 << 20
-_WORDS = [
-    "river",
-    "stone",
-    "maple",
-    "orbit",
-    "candle",
-    "harbor",
-    "violet",
-    "copper",
-    "meadow",
-    "signal",
-    "ladder",
-    "winter",
-    "garden",
-    "silver",
-    "thunder",
-    "pocket",
-]
+ROUNDS = 3  # requests per slot and operating point
+LEAST_POINTS = 6  # of which two are held back
+HELD_EVERY = 3  # the third, sixth, ... point is not fitted but predicted
+FITTED = {  # constant -> how far it may move, in logarithms; a chip nobody measured may be anything
+    "gemm_math_frac": 1.5, "gemm_memory_frac": 1.5, "weight_only_math_frac": 1.5, "weight_only_memory_frac": 1.5, "expert_math_frac": 1.5,
+    "expert_memory_frac": 1.5, "gemm_pad_tokens": 4.0, "kv_memory_frac": 1.5, "latent_memory_frac": 1.5, "attention_math_frac": 1.5,
+    "layer_s": 1.5, "step_s": 3.0, "sequence_s": 4.0, "prefill_step_s": 3.0, "first_token_s": 1.5,
+}  # fmt: skip
+FIRST_TOKENS = 4  # asked for once before the clock runs
+_WORDS = "river stone maple orbit candle harbor violet copper meadow signal ladder winter garden silver thunder pocket".split()  # noqa: SIM905
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operating point of the schedule."""
+
+    words: int
+    tokens: int
+    slots: int
+    held_back: bool
+
+    @property
+    def requests(self) -> int:
+        """Return how many requests it sends."""
+        return ROUNDS * self.slots
+
+
+def schedule(most_slots: int = 4) -> tuple[Step, ...]:
+    """Return the operating points to measure, short ones first.
+
+    Every third is held back: a length between two that are fitted, loads and lengths that are never fitted, and the
+    longest prompts at the highest load.
+
+    >>> sum(s.requests for s in schedule(4)), [s.slots for s in schedule(16) if s.held_back]
+    (78, [1, 8, 12, 16])
+    """
+    half, most = max(1, most_slots // 2), most_slots
+    between = max(1, round(0.75 * most_slots))
+    plan = (
+        (64, 24, 1), (512, 24, 1), (192, 24, 1),
+        (64, 32, most), (256, 24, most), (128, 24, half),
+        (16, 32, half), (256, 48, half), (384, 24, between),
+        (1024, 16, 1), (384, 16, half), (640, 24, most),
+    )  # fmt: skip
+    return tuple(Step(*one, held_back=n % HELD_EVERY == HELD_EVERY - 1) for n, one in enumerate(plan))
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is said to run behind an endpoint."""
+
+    model: str
+    chip: str
+    precision: str = ""  # of the weights; the model's own where empty
+    parallelism: str = ""  # "TP8", "TP1 attnDP8 EP8"; one chip where empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,212 +106,197 @@ class Measured:
 class Live:
     """A calibrated endpoint: what was measured, what the fit says of it, what it wrote."""
 
+    subject: Subject
     points: tuple[Measured, ...]
     ttft_s: tuple[float, ...]  # predicted
     tpot_s: tuple[float, ...]
     rows: tuple[dict[str, str], ...]
+    took_s: float = 0.0
+
+    def errors(self, *, held_back: bool) -> tuple[Array, Array]:
+        """Return the signed errors of TTFT and TPOT on points that were (not) held back."""
+        rows = [i for i, m in enumerate(self.points) if m.held_back == held_back]
+        first = np.array([self.ttft_s[i] / self.points[i].ttft_s - 1.0 for i in rows])
+        each = np.array([self.tpot_s[i] / self.points[i].tpot_s - 1.0 for i in rows])
+        return first, each
 
     def error_frac(self, *, held_back: bool) -> tuple[float, float]:
         """Return the median absolute error of TTFT and TPOT on points that were (not) held back."""
-        first = [abs(p / m.ttft_s - 1) for p, m in zip(self.ttft_s, self.points, strict=True) if m.held_back == held_back]
-        each = [abs(p / m.tpot_s - 1) for p, m in zip(self.tpot_s, self.points, strict=True) if m.held_back == held_back]
-        return float(np.median(first)), float(np.median(each))
+        first, each = self.errors(held_back=held_back)
+        return float(np.median(np.abs(first))), float(np.median(np.abs(each)))
 
 
 def calibrate(
-    url: str,
-    known: Catalogue,
-    *,
-    model: str,
-    chip: str,
-    minutes: float = 3.0,
-    each: Callable[[float], None] | None = None,
-) -> Live:
+    url: str, known: Catalogue, subject: Subject, *, minutes: float = 3.0, most_slots: int = 4, key: str = "",
+    each: Callable[[float, str], None] | None = None,
+) -> Live:  # fmt: skip
     """Measure an endpoint within so many minutes, fit the chip's efficiencies, predict the points held back.
 
     Raises: UsageError without model and chip; UpstreamError where the endpoint refuses, hangs or answers nonsense.
     """
-    if not model or not chip:
+    if not subject.model or not subject.chip:
         raise UsageError("a live endpoint needs --model and --chip, as the catalogue (or --overlay) knows them")
     if not 0.1 <= minutes <= 120:
         raise UsageError(f"--minutes is {minutes:g}; 0.1 to 120 is allowed")
-    known.model(model)
-    known.chip(chip)
-    return fit(asyncio.run(measure(url, seconds=60.0 * minutes, each=each)), known, model=model, chip=chip)
-
-
-async def measure(url: str, *, seconds: float, each: Callable[[float], None] | None = None) -> list[Measured]:
-    """Return the operating points of the schedule that fit into the time given.
-
-    Raises: UpstreamError where fewer than four points could be measured.
-    """
+    if not 1 <= most_slots <= 1024:
+        raise UsageError(f"--slots is {most_slots}; 1 to 1,024 is allowed")
+    if subject.precision and subject.precision not in PRECISIONS:
+        hint = did_you_mean(subject.precision, PRECISIONS)
+        raise InputError(f'--chip: precision "{subject.precision}" is not one of {", ".join(PRECISIONS)}', hint=hint)
+    known.model(subject.model)
+    known.chip(subject.chip)
     began = time.monotonic()
-    name = await _model_name(url)
-    await _one(url, name, 8, 4)  # warm up
+    points = asyncio.run(measure(url, schedule(most_slots), seconds=60.0 * minutes, key=key, each=each))
+    return fit(points, known, subject, took_s=time.monotonic() - began)
+
+
+async def measure(
+    url: str, steps: Sequence[Step], *, seconds: float, key: str = "", each: Callable[[float, str], None] | None = None,
+) -> list[Measured]:  # fmt: skip
+    """Return the operating points that were whole when the time was over; no request outlives it.
+
+    Raises: UpstreamError where fewer than six points could be measured.
+    """
+    deadline = asyncio.get_running_loop().time() + seconds
+    total = sum(s.requests for s in steps)
     found: list[Measured] = []
-    for n, (words, tokens, slots) in enumerate(SCHEDULE):
-        if time.monotonic() - began > seconds:
-            break
-        done = await asyncio.gather(*(_slot(url, name, words, tokens) for _ in range(slots)))
-        samples = [s for slot in done for s in slot]
-        isl, osl, ttft, tpot = (float(np.mean([s[k] for s in samples])) for k in range(4))
-        found.append(Measured(isl, osl, slots, ttft, tpot, held_back=n % 3 == 2))
+    done = 0
+    endpoint = Endpoint(url, key=key)
+
+    def told(step: Step) -> None:
+        nonlocal done
+        done += 1
         if each is not None:
-            each((n + 1) / len(SCHEDULE))
-    if len(found) < 4:
-        raise UpstreamError(f"only {len(found)} operating points in {seconds:.0f} s; a fit needs 4", where=url)
+            each(done / total, f"{step.words} words in, {step.tokens} tokens out, {step.slots} at once")
+
+    try:
+        async with asyncio.timeout_at(deadline):
+            name = await endpoint.model()
+            await endpoint.ask(name, _prompt(8), FIRST_TOKENS)  # warm up, learn which path it serves
+            for step in steps:
+                samples = await _loop(endpoint, name, step, told)
+                means = [float(np.mean([getattr(s, f) for s in samples])) for f in ("isl_tokens", "osl_tokens", "ttft_s", "tpot_s")]
+                found.append(Measured(means[0], means[1], step.slots, means[2], means[3], step.held_back))
+    except TimeoutError as error:
+        if len(found) < LEAST_POINTS:
+            words = f"{len(found)} of {len(steps)} operating points were whole after {seconds:.0f} s; a fit needs {LEAST_POINTS}"
+            raise UpstreamError(words, where=url, hint="give it longer with --minutes") from error
+    finally:
+        endpoint.close()
     return found
 
 
-async def _slot(url: str, name: str, words: int, tokens: int) -> list[tuple[float, float, float, float]]:
-    return [await _one(url, name, words, tokens) for _ in range(ROUNDS)]
+async def _loop(endpoint: Endpoint, name: str, step: Step, told: Callable[[Step], None]) -> list[Sample]:
+    """Run one closed loop: slots take the next request as soon as they are answered."""
+    left = step.requests
+    samples: list[Sample] = []
 
+    async def slot() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            samples.append(await endpoint.ask(name, _prompt(step.words), step.tokens))
+            told(step)
 
-async def _one(url: str, name: str, words: int, tokens: int) -> tuple[float, float, float, float]:
-    """Return prompt tokens, output tokens, TTFT and TPOT of one request."""
-    prompt = " ".join(random.choice(_WORDS) for _ in range(words))
-    body = {
-        "model": name,
-        "prompt": prompt,
-        "max_tokens": tokens,
-        "temperature": 1.0,
-        "stream": True,
-        "ignore_eos": True,
-        "stream_options": {"include_usage": True},
-    }
-    began, first, last, chunks = time.monotonic(), 0.0, 0.0, 0
-    isl, osl = float(words), 0.0
-    async for line in _request(url, "POST", "/completions", body):
-        if not line.startswith("data:") or line.endswith("[DONE]"):
-            continue
-        try:
-            event = json.loads(line[5:])
-        except ValueError as error:
-            raise UpstreamError(f"sent an event that is no JSON: {line[:80]!r}", where=url) from error
-        usage = event.get("usage") if isinstance(event, dict) else None
-        if isinstance(usage, dict):
-            isl, osl = float(usage.get("prompt_tokens") or isl), float(usage.get("completion_tokens") or osl)
-        choices = event.get("choices") if isinstance(event, dict) else None
-        if choices and choices[0].get("text"):
-            last = time.monotonic()
-            first = first or last
-            chunks += 1
-    if chunks < 2:
-        raise UpstreamError(f"streamed {chunks} tokens; at least 2 are needed to time", where=url)
-    osl = osl or float(chunks)
-    return isl, osl, first - began, (last - first) / max(osl - 1.0, 1.0)
-
-
-async def _model_name(url: str) -> str:
-    text = "".join([line async for line in _request(url, "GET", "/models", None)])
     try:
-        return str(json.loads(text)["data"][0]["id"])
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise UpstreamError("does not list its models as OpenAI endpoints do", where=url) from error
+        async with asyncio.TaskGroup() as slots:
+            for _ in range(step.slots):
+                slots.create_task(slot())
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from group
+    return samples
 
 
-async def _request(url: str, method: str, path: str, body: object) -> AsyncIterator[str]:
-    """Yield the lines of an HTTP answer."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    content = json.dumps(body).encode() if body is not None else b""
-    base = parts.path.rstrip("/") or "/v1"
-    head = f"{method} {base}{path} HTTP/1.0\r\nHost: {parts.hostname}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-    try:
-        opening = asyncio.open_connection(
-            parts.hostname, port, ssl=ssl.create_default_context() if secure else None, limit=MAX_LINE
-        )
-        reader, writer = await asyncio.wait_for(opening, 10.0)
-        try:
-            writer.write(head.encode() + content)
-            await writer.drain()
-            status = (await asyncio.wait_for(reader.readline(), SILENCE_S)).decode("latin-1").split(" ", 2)
-            while (await asyncio.wait_for(reader.readline(), SILENCE_S)).strip():
-                pass
-            if len(status) < 2 or status[1] != "200":
-                raise UpstreamError(f"answered {' '.join(status).strip() or 'nothing'} to {method} {path}", where=url)
-            while line := await asyncio.wait_for(reader.readline(), SILENCE_S):
-                yield line.decode("utf-8", "replace").strip()
-        finally:
-            writer.close()
-    except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError) as error:
-        raise UpstreamError(f"cannot be spoken to: {type(error).__name__} {error}", where=url) from error
+def _prompt(words: int) -> str:
+    return " ".join((uuid.uuid4().hex[:6], *random.choices(_WORDS, k=max(1, words - 1))))
 
 
-def fit(points: list[Measured], known: Catalogue, *, model: str, chip: str) -> Live:
+def _layout(subject: Subject, precision: str) -> Layout:
+    tp, dp, ep = (degree(subject.parallelism, n) for n in ("TP", "attnDP", "EP"))
+    return Layout(precision, "bf16", tp=tp, dp=dp, ep=ep)
+
+
+def fit(points: Sequence[Measured], known: Catalogue, subject: Subject, *, took_s: float = 0.0) -> Live:
     """Fit a chip's efficiencies to the points that are not held back, and predict all."""
-    subject, silicon = known.model(model), known.chip(chip)
-    precision = subject.native_precision if subject.native_precision in ("fp8", "fp4", "int8") else "bf16"
+    model, chip = known.model(subject.model), known.chip(subject.chip)
+    native = model.native_precision if model.native_precision in PRECISIONS else "bf16"
+    layout = _layout(subject, subject.precision or native)
     cases = [
         Case(
-            key=str(i),
-            model=subject,
-            chip=silicon,
-            layout=Layout(precision, "bf16"),
-            engine="*",
-            years=0.0,
-            protocol="closed",
-            isl_tokens=p.isl_tokens,
-            osl_tokens=p.osl_tokens,
-            concurrency=float(p.concurrency),
-            recipe=Recipe(2048, queued_client=False),
+            key=str(i), model=model, chip=chip, layout=layout, engine="*", years=0.0, protocol="closed", isl_tokens=p.isl_tokens,
+            osl_tokens=p.osl_tokens, concurrency=float(p.concurrency), recipe=Recipe(2048, queued_client=False),
         )
         for i, p in enumerate(points)
-    ]
+    ]  # fmt: skip
     d = Efficiency()
-    wide = (
-        "gemm_math_frac",
-        "gemm_memory_frac",
-        "kv_memory_frac",
-        "attention_math_frac",
-        "layer_s",
-        "step_s",
-        "sequence_s",
-        "prefill_step_s",
-        "first_token_s",
+    most = {"frac": 1.0, "tokens": 1024.0}
+    cells = [Cell(n, subject=chip.id, prior=getattr(d, n), width=w, most=most.get(n.rsplit("_", 1)[-1], 10.0)) for n, w in FITTED.items()]
+    fitter = Fitter(
+        cases, np.array([p.tpot_s for p in points]), np.array([p.ttft_s for p in points]), cells, prompts_per_slot=ROUNDS
     )
-    layout = [
-        Cell(n, subject=silicon.id, prior=getattr(d, n), width=1.5, most=1.0 if n.endswith("_frac") else 10.0) for n in wide
-    ]
-    fitter = Fitter(cases, np.array([p.tpot_s for p in points]), np.array([p.ttft_s for p in points]), layout)
     rows = np.nonzero([not p.held_back for p in points])[0]
-    theta = fitter.fit(rows, plays=3)
+    theta = _fitted(fitter, rows)
     fitter.play(theta)
     values = fitter.prior * np.exp(theta)
+    first, each = (tuple(float(x) for x in fitter.played[:, k]) for k in (closed_loop.TTFT, closed_loop.TPOT))
+    live = Live(subject, tuple(points), first, each, (), took_s)
+    moved = [(c.parameter, float(v)) for c, v, t in zip(cells, values, theta, strict=True) if abs(t) > 1e-6]
+    held_first, held_each = (float(np.max(np.abs(e), initial=0.0)) for e in live.errors(held_back=True))
+    note = f"calibrate URL; worst of {len(points) - len(rows)} points held back"
+    table = [_row(chip.id, name, value, len(rows), "calibrate URL") for name, value in moved]
+    table += [_row(chip.id, "error_frac", held_each, len(rows), note), _row(chip.id, "ttft_error_frac", held_first, len(rows), note)]
+    return Live(subject, tuple(points), first, each, tuple(table), took_s)
+
+
+def _fitted(fitter: Fitter, rows: NDArray[np.int64]) -> Array:
+    """Return the best of several descents.
+
+    A constant far below what the engine takes has no slope to follow, so each of the host's also starts at a fifth of the
+    shortest token; the least cost, pull towards the priors included, decides.
+    """
+    names = [c.parameter for c in fitter.cells]
+    fifth = 0.2 * float(np.min(fitter.tpot_s[rows]))
+    best, least = np.zeros(len(names)), float("inf")
+    for raised in ((), ("sequence_s",), ("step_s",), ("prefill_step_s",), ("sequence_s", "step_s")):
+        start = np.zeros(len(names))
+        for name in raised:
+            at = names.index(name)
+            start[at] = np.clip(np.log(fifth / fitter.prior[at]), fitter.lower[at], fitter.upper[at])
+        theta = fitter.fit(rows, plays=4, start=start)
+        fitter.play(theta)
+        each = np.log(fitter.played[rows, closed_loop.TPOT] / fitter.tpot_s[rows]) / TPOT_SCALE
+        first = np.log(fitter.played[rows, closed_loop.TTFT] / fitter.ttft_s[rows]) / TTFT_SCALE
+        size = 2.0 * np.sum(np.sqrt(1 + each**2) - 1) + 2.0 * TTFT_WEIGHT * np.sum(np.sqrt(1 + first**2) - 1)
+        cost = float(size + np.sum((theta / fitter.width) ** 2))
+        if cost < least:
+            best, least = theta, cost
+    return best
+
+
+def _row(chip: str, name: str, value: float, points: int, note: str) -> dict[str, str]:
     today = date.today().isoformat()
-    held = [i for i, p in enumerate(points) if p.held_back]
-    played = fitter.played
-    error = np.abs(np.log([played[i, closed_loop.TPOT] / points[i].tpot_s for i in held])) if held else np.array([0.5])
-    written = [(c.parameter, float(v)) for c, v in zip(layout, values, strict=True)]
-    written.append(("error_frac", float(np.expm1(np.max(error)))))
-    table = tuple(
-        dict(
-            zip(
-                COLUMNS,
-                (
-                    silicon.id,
-                    "*",
-                    "*",
-                    name,
-                    f"{value:.5g}",
-                    unit_of(name),
-                    "live endpoint",
-                    today,
-                    "measured",
-                    str(len(rows)),
-                    "",
-                    "calibrate URL",
-                ),
-                strict=True,
-            )
-        )
-        for name, value in written
-    )
-    first, each = tuple(float(x) for x in played[:, closed_loop.TTFT]), tuple(float(x) for x in played[:, closed_loop.TPOT])
-    return Live(tuple(points), first, each, table)
+    cells = (chip, "*", "*", name, f"{value:.5g}", unit_of(name), "live endpoint", today, "measured", str(points), "", note)
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
 def as_csv(live: Live) -> bytes:
     """Return the fitted rows as an efficiency table."""
     return table_csv(live.rows)
+
+
+def points_csv(live: Live) -> bytes:
+    """Return the measured points as a table that `validate`, `perf --measured` and a scenario's `measured` read."""
+    out = io.StringIO()
+    write = csv.writer(out, lineterminator="\n")
+    write.writerow(
+        ("source", "model", "quant", "chip", "n_chips", "parallelism", "isl", "osl", "concurrency_or_batch", "metric", "value", "unit",
+         "where_in_source", "backend", "date", "note")
+    )  # fmt: skip
+    s, today = live.subject, date.today().isoformat()
+    layout = _layout(s, "bf16")
+    for n, p in enumerate(live.points, start=1):
+        run = ("live endpoint", s.model, s.precision, s.chip, layout.chips, s.parallelism or "TP1", f"{p.isl_tokens:g}", f"{p.osl_tokens:g}")
+        for metric, seconds in (("ttft", p.ttft_s), ("tpot", p.tpot_s)):
+            note = "held back from the fit" if p.held_back else ""
+            write.writerow((*run, p.concurrency, metric, f"{1e3 * seconds:.6g}", "ms", f"point {n}", "", today, note))
+    return out.getvalue().encode()
