@@ -36,7 +36,8 @@ def test_a_measured_point_overrides_the_row_it_matches(tmp_path):
     assert mine["basis"] == "measured"
     assert mine["tpot_s"] == pytest.approx(0.99 * row["tpot_s"])
     assert mine["ttft_s"] == pytest.approx(0.321)
-    assert mine["tok_per_s_per_chip"] == pytest.approx(row["tok_per_s_per_chip"] / 0.99)
+    assert mine["requests_per_s"] == pytest.approx(row["batch"] / (0.321 + 1023 * 0.99 * row["tpot_s"]))  # Little's law of the loop
+    assert mine["source"] == "mine"
     assert mine["error_frac"] < row["error_frac"]
     assert "your own measurement" in mine["note"]
 

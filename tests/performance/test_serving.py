@@ -11,7 +11,7 @@ from polysilicon import catalogue
 from polysilicon.application.workload import Lengths, Slo
 from polysilicon.errors import DoesNotFit, InputError, MissingFact
 from polysilicon.model.layout import Layout
-from polysilicon.performance import Observation, best, correct, improved_frac, layouts, meets, step_times, table, token_cost, tornado
+from polysilicon.performance import Observation, Own, best, improved_frac, layouts, meets, step_times, table, token_cost, tornado
 from polysilicon.performance.efficiency import PARAMETERS, efficiency, read, rows
 from polysilicon.performance.steps import degrees, ground, slopes, tokens_s
 
@@ -152,14 +152,17 @@ def test_own_measurements_override_and_correct():
     points = table(LLAMA, H100, CHAT, SLO, layouts=[FP8])
     p = points[len(points) // 2]
     seen = Observation(LLAMA.id, "h100-sxm", 8, "fp8", 1000, 500, p.batch, p.tpot_s * 1.5, 0.2)
-    fixed = correct(points, [seen], CHAT)
+    fixed = table(LLAMA, H100, CHAT, SLO, layouts=[FP8], own=Own(seen=(seen,)))
     same = next(q for q in fixed if q.batch == p.batch and q.layout == p.layout)
     assert same.basis == "measured"
     assert same.tpot_s == pytest.approx(p.tpot_s * 1.5)
     assert same.ttft_s == pytest.approx(0.2)
-    near = [(a, b) for a, b in zip(points, fixed, strict=True) if b.basis != "measured" and a.batch != p.batch]
+    assert same.requests_per_s == pytest.approx(p.batch / (0.2 + 499 * p.tpot_s * 1.5))  # Little's law of the measured loop
+    before = {q.batch: q for q in points}
+    near = [(before[q.batch], q) for q in fixed if q.basis != "measured" and q.batch in before]
     assert any(b.tpot_s > a.tpot_s * 1.05 for a, b in near)
-    assert correct(points, [replace(seen, chip="gb200")], CHAT) == points
+    assert all(b.slower_ratio == pytest.approx(b.tpot_s / a.tpot_s) for a, b in near)
+    assert table(LLAMA, H100, CHAT, SLO, layouts=[FP8], own=Own(seen=(replace(seen, chip="gb200"),))) == points
 
 
 def test_efficiencies_say_where_they_come_from():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from polysilicon.application.workload import Lengths, Slo
     from polysilicon.catalogue import Catalogue
     from polysilicon.model.architecture import Model
-    from polysilicon.performance import Observation, ServingPoint
+    from polysilicon.performance import Observation, Own, ServingPoint
     from polysilicon.silicon.chip import Chip
 
 COLUMNS = (
@@ -30,6 +29,7 @@ def perf(
     ttft: Annotated[float, typer.Option(help="Promised time to first token, seconds.")] = 2.0,
     tpot: Annotated[float, typer.Option(help="Promised time per output token, seconds.")] = 0.05,
     quantile: Annotated[float, typer.Option(help="Share of requests that must keep the promises.")] = 0.95,
+    efficiency: Annotated[Path | None, typer.Option(help="Your own efficiency table, as `calibrate` writes it.")] = None,
     measured: Annotated[Path | None, typer.Option(help="Your own points (CSV or a benchmark's results): they override and correct.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Your own facts, over the catalogue's.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -43,13 +43,14 @@ def perf(
     from polysilicon import catalogue
     from polysilicon.application.workload import Slo
     from polysilicon.cli.output import print_json
+    from polysilicon.performance import Own
 
     lengths, slo = _shape(isl, osl, cached), Slo(ttft, tpot, quantile=quantile)
     _check(ttft=ttft, tpot=tpot, quantile=quantile)
     known = catalogue.load(overlay)
     subject = known.model(model)
-    seen = _seen(measured, known, subject) if measured else []
-    rows = [_row(subject, c, lengths, slo, precision, known, seen) for c, precision in _chips(chip, known)]
+    own = Own(str(efficiency or ""), tuple(_seen(measured, known, subject) if measured else ()))
+    rows = [_row(subject, c, lengths, slo, precision, known, own) for c, precision in _chips(chip, known)]
     rows.sort(key=_rank)
     if json:
         print_json({"model": subject.id, "isl_tokens": isl, "osl_tokens": osl, "cached_frac": cached,
@@ -122,17 +123,17 @@ def _check(*, ttft: float, tpot: float, quantile: float) -> None:
 
 
 def _row(
-    model: Model, chip: Chip, lengths: Lengths, slo: Slo, precision: str, known: Catalogue, seen: Sequence[Observation],
+    model: Model, chip: Chip, lengths: Lengths, slo: Slo, precision: str, known: Catalogue, own: Own,
 ) -> dict[str, Any]:  # fmt: skip
     """Return one chip's best point as plain values, or why there is none."""
     from polysilicon.errors import DoesNotFit, MissingFact
-    from polysilicon.performance import correct, layouts, meets, table
+    from polysilicon.performance import choose, layouts, table
 
     empty: dict[str, Any] = {"chip": chip.id}
     try:
         choices = layouts(model, chip, precisions=(precision,) if precision else ())
-        points = correct(table(model, chip, lengths, slo, layouts=choices), seen, lengths)
-        point = max((p for p in points if meets(p, slo)), key=lambda p: p.tok_per_s_per_chip, default=None)
+        points = table(model, chip, lengths, slo, layouts=choices, own=own)
+        point = choose(points, slo)
         if point is None:
             fast = min(points, key=lambda p: max(p.ttft_s / (slo.ttft_s or 1), p.tpot_s / (slo.tpot_s or 1)))
             nearest = f"TTFT {fast.ttft_s * 1e3:,.0f} ms, TPOT {fast.tpot_s * 1e3:.1f} ms on {fast.layout.name}"
@@ -158,7 +159,8 @@ def _priced(point: ServingPoint, chip: Chip, lengths: Lengths, known: Catalogue)
         "ttft_s": point.ttft_s, "tpot_s": point.tpot_s, "tok_per_s_per_chip": point.tok_per_s_per_chip,
         "requests_per_s": point.requests_per_s, "w_per_chip": point.w_per_chip, "j_per_token": point.j_per_token,
         "tok_per_s_per_w": point.tok_per_s_per_chip / point.w_per_chip, "mfu_frac": point.mfu_frac, "mbu_frac": point.mbu_frac,
-        "kv_tokens": point.kv_tokens, "basis": point.basis, "error_frac": point.error_frac, "note": point.note,
+        "kv_tokens": point.kv_tokens, "basis": point.basis, "error_frac": point.error_frac, "source": point.source,
+        "as_of": point.as_of, "note": point.note,
         "rack": rack.id if rack else None, "users_per_rack": users_per_rack(point, rack.chips) if rack else None,
         "offer": None, "usd_per_chip_hour": None,
     }  # fmt: skip

@@ -8,7 +8,7 @@ step budgets, polling of the SGLang scheduler, TensorRT-LLM's batch wait, 8-bit 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -190,6 +190,8 @@ def _uniform(point: Point) -> bool:
 
 
 def _cached(point: Point) -> float:
+    if point.cached_frac:
+        return point.cached_frac
     if point.metric.endswith("_prefix_cache") and "no_prefix" not in point.metric:
         return first_number(point.isl.split("~")[-1].split(">")[-1]) / 100.0 if "%" in point.isl else 0.0
     return 0.0
@@ -279,14 +281,16 @@ def recipe(point: Point, model: Model, chip: Chip, layout: Layout) -> Recipe:
     return Recipe(int(max(8192.0, load + 256)), queued_client=scripted)
 
 
-def observations(points: Sequence[Point], known: Catalogue) -> tuple[list[Observation], dict[str, int]]:
+def observations(
+    points: Sequence[Point], known: Catalogue, *, models: Mapping[str, Model] | None = None,
+) -> tuple[list[Observation], dict[str, int]]:  # fmt: skip
     """Return each closed-loop configuration as one observation (its TPOT, and TTFT where measured), and points refused by reason.
 
-    Of several statistics of one latency the mean is taken, and with no mean the first.
+    Of several statistics of one latency the mean is taken, and with no mean the first. `models` are known beside the catalogue's.
     """
-    lookup = Lookup(known)
+    lookup = Lookup(known, models)
     refused: dict[str, int] = {}
-    runs: dict[str, tuple[Case, dict[str, float]]] = {}
+    runs: dict[str, tuple[Case, dict[str, float], Point]] = {}
     for point in sorted(points, key=lambda p: p.metric not in ("tpot", "ttft", "tpot_mean", "ttft_mean")):
         try:
             case = of(point, lookup)
@@ -294,11 +298,11 @@ def observations(points: Sequence[Point], known: Catalogue) -> tuple[list[Observ
             refused[error.message] = refused.get(error.message, 0) + 1
             continue
         if case.protocol == "closed" and point.kind != "throughput":
-            runs.setdefault(case.key, (case, {}))[1].setdefault(point.kind, point.seconds)
+            runs.setdefault(case.key, (case, {}, point))[1].setdefault(point.kind, point.seconds)
     return [
         Observation(
             c.model.id, c.chip.id, c.layout.chips, c.layout.precision, c.isl_tokens, c.osl_tokens, c.concurrency,
-            times["tpot"], times.get("ttft"),
+            times["tpot"], times.get("ttft"), c.layout, c.cached_frac, point.source, point.date,
         )
-        for c, times in runs.values() if "tpot" in times
+        for c, times, point in runs.values() if "tpot" in times
     ], refused  # fmt: skip

@@ -46,6 +46,7 @@ class Point:
     backend: str
     date: str
     note: str
+    cached_frac: float = 0.0  # of prompt tokens found in the prefix cache
 
     @property
     def kind(self) -> str:
@@ -115,7 +116,7 @@ def _point(row: dict[str, str | None], number: int) -> Point:
         n_chips=int(_number(words.get("n_chips", ""), 1.0)), parallelism=words.get("parallelism", ""), isl=words.get("isl", ""),
         osl=words.get("osl", ""), load=words.get("concurrency_or_batch", ""), metric=words["metric"], value=value,
         unit=words.get("unit", ""), run=words.get("where_in_source", ""), backend=words.get("backend", ""),
-        date=words.get("date", ""), note=words.get("note", ""),
+        date=words.get("date", ""), note=words.get("note", ""), cached_frac=_share(words.get("cached_frac", "")),
     )  # fmt: skip
 
 
@@ -126,6 +127,16 @@ def _positive(text: str, name: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} is {text[:40]!r}; a positive number is expected")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text or 0.0)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"cached_frac is {text[:40]!r}; a share from 0 up to, not including, 1 is expected")
     return value
 
 

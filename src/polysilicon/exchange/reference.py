@@ -57,8 +57,9 @@ _CHIP_WORDS = ((" (power-capped)", ""), ("-sxm-80gb", "-80gb"), (" trillium", ""
 class Lookup:
     """Models and chips by the names that points use; what no name finds is scaled from its stated size, or refused."""
 
-    def __init__(self, known: Catalogue) -> None:
+    def __init__(self, known: Catalogue, models: Mapping[str, Model] | None = None) -> None:
         self.known = known
+        self.own = models or {}
         self._models: dict[tuple[str, float, float], Model] = {}
         self._chips: dict[str, Chip] = {}
 
@@ -69,7 +70,7 @@ class Lookup:
         """
         key = (name, total_params, active_params)
         if key not in self._models:
-            self._models[key] = self._find_model(name) or scaled(name, total_params, active_params)
+            self._models[key] = self.own.get(name) or self._find_model(name) or scaled(name, total_params, active_params)
         return self._models[key]
 
     def _find_model(self, name: str) -> Model | None:

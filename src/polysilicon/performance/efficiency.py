@@ -95,24 +95,44 @@ def read(text: str, *, where: str) -> tuple[dict[str, str], ...]:
             problems.append(InputError(f"value is {row.get('value')!r}; a number from 0 is expected", where=f"{where}:{number}"))
         if row.get("parameter") not in PARAMETERS:
             problems.append(InputError(f'parameter "{row.get("parameter")}" is no efficiency', where=f"{where}:{number}"))
+        if not row.get("subject"):
+            problems.append(InputError("subject is empty; a chip, a chip family or * is expected", where=f"{where}:{number}"))
         if row.get("basis") not in BASES:
             problems.append(InputError(f'basis "{row.get("basis")}" is not one of {", ".join(BASES)}', where=f"{where}:{number}"))
     if problems:
         raise InputErrors(problems)
-    return tuple(table)
+    if not table:
+        raise InputError("holds no row of an efficiency table", where=where)
+    anywhere = {"precision": ANY, "engine": ANY}
+    return tuple({name: row.get(name) or anywhere.get(name, "") for name in COLUMNS} for row in table)
+
+
+def rows(path: str = "") -> tuple[dict[str, str], ...]:
+    """Return the rows of the embedded efficiency table, or of a user's own file.
+
+    A file with rows for `*` is a whole table and stands alone; one without is a part (a chip's) and goes over the embedded one.
+    """
+    return _rows(path, _changed_ns(path))
+
+
+def _changed_ns(path: str) -> int:
+    """Return when a user's file was last written, so that a new one is read; 0 for the embedded table."""
+    try:
+        return Path(path).stat().st_mtime_ns if path else 0
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=path) from error
 
 
 @lru_cache(maxsize=8)
-def rows(path: str = "") -> tuple[dict[str, str], ...]:
-    """Return the rows of the embedded efficiency table, or of a user's own file."""
-    if path:
-        try:
-            return read(Path(path).read_text(encoding="utf-8"), where=path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot be read: {error}", where=path) from error
-    return read(
-        resources.files("polysilicon.data").joinpath("efficiency.csv").read_text(encoding="utf-8"), where="efficiency.csv"
-    )
+def _rows(path: str, changed_ns: int) -> tuple[dict[str, str], ...]:
+    if not path:
+        text = resources.files("polysilicon.data").joinpath("efficiency.csv").read_text(encoding="utf-8")
+        return read(text, where="efficiency.csv")
+    try:
+        mine = read(Path(path).read_text(encoding="utf-8"), where=path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", where=path) from error
+    return mine if any(r["subject"] == ANY for r in mine) else (*rows(), *mine)
 
 
 def resolve(table: Iterable[Mapping[str, str]], chip_id: str, family: str, precision: str, engine: str) -> Efficiency:
@@ -132,13 +152,13 @@ def resolve(table: Iterable[Mapping[str, str]], chip_id: str, family: str, preci
 
 
 @lru_cache(maxsize=1024)
-def _resolve(chip_id: str, family: str, precision: str, engine: str, path: str) -> Efficiency:
-    return resolve(rows(path), chip_id, family, precision, engine)
+def _resolve(chip_id: str, family: str, precision: str, engine: str, path: str, changed_ns: int) -> Efficiency:
+    return resolve(_rows(path, changed_ns), chip_id, family, precision, engine)
 
 
 def efficiency(chip: Chip, precision: str = ANY, engine: str = ANY, *, path: str = "") -> Efficiency:
     """Return the efficiencies of a chip: its own rows, over its family's, over generic priors."""
-    return _resolve(chip.id, chip.family, precision, engine, path)
+    return _resolve(chip.id, chip.family, precision, engine, path, _changed_ns(path))
 
 
 def improved_frac(years: float, *, gain_per_year_frac: float = 0.0) -> float:

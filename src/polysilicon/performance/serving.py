@@ -16,6 +16,7 @@ from polysilicon.facts import Basis
 from polysilicon.model.architecture import Model
 from polysilicon.model.layout import Layout
 from polysilicon.model.work import experts_hit
+from polysilicon.performance.measured import Observation, Own, Sighting, corrected, same_system
 from polysilicon.performance.steps import MAX_STEP_TOKENS, Degrees, Ground, Slopes, degrees, ground, no_fit_words, slopes, tokens_s
 from polysilicon.performance.types import ServingPoint
 from polysilicon.silicon.chip import Chip, System
@@ -23,6 +24,7 @@ from polysilicon.units import BYTES_PER_GB, FLOP_PER_TFLOP
 
 Array = NDArray[np.float64]
 BATCHES: Array = np.unique(np.round(2.0 ** np.arange(0.0, 12.01, 0.25)))  # 1 to 4096, a quarter octave apart
+EMBEDDED = Own()
 _SPREAD_CHIPS = 32  # replicas may span domains this far: pipeline stages or experts over the scale-out network
 _TP = (1, 2, 4, 8, 16, 32, 64)
 _DP = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -219,58 +221,82 @@ def _utilisation(g: Ground, d: Degrees, n: Array, step: Array, prefill_ratio: fl
 
 
 def table(
-    model: Model, chip: Chip, lengths: Lengths, slo: Slo, *, workload: str = "", layouts: Sequence[Layout] | None = None,
+    model: Model, chip: Chip, lengths: Lengths, slo: Slo, *, layouts: Sequence[Layout] | None = None, own: Own = EMBEDDED,
     margin_quantile: float = 0.5, efficiency_frac: float = 1.0,
 ) -> list[ServingPoint]:  # fmt: skip
     """Return the serving points that no other beats on throughput per chip, TTFT and TPOT at once; all fit in memory.
 
-    `margin_quantile` above one half makes the points as slow as the error band says a careful buyer should expect.
+    `margin_quantile` above one half makes the points as slow as the error band says a careful buyer should expect. `own`
+    puts the user's efficiency table and measured points over the embedded ones; what was measured is always among the points
+    compared, its layout and its load added.
 
     Raises: DoesNotFit when no layout holds the weights; it names the layout that comes nearest and the gigabytes missing.
     """
-    candidates = list(layouts) if layouts is not None else _default_layouts(model, chip)
+    mine = own.of(model.id, chip.id)
+    candidates = _with_seen(list(layouts) if layouts is not None else _default_layouts(model, chip), mine)
+    batches = np.unique(np.concatenate([BATCHES, [max(1.0, round(o.concurrency)) for o in mine]]))
+    margin = _z(margin_quantile) / _z(0.9)
     points: list[ServingPoint] = []
     nearest: tuple[float, str] = (math.inf, f"{model.name} has no layout on {chip.id}")
     by_precision: dict[tuple[str, str], list[Layout]] = {}
     for layout in candidates:
         by_precision.setdefault((layout.precision, layout.kv_precision), []).append(layout)
     for (precision, kv_precision), group in by_precision.items():
-        g = ground(model, chip, precision, kv_precision)
+        g = ground(model, chip, precision, kv_precision, efficiency_path=own.efficiency_path)
         d = degrees(group)
         s = slopes(g, d)
         short = s.missing_gb_per_chip[:, 0] + np.where(s.kv_tokens[:, 0] < lengths.isl_tokens, 1e-3, 0.0)
         row = int(np.argmin(short))
         if short[row] < nearest[0]:
             nearest = (float(short[row]), no_fit_words(model, chip, group[row], s, row))
-        slower = efficiency_frac / (1.0 + g.eff.error_frac * _z(margin_quantile) / _z(0.9))
-        grid = steady_state(g, d, s, lengths, slo.quantile, efficiency_frac=slower)
-        points.extend(_points(model, g, group, s, grid, workload, lengths))
+        slower = efficiency_frac / (1.0 + g.eff.error_frac * margin)
+        grid = steady_state(g, d, s, lengths, slo.quantile, batches=batches, efficiency_frac=slower)
+        points.extend(_points(model, g, group, s, grid, lengths, mine))
     if not points:
         raise DoesNotFit(nearest[1])
-    return _non_dominated(points)
+    sightings = [Sighting(o, modelled_tpot_s(model, chip, o, own, efficiency_frac)) for o in mine]
+    return _non_dominated(corrected(points, sightings, lengths, margin=margin) if mine else points)
 
 
 def _default_layouts(model: Model, chip: Chip) -> list[Layout]:
     return layouts(model, chip)
 
 
+def _with_seen(candidates: list[Layout], mine: Sequence[Observation]) -> list[Layout]:
+    """Return layouts with those that were measured added, in a precision that is asked for anyway."""
+    asked = {x.precision for x in candidates}
+    added = [o.layout for o in mine if o.layout and o.precision in asked and not any(same_system(x, o) for x in candidates)]
+    return [*candidates, *dict.fromkeys(added)]
+
+
+def modelled_tpot_s(model: Model, chip: Chip, o: Observation, own: Own, efficiency_frac: float = 1.0) -> float:
+    """Return the mean TPOT that the model gives for what was measured, at its own lengths and load."""
+    kv = "fp8" if o.precision in ("fp8", "fp4", "int8") and "fp8" in chip.dense_tflop_per_s else "bf16"
+    layout = o.layout or Layout(o.precision, kv, tp=o.chips)
+    g = ground(model, chip, layout.precision, layout.kv_precision, efficiency_path=own.efficiency_path)
+    d = degrees([layout])
+    shape, load = Lengths(o.isl_tokens, o.osl_tokens, o.cached_frac), np.array([max(1.0, o.concurrency)])
+    return float(steady_state(g, d, slopes(g, d), shape, 0.5, batches=load, efficiency_frac=efficiency_frac).tpot_s[0, 0])
+
+
 def _points(
-    model: Model, g: Ground, group: Sequence[Layout], s: Slopes, grid: Grid, workload: str, lengths: Lengths,
+    model: Model, g: Ground, group: Sequence[Layout], s: Slopes, grid: Grid, lengths: Lengths, mine: Sequence[Observation],
 ) -> list[ServingPoint]:  # fmt: skip
     chips = np.array([x.chips for x in group], dtype=float)[:, None]
     rate = grid.rps * lengths.osl_tokens / chips
-    keep = grid.fits & _best_of(rate, grid)
+    keep = grid.fits & (_best_of(rate, grid) | np.isin(grid.batch, [max(1.0, round(o.concurrency)) for o in mine]))
     watts, watts_note = _power_w(g, grid)
     note = "; ".join(x for x in (g.note, watts_note) if x)
     found: list[ServingPoint] = []
     for i, j in zip(*np.nonzero(keep), strict=True):
         w = float(watts[i, j])
         found.append(ServingPoint(
-            workload=workload, model=model.id, chip=g.chip.id, layout=group[i], batch=int(grid.batch[i, j]),
+            workload="", model=model.id, chip=g.chip.id, layout=group[i], batch=int(grid.batch[i, j]),
             ttft_s=float(grid.ttft_q_s[i, j]), tpot_s=float(grid.tpot_q_s[i, j]), tok_per_s_per_chip=float(rate[i, j]),
             requests_per_s=float(grid.rps[i, j]), w_per_chip=w, j_per_token=w / float(rate[i, j]),
             mfu_frac=float(grid.mfu[i, j]), mbu_frac=float(grid.mbu[i, j]), kv_tokens=int(s.kv_tokens[i, 0]),
             basis=_basis(g), error_frac=g.eff.error_frac, note=note, prefill_frac=float(grid.prefill_frac[i, j]),
+            source=g.eff.source, as_of=g.eff.as_of,
         ))  # fmt: skip
     return found
 
@@ -301,13 +327,15 @@ def _power_w(g: Ground, grid: Grid) -> tuple[Array, str]:
 
 
 def _non_dominated(points: list[ServingPoint]) -> list[ServingPoint]:
-    """Keep points that no other beats on tokens/s/chip, TTFT and TPOT together."""
+    """Keep points that no other beats on tokens/s/chip, TTFT and TPOT together, and those that were measured."""
     values = np.array([[-p.tok_per_s_per_chip, p.ttft_s, p.tpot_s] for p in points])
     order = np.lexsort((values[:, 2], values[:, 1], values[:, 0]))
     kept: list[int] = []
     front = np.empty((0, 2))
     for i in order:
-        if not bool(np.any((front[:, 0] <= values[i, 1]) & (front[:, 1] <= values[i, 2]))):
+        if points[i].basis == "measured":  # shown whatever it is worth; only itself is no reason to drop a prediction
+            kept.append(int(i))
+        elif not bool(np.any((front[:, 0] <= values[i, 1]) & (front[:, 1] <= values[i, 2]))):
             kept.append(int(i))
             front = np.vstack([front, values[i, 1:]])
     return [points[i] for i in kept]
@@ -321,7 +349,7 @@ def meets(point: ServingPoint, slo: Slo) -> bool:
 
 
 def best(
-    model: Model, chip: Chip, lengths: Lengths, slo: Slo, *, workload: str = "", layouts: Sequence[Layout] | None = None,
+    model: Model, chip: Chip, lengths: Lengths, slo: Slo, *, layouts: Sequence[Layout] | None = None, own: Own = EMBEDDED,
     margin_quantile: float = 0.5, efficiency_frac: float = 1.0,
 ) -> ServingPoint | None:  # fmt: skip
     """Return the point with most tokens per second per chip that keeps the SLO, or None where none does.
@@ -329,8 +357,17 @@ def best(
     Raises: DoesNotFit when no layout holds the weights.
     """
     points = table(
-        model, chip, lengths, slo, workload=workload, layouts=layouts, margin_quantile=margin_quantile,
+        model, chip, lengths, slo, layouts=layouts, own=own, margin_quantile=margin_quantile,
         efficiency_frac=efficiency_frac,
     )  # fmt: skip
+    return choose(points, slo)
+
+
+def choose(points: Sequence[ServingPoint], slo: Slo) -> ServingPoint | None:
+    """Return the fastest point that keeps the SLO; a prediction wins over a measurement only by more than its own error band."""
     kept = [p for p in points if meets(p, slo)]
-    return max(kept, key=lambda p: p.tok_per_s_per_chip, default=None)
+    first = max(kept, key=lambda p: p.tok_per_s_per_chip, default=None)
+    seen = max((p for p in kept if p.basis == "measured"), key=lambda p: p.tok_per_s_per_chip, default=None)
+    if first and seen and seen.tok_per_s_per_chip * (1.0 + first.error_frac) >= first.tok_per_s_per_chip:
+        return seen
+    return first

@@ -70,6 +70,9 @@ class ServingPoint:
     error_frac: float  # half-width of the 80 % band on throughput and latency
     note: str = ""
     prefill_frac: float = 0.0  # share of the busy time that prefill takes: prices prompt and output tokens apart
+    slower_ratio: float = 1.0  # step time as the user measured it over the model's: a replay is slowed by it
+    source: str = ""  # of the efficiencies behind it, or of the measurement
+    as_of: str = ""
 
     @property
     def chips(self) -> int:

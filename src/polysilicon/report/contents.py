@@ -5,12 +5,15 @@ from __future__ import annotations
 from polysilicon.report import answers, charts, figures
 from polysilicon.report.evidence import Evidence
 from polysilicon.report.figures import Table
+from polysilicon.report.speed import speed
 
 
 def tables(evidence: Evidence) -> dict[str, Table]:
     """Return every table that has rows, by name, in the order of the report."""
     found = figures.tables(evidence)
     last: dict[str, Table] = {name: found.pop(name) for name in ("what_ifs", "assumptions") if name in found}
+    delivered = speed(evidence)
+    found.update({delivered.name: delivered} if delivered.rows else {})
     return {**found, **{t.name: t for t in answers.tables(evidence.asked) if t.rows}, **last}
 
 

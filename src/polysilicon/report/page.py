@@ -181,6 +181,7 @@ def _sections(tables: dict[str, figures.Table], drawn: dict[str, Any]) -> list[t
         ("risk", "Concentration", "concentration" in tables),
         ("worth", "Shadow prices", "shadow_prices" in tables),
         ("energy", "Energy", "energy" in tables),
+        ("speed", "Speed", "speed" in tables),
         ("suppliers", "Suppliers", "suppliers" in tables),
         ("compared", "Offers compared", "comparisons" in tables),
         ("ports", "Ports", "ports" in tables),

@@ -26,6 +26,7 @@ def internal_problems(scenario: Scenario, place: Place) -> list[InputError]:
     out: list[InputError] = []
     out += _duplicates(scenario, place)
     out += _horizon(scenario, place)
+    out += _files(scenario, place)
     for i, workload in enumerate(scenario.workloads):
         out += _traffic(workload.traffic, scenario, ("workloads", i, "traffic"), place)
         out += _slo(workload.slo, ("workloads", i, "slo"), place)
@@ -53,6 +54,17 @@ def _duplicates(scenario: Scenario, place: Place) -> Iterator[InputError]:
                 where = place((*loc, i, "id")) if loc != ("ports",) else place((*loc, i))
                 yield InputError(f'{loc[-1]}[{i}]: "{name}" is already the id of {loc[-1]}[{first[name]}]', where=where)
             first.setdefault(name, i)
+
+
+def _files(scenario: Scenario, place: Place) -> Iterator[InputError]:
+    """Yield the user's own tables and points that are not there; what is in them is read with the serving points."""
+    named: list[tuple[Loc, str, str]] = [(("measured", i), f"measured[{i}]", name) for i, name in enumerate(scenario.measured)]
+    if scenario.efficiency is not None:
+        named.append((("efficiency",), "efficiency", scenario.efficiency))
+    for loc, words, name in named:
+        path = scenario.file_beside(name)
+        if not path.is_file():
+            yield InputError(f'{words}: "{name}" is not a file beside the scenario', where=place(loc), hint=f"looked for {path}")
 
 
 def _horizon(scenario: Scenario, place: Place) -> Iterator[InputError]:

@@ -357,6 +357,10 @@ class Scenario(Part):
     """The same seed gives the same answer."""
     overlay: str | None = None
     """A file of facts that override the catalogue, relative to this file."""
+    efficiency: str | None = None
+    """An efficiency table that `calibrate` wrote, relative to this file; rows for chips alone go over the embedded ones."""
+    measured: tuple[str, ...] = ()
+    """Files of your own measured points (CSV, or results of a benchmark tool): where they match, they replace the prediction."""
     facts: tuple[FactPart, ...] = ()
     horizon: Horizon
     workloads: Annotated[tuple[WorkloadPart, ...], Field(min_length=1)]

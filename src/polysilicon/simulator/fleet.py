@@ -187,8 +187,9 @@ def from_plan(plan: Plan, catalogue: Catalogue, period: int, *, workloads: Seque
     kept free is in them. Step times come from the same performance functions that made the serving points, slowed by the
     efficiency of the engine as the catalogue knows it: the mature one, or the first one where the plan starts the port.
 
-    Ignores: placements on per-token offers, which have no chips of ours; ports that a scenario alone states, and how an
-    engine learns between its first and its mature pace. The proof of a plan knows both.
+    Ignores: placements on per-token offers, which have no chips of ours; ports, overlays and efficiency tables that a scenario
+    alone states, and how an engine learns between its first and its mature pace. The proof of a plan knows them all; what the
+    user measured travels in the plan's serving points.
     Raises: InputError when the period does not exist; MissingFact when the plan has no serving point for a placement.
     """
     if all(p.index != period for p in plan.periods):
@@ -216,7 +217,8 @@ def _placed_pool(plan: Plan, catalogue: Catalogue, workload: str, place: str, pe
     chip = catalogue.chip(placement.chip)
     model = catalogue.model(point.model)
     port = catalogue.port(model.family, chip.family)
-    times = performance.step_times(model, chip, point.layout, efficiency_frac=_efficiency(plan, port) if port else 1.0)
+    share = _efficiency(plan, port) if port else 1.0
+    times = performance.step_times(model, chip, point.layout, efficiency_frac=share / point.slower_ratio)
     here = (period, placement.chip, placement.cloud, placement.region)
     holdings = [h for h in plan.holdings if (h.period, h.chip, h.cloud, h.region) == here]
     placed = sum(p.peak_chips for p in plan.placements if (p.period, p.chip, p.cloud, p.region) == here)

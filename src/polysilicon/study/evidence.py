@@ -171,7 +171,7 @@ def _warnings(result: StudyResult) -> tuple[str, ...]:
     resolved, plan = result.resolved, result.plan
     used = {h.offer for h in plan.holdings} | {q.pool for q in plan.placements if not q.chip}
     assumed = sorted(o.id for o in resolved.offers if o.id in used and o.basis == "assumed")
-    out = list(resolved.notes)
+    out = [*resolved.notes, *result.table.notes]
     if assumed:
         out.append(f"{len(assumed)} prices in use are assumed by the scenario, not published: {', '.join(assumed)}")
     start = plan.periods[0].start

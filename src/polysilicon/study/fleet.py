@@ -108,7 +108,11 @@ def fleet_of(
 def _pool(resolved: Resolved, work: Workload, part: Part, replicas: int, margin_quantile: float, efficiency_frac: float) -> Pool:
     chip, point = resolved.chips[part.placement.chip], part.point
     slower = efficiency_frac / (1.0 + point.error_frac * _NORMAL.inv_cdf(margin_quantile) / _NORMAL.inv_cdf(0.9))
-    times = performance.step_times(resolved.models[work.model], chip, point.layout, efficiency_frac=slower)
+    scenario = resolved.scenario
+    times = performance.step_times(
+        resolved.models[work.model], chip, point.layout, efficiency_frac=slower / point.slower_ratio,
+        efficiency_path=str(scenario.file_beside(scenario.efficiency)) if scenario.efficiency else "",
+    )  # fmt: skip
     return Pool(
         name=part.placement.pool,
         step_times=times,

@@ -10,7 +10,9 @@ from polysilicon.application.workload import Slo, Workload
 from polysilicon.errors import DoesNotFit, MissingFact
 from polysilicon.model.port import Port
 from polysilicon.performance import ServingPoint
+from polysilicon.performance.measured import Own
 from polysilicon.scenario import Resolved
+from polysilicon.study.own import own_of
 
 Progress = Callable[[float, str], None]
 
@@ -21,6 +23,7 @@ class Table:
 
     points: Mapping[tuple[str, str], ServingPoint]
     absent: Mapping[tuple[str, str], str]
+    notes: tuple[str, ...] = ()  # what became of the user's own points
 
     def why_nowhere(self, workload: str) -> str:
         """Return, chip by chip, why a workload has no serving point at all; empty where it has one."""
@@ -46,6 +49,7 @@ def serving_table(
     absent: dict[tuple[str, str], str] = {}
     chips = sorted({o.chip for o in resolved.offers if o.chip} | {c.chip for c in resolved.contracts if c.chip})
     pairs = [(w, chip) for w in resolved.workloads for chip in chips if not w.chips or chip in w.chips]
+    own, notes = own_of(resolved)
     known: dict[tuple[object, ...], ServingPoint | str] = {}  # workloads that differ in place alone share their points
     for done, (work, chip) in enumerate(pairs):
         if progress is not None:
@@ -53,13 +57,13 @@ def serving_table(
         slo = stricter(work.slo, (strictness or {}).get(work.id, 1.0))
         key = (work.model, chip, work.lengths, slo)
         if key not in known:
-            known[key] = _point(resolved, work, chip, margin_quantile, slo)
+            known[key] = _point(resolved, work, chip, margin_quantile, slo, own)
         found = known[key]
         if isinstance(found, str):
             absent[work.id, chip] = found
         else:
             points[work.id, chip] = replace(found, workload=work.id)
-    return Table(points, absent)
+    return Table(points, absent, notes)
 
 
 def engine_of(resolved: Resolved, workload: Workload, chip: str) -> Port | None:
@@ -78,7 +82,7 @@ def stricter(slo: Slo, share: float) -> Slo:
     return replace(slo, **cut)
 
 
-def _point(resolved: Resolved, work: Workload, chip_id: str, margin_quantile: float, slo: Slo) -> ServingPoint | str:
+def _point(resolved: Resolved, work: Workload, chip_id: str, margin_quantile: float, slo: Slo, own: Own) -> ServingPoint | str:
     model, chip = resolved.models[work.model], resolved.chips[chip_id]
     port = engine_of(resolved, work, chip_id)
     if port is None:
@@ -90,7 +94,7 @@ def _point(resolved: Resolved, work: Workload, chip_id: str, margin_quantile: fl
             chip,
             work.lengths,
             slo,
-            workload=work.id,
+            own=own,
             margin_quantile=margin_quantile,
             efficiency_frac=slowest,
         )
@@ -99,7 +103,7 @@ def _point(resolved: Resolved, work: Workload, chip_id: str, margin_quantile: fl
     except MissingFact as error:
         return error.message
     if point is None:
-        return _nearest(resolved, work, chip_id, slowest)
+        return _nearest(resolved, work, chip_id, slowest, own)
     return replace(
         point,
         requests_per_s=point.requests_per_s / slowest,
@@ -108,9 +112,10 @@ def _point(resolved: Resolved, work: Workload, chip_id: str, margin_quantile: fl
     )
 
 
-def _nearest(resolved: Resolved, work: Workload, chip_id: str, efficiency_frac: float) -> str:
+def _nearest(resolved: Resolved, work: Workload, chip_id: str, efficiency_frac: float, own: Own) -> str:
     """Say how close the fastest point of a chip comes to a promise that none keeps."""
-    points = performance.table(resolved.models[work.model], resolved.chips[chip_id], work.lengths, work.slo, efficiency_frac=efficiency_frac)
+    model, chip = resolved.models[work.model], resolved.chips[chip_id]
+    points = performance.table(model, chip, work.lengths, work.slo, own=own, efficiency_frac=efficiency_frac)
     slo, words = work.slo, []
     for name, promise in (("ttft_s", slo.ttft_s), ("tpot_s", slo.tpot_s)):
         least = min((getattr(p, name) for p in points), default=float("inf"))
