@@ -67,7 +67,7 @@ def schedule(most_slots: int = 4) -> tuple[Step, ...]:
     longest prompts at the highest load.
 
     >>> sum(s.requests for s in schedule(4)), [s.slots for s in schedule(16) if s.held_back]
-    (78, [1, 8, 12, 16])
+    (81, [1, 8, 12, 16])
     """
     half, most = max(1, most_slots // 2), most_slots
     between = max(1, round(0.75 * most_slots))
