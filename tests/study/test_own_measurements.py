@@ -121,7 +121,7 @@ def test_files_that_are_not_there_or_say_nothing_are_refused(tmp_path):
     assert f"{path}:" in str(caught.value)
     path.write_text(TINY + "measured: [bad.csv]\n")
     out = io.StringIO()
-    csv.writer(out).writerows([HEAD.split(","), ["me", "llama-3.1-8b", "fp8", "gb200", "1", "TP1", "1", "1", "x", "", "tok", "9", "tokens/s", "", ""]])
+    csv.writer(out).writerows([HEAD.split(","), ["me", "llama-3.1-8b", "fp8", "gb200", "1", "TP1", "1", "1", "x", "", "t", "9", "tokens/s", "", ""]])
     (tmp_path / "bad.csv").write_text(out.getvalue())
     with pytest.raises(InputError, match=r"none of its 1 points"):
         own_of(resolve(load_scenario(path), KNOWN))
