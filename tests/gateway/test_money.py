@@ -275,7 +275,7 @@ def test_what_is_granted_ahead_never_overspends(limit: int, steps: list[tuple[in
 def test_short_lines_say_what_long_ones_do(tmp_path: Path) -> None:
     """An entry read back from a short line and its setting equals the one written with every field by name; segments stand alone."""
     own = (7, 1_700_000_000_123_456, "request", "ok", 200, "plan 1.000", 2, True, (10, 20, 30, 40, 50), (1, 2, 3, 4, 5), 15, 12, 1500, 2500,
-           (9, None), "standard", "fast", "us", "req_1", True, True)  # fmt: skip
+           (9, None), "standard", "fast", "us", "req_1", True, True, False)  # fmt: skip
     writer = Writer(tmp_path, 0)
     common = ("ps-1-", "m", "r", "t", "v", "chip", "aws", "us", "production")
     settings_ = [Setting(*common, key=f"k{i}", directive=i, others=("b", "c")) for i in range(2)]

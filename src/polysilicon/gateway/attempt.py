@@ -38,11 +38,23 @@ class Owner(Protocol):
 class Attempt:
     """One try at one variant; its owner hears of content, success or failure, each once."""
 
-    __slots__ = (
-        "_body", "_body_bytes", "_cut", "_deltas", "_error", "_finished", "_frames", "_held", "_said_content", "_to_client",
-        "began_s", "connection", "content_s", "deadline_s", "done", "door", "headers", "limits", "owner", "payload", "pool",
-        "resent", "status", "stop", "stream", "stripped", "task", "tools", "used", "variant", "want",
-    )  # fmt: skip
+    connection: Connection | None = None
+    task: Any = None
+    done = False
+    resent = False
+    status = 0
+    headers: dict[bytes, bytes] = {}  # noqa: RUF012  (replaced, never changed)
+    content_s = 0.0
+    why = ""
+    stop = ""
+    tools: tuple[str, ...] = ()
+    _body = b""
+    _pieces: list[bytes] | None = None  # of a body that comes in several
+    _body_bytes = 0
+    _finished = False
+    _error = b""
+    _deltas = 0
+    _said_content = False
 
     def __init__(self, owner: Owner, variant: Variant, door: Door, pool: Pool, limits: Reliability) -> None:
         self.owner = owner
@@ -52,22 +64,6 @@ class Attempt:
         self.limits = limits
         self.used = Used()
         self.stripped: list[str] = []
-        self.connection: Connection | None = None
-        self.task: Any = None
-        self.done = False
-        self.resent = False
-        self.status = 0
-        self.headers: dict[bytes, bytes] = {}
-        self.content_s = 0.0
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._held: list[bytes] = []
-        self._finished = False
-        self._error = b""
-        self._deltas = 0
-        self._said_content = False
-        self.stop = ""
-        self.tools: tuple[str, ...] = ()
 
     def start(self, ask: Ask, want: str, now_s: float, *, include_usage: bool = True) -> None:
         """Send the request; `want` is the client's dialect."""
@@ -78,11 +74,13 @@ class Attempt:
         self.payload = self.door.request(self.variant, ask, self.stripped)
         if ask.stream:
             self._cut = Events()
+            self._held: list[bytes] = []
             self._frames = ToSse() if self.door.binary else None
             self._to_client = translator(self.door.dialect, want, include_usage=include_usage)
         connection = self.pool.idle()
         if connection is not None:
-            self._send(connection)
+            self.connection = connection
+            connection.send(self, self.payload)
         else:
             self.task = self.pool.connect(self._connected)
 
@@ -140,14 +138,7 @@ class Attempt:
             return
         self.deadline_s = time.monotonic() + self.limits.stall_timeout_s
         if self.status != 200 or not self.stream:
-            limit = self.limits.answer_bytes if self.status == 200 else _ERROR_BODY_BYTES
-            self._body_bytes += len(data)
-            if self._body_bytes > limit:
-                self.drop()
-                self.done = False
-                self._fail(Refusal("server", 502, f"sent an answer larger than {limit} bytes", True, 0.0))
-                return
-            self._body.append(data)
+            self._keep(data)
             return
         try:
             events = self._cut.feed(self._frames.feed(data) if self._frames is not None else data)
@@ -160,6 +151,28 @@ class Attempt:
             words = error.message if isinstance(error, UpstreamError) else "sent events that cannot be read"
             self._fail(Refusal("server", 502, words, True, 0.0))
 
+    def _keep(self, data: bytes) -> None:
+        limit = self.limits.answer_bytes if self.status == 200 else _ERROR_BODY_BYTES
+        self._body_bytes += len(data)
+        if self._body_bytes > limit:
+            self.drop()
+            self.done = False
+            self._fail(Refusal("server", 502, f"sent an answer larger than {limit} bytes", True, 0.0))
+        elif not self._body:
+            self._body = data
+        elif self._pieces is None:
+            self._pieces = [self._body, data]
+        else:
+            self._pieces.append(data)
+
+    @property
+    def body(self) -> bytes:
+        """Return what came of an answer that is not a stream."""
+        if self._pieces is not None:
+            self._body = b"".join(self._pieces)
+            self._pieces = None
+        return self._body
+
     def upstream_end(self) -> None:
         """Judge the answer, which is whole as far as HTTP goes."""
         self.connection = None
@@ -168,7 +181,7 @@ class Attempt:
         if self.status != 200:
             if self.status in (401, 403) and self.door.renewed is not None:
                 self.door.renewed.hurry()
-            self._fail(classify(self.status, self.headers, b"".join(self._body), rate_limit_open_s=self.limits.rate_limit_open_s))
+            self._fail(classify(self.status, self.headers, self.body, rate_limit_open_s=self.limits.rate_limit_open_s))
         elif self.stream:
             self._end_of_stream()
         else:
@@ -259,7 +272,7 @@ class Attempt:
         self.owner.attempt_done(self, b"")
 
     def _end_of_body(self) -> None:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        body = self.body
         try:
             stated = usage.of_chat(body, self.used) if self.door.dialect == "chat" else usage.of_message(body, self.used)
             if not stated and self.want != "count":
@@ -271,7 +284,8 @@ class Attempt:
                     raise UpstreamError("an answer without content")
                 self.used.estimated = True
                 self.used.output_tokens = len(body) // 4
-            body = _translate_answer(body, self.door.dialect, self.want)
+            if self.door.dialect != self.want:
+                body = _translate_answer(body, self.door.dialect, self.want)
         except (UpstreamError, msgspec.MsgspecError, KeyError, TypeError, AttributeError, IndexError):
             self._fail(Refusal("server", 502, "sent an answer that cannot be read", True, 0.0))
             return

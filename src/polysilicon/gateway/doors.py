@@ -16,7 +16,7 @@ from polysilicon.gateway import policy
 from polysilicon.gateway.credentials import renewed
 from polysilicon.gateway.secrets import SecretValue
 from polysilicon.gateway.sigv4 import AwsKey, Signer
-from polysilicon.gateway.wiring import OLD, Target, Variant
+from polysilicon.gateway.wiring import NEW, OLD, Target, Variant
 
 _ENCODE = msgspec.json.Encoder().encode
 _IN_BODY = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}  # what these two call 2023-06-01
@@ -63,7 +63,7 @@ class Door:
         self._signer: Signer | None = None
         default_port = 443 if target.scheme == "https" else 80
         self._host = target.host if target.port == default_port else f"{target.host}:{target.port}"
-        self._heads: dict[tuple[str, str, bool, str], bytes] = {}
+        self._heads: dict[tuple[int, str, bool, str], bytes] = {}
         self._head_token = ""
 
     def check(self, *, patient: bool = False) -> None:
@@ -94,29 +94,30 @@ class Door:
         envelope = dict(ask.envelope)
         version = ""
         if self.dialect == "messages":
-            version = self.version(ask.version)
-            stripped += policy.apply(envelope, version)
-        path = self._path(variant, ask)
+            version = ask.version if ask.version in self.target.versions else self.version(ask.version)
+            if version >= NEW:
+                stripped += policy.apply(envelope, version)
         self._shape(envelope, variant, ask, version)
         body = _ENCODE(envelope)
         if self.auth == "sigv4":
-            return self._signed(path, version, ask, body)
-        head = self._head(path, version, variant, ask)
-        beta = b"" if self.binary or not ask.beta else b"anthropic-beta: %b\r\n" % ask.beta
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, beta, len(body), body)
+            return self._signed(self._path(variant, ask), version, ask, body)
+        head = self._head(version, variant, ask)
+        if ask.beta and not self.binary:
+            return b"%banthropic-beta: %b\r\ncontent-length: %d\r\n\r\n%b" % (head, ask.beta, len(body), body)
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 
     # --- shape
 
     def _shape(self, envelope: dict[str, Any], variant: Variant, ask: Ask, version: str) -> None:
         """Put the model, the version and the betas where this door wants them."""
-        if self.kind in ("bedrock", "vertex"):
+        if self.kind not in _IN_BODY:
+            envelope["model"] = variant.name
+        else:
             envelope.pop("model", None)
             envelope["anthropic_version"] = _IN_BODY[self.kind] if version == OLD else version
             if self.kind == "vertex" and ask.operation == "count":
                 envelope["model"] = variant.name
-        else:
-            envelope["model"] = variant.name
-        if self.kind == "bedrock":
+        if self.binary:
             envelope.pop("stream", None)
             if ask.beta:
                 envelope["anthropic_beta"] = [b.strip() for b in ask.beta.decode("latin-1").split(",")]
@@ -157,12 +158,12 @@ class Door:
             lines["anthropic-workspace-id"] = _option(self.target, "workspace")
         return lines
 
-    def _head(self, path: str, version: str, variant: Variant, ask: Ask) -> bytes:
+    def _head(self, version: str, variant: Variant, ask: Ask) -> bytes:
         token = self.renewed.get()[0] if self.renewed is not None else self._token.get() if self._token is not None else ""
         if token != self._head_token:
             self._heads.clear()
             self._head_token = token
-        key = (variant.id, ask.operation, ask.stream, version)
+        key = (variant.index, ask.operation, ask.stream, version)
         head = self._heads.get(key)
         if head is None:
             lines = self._lines(version)
@@ -171,7 +172,7 @@ class Door:
             elif token:
                 lines[self.auth] = token
             text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-            head = self._heads[key] = f"POST {path} HTTP/1.1\r\n{text}".encode("latin-1")
+            head = self._heads[key] = f"POST {self._path(variant, ask)} HTTP/1.1\r\n{text}".encode("latin-1")
         return head
 
     def _signed(self, path: str, version: str, ask: Ask, body: bytes) -> bytes:

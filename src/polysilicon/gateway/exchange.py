@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import time
 from collections.abc import Callable
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from zlib import crc32
 
 import msgspec
@@ -16,14 +15,11 @@ from polysilicon.gateway import policy
 from polysilicon.gateway.attempt import Attempt
 from polysilicon.gateway.doors import Ask, Refusal
 from polysilicon.gateway.http import Request, error_body
-from polysilicon.gateway.ledger import Entry
-from polysilicon.gateway.live import OPEN_KEY, Live
-from polysilicon.gateway.tariff import bound_nano_usd, cost_nano_usd, discounted, list_nano_usd, meter_nano_usd
+from polysilicon.gateway.lane import Lane, Refused, lane_of
+from polysilicon.gateway.ledger import Entry, Writer
+from polysilicon.gateway.live import Live
 from polysilicon.gateway.translate import chat_in, chat_out, responses
-from polysilicon.gateway.wiring import OLD
-
-if TYPE_CHECKING:
-    from polysilicon.gateway.worker import Worker
+from polysilicon.gateway.wiring import Key
 
 Envelope = dict[str, msgspec.Raw]
 _DECODE = msgspec.json.Decoder(Envelope).decode
@@ -46,36 +42,56 @@ def dialect_of(path: bytes) -> tuple[str, str] | None:
     return _DIALECTS.get(path)
 
 
+class Host(Protocol):
+    """Whose requests they are: the worker."""
+
+    loop: asyncio.AbstractEventLoop
+    live: Live
+    ledger: Writer
+    exchanges: set[Exchange]
+    counter: int  # of requests; with the worker's prefix their ids
+    hedges: int
+    refused: dict[str, int]
+
+    def may_hedge(self, share_max_frac: float) -> bool:
+        """Return whether one more hedge keeps them within their share of all requests."""
+
+    def answered(self, exchange: Exchange, attempt: Attempt, body: bytes) -> None:
+        """Learn of a request that was answered whole."""
+
+
 class Exchange:
-    """One client request."""
+    """One client request. What is usual stands on the class, not in each request."""
 
-    __slots__ = (
-        "_asks", "_backoffs", "_began_out", "_include_usage", "_reserved", "_spent", "asked", "attempts", "body_tokens", "bound", "dialect", "done",
-        "envelope", "hedged", "id", "key", "last", "live", "mask", "model", "now_s", "operation", "out_tokens", "refused_body", "request", "route",
-        "session", "stream", "timer", "tried", "version", "wall_s", "why", "worker",
-    )  # fmt: skip
+    asked = 0
+    done = False
+    hedged = False
+    last: Refusal | None = None
+    refused_body = b""
+    timer: Any = None
+    tried: tuple[int, ...] = ()
+    session = 0  # a number for the conversation, 0 where the request does not belong to one yet
+    first_turn = 0  # the number it will have if this is a conversation's first turn
+    _asks: dict[str, Ask | None] | None = None
+    _own: Ask | None = None
+    _reserved = 0
+    _spent = 0
+    _began_out = False
+    _backoffs = 0
+    _include_usage = True
 
-    def __init__(self, worker: Worker, request: Request, dialect: str, operation: str) -> None:
-        self.worker = worker
-        self.live: Live = worker.live
+    def __init__(self, host: Host, request: Request, dialect: str, operation: str) -> None:
+        self.host = host
+        self.live = host.live
         self.request = request
         self.dialect = dialect
         self.operation = operation
         self.attempts: list[Attempt] = []
-        self.tried: list[int] = []
-        self.asked = 0
-        self.done = False
-        self.hedged = False
-        self.last: Refusal | None = None
-        self.refused_body = b""
-        self.timer: Any = None
-        self.why: dict[int, str] = {}
-        self._asks: dict[str, Ask | None] = {}
-        self._reserved = 0
-        self._spent = 0
-        self._began_out = False
-        self._backoffs = 0
-        self._include_usage = True
+
+    @property
+    def id(self) -> str:
+        """Return the request's id, as the client and the ledger know it."""
+        return f"{self.live.prefix}{self.number:08x}"
 
     # --- admission
 
@@ -83,41 +99,51 @@ class Exchange:
         """Check the request, reserve its money, make the first attempt."""
         self.now_s = time.monotonic()
         self.wall_s = time.time()
-        self.id = worker_id(self.worker)
-        refused = self._read()
-        if refused is None:
-            refused = self._admit()
+        host = self.host
+        host.counter += 1
+        self.number = host.counter
+        refused = self._read() or self._admit()
         if refused is not None:
             self._refuse(*refused)
             return
         self.request.watcher = self
-        self.worker.exchanges.add(self)
+        self.due_s = self.now_s + self.live.shortest_s
+        host.exchanges.add(self)
         self._attempt()
 
-    def _read(self) -> tuple[int, str, str] | None:
-        headers = self.request.headers
-        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ") or headers.get(b"api-key", b"")
-        key = self.live.keys.get(sha256(given).hexdigest()) if given else None
-        if key is None:
-            if not self.live.wiring.open_access:
-                return 401, "authentication_error", "a valid key is needed: Authorization: Bearer or x-api-key"
-            key = OPEN_KEY
-        self.key = key
+    def _read(self) -> Refused | None:
+        """Find out who asks for what; the rest of the body is passed on unread."""
+        live = self.live
+        request = self.request
+        live.refresh()
+        caller = live.caller(request.headers)
+        if caller is None:
+            return 401, "authentication_error", "a valid key is needed: Authorization: Bearer or x-api-key"
+        self.caller = caller
+        self.key: Key = caller.key
+        body = request.body
         try:
-            self.envelope: Envelope = _DECODE(self.request.body)
-            if not self.request.body.isascii():
-                self.request.body.decode()
-            self.model = _STR(self.envelope["model"])
-            self.stream = self.operation == "create" and bytes(self.envelope.get("stream", b"false")) == b"true"
+            self.envelope = envelope = _DECODE(body)
+            if not body.isascii():
+                body.decode()
+            raw = envelope["model"]
+            model = bytes(raw)
+            stream = envelope.get("stream")
+            self.stream = stream is not None and self.operation == "create" and bytes(stream) == b"true"
             self.out_tokens = self._max_tokens()
+            headers = request.headers
+            lane: Lane | Refused | None = caller.lanes.get(
+                (model, self.dialect, self.operation, headers.get(b"anthropic-version", b""), headers.get(b"x-polysilicon-workload", b""))
+            )
+            if lane is None or lane.directive is not live.router.directive:  # type: ignore[union-attr]  # one from the dictionary is a lane
+                lane = lane_of(live, caller, model, _STR(raw), dialect=self.dialect, operation=self.operation, headers=headers)
+                if isinstance(lane, tuple):
+                    return lane
         except KeyError:
             return 400, "invalid_request_error", "model: is missing"
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return 400, "invalid_request_error", "the body must be one JSON object with a model, in UTF-8"
-        self.version = self.request.header(b"anthropic-version") or OLD
-        if self.dialect == "messages" and self.version not in policy.VERSIONS:
-            known = ", ".join(policy.VERSIONS)
-            return 400, "invalid_request_error", f'anthropic-version "{self.version[:20]}" is not one of {known}'
+        self.lane: Lane = lane  # type: ignore[assignment]
         return None
 
     def _max_tokens(self) -> int:
@@ -127,60 +153,44 @@ class Exchange:
                 return max(0, _INT(raw))
         return 0
 
-    def _admit(self) -> tuple[int, str, str] | None:
-        live, key = self.live, self.key
-        router = live.router
-        model = live.wiring.models.get(self.model, self.model)
-        self.route = router.route(model, self.request.header(b"x-polysilicon-workload") or key.workload)
-        if self.route < 0 or (key.models and model not in key.models):
-            return 404, "not_found_error", f'model "{self.model[:100]}" is not offered to this key'
-        live.refresh()
-        mask, words = router.mask(self.route, key)
-        if not any(mask):
-            return 403, "permission_error", f"no target may serve this key: {words}"
-        mask, words = self._able(mask)
-        if not any(mask):
-            return 400, "invalid_request_error", words or f"no target offers {self.operation} for this model"
+    def _admit(self) -> Refused | None:
+        live, key, lane = self.live, self.key, self.lane
+        mask = lane.mask
+        if not lane.plain:
+            mask, words = self._able(mask)
+            if not any(mask):
+                return 400, "invalid_request_error", words or f"no target offers {self.operation} for this model"
         self.mask = mask
-        if not live.admit(key, self.now_s):
+        if key.requests_per_minute and not self.caller.admits(self.now_s, live.wiring.workers):
             return 429, "rate_limit_error", f"key {key.id} is over its {key.requests_per_minute} requests per minute"
         body = self.request.body
-        images = body.count(b'"image') if b'"image' in body else 0
-        self.body_tokens = len(body) // 4
-        variants = router.routes[self.route].variants
-        self.bound = max(
-            bound_nano_usd(
-                live.tariffs[v],
-                len(body) + _PROMPT_OVERHEAD_TOKENS + images * _IMAGE_TOKENS,
-                self.out_tokens or live.wiring.variants[v].max_output_tokens,
-            )
-            for j, v in enumerate(variants)
-            if mask[j]
-        )
+        size = len(body)
+        self.body_tokens = size // 4
         if self.operation == "count":
             self.bound = 0
-        if not self._reserve():
+        else:
+            images = body.count(b'"image') * _IMAGE_TOKENS if b'"image' in body else 0
+            self.bound = lane.bound_nano_usd(mask, size + _PROMPT_OVERHEAD_TOKENS + images, self.out_tokens)
+        if key.budgets and not self._reserve():
             return 429, "budget_exceeded", f"budget {self.refused_body.decode()} is exhausted"
-        self.session = self._session()
+        self._find_session()
         return None
 
     def _able(self, mask: list[bool]) -> tuple[list[bool], str]:
         """Leave out the variants whose door cannot say this request."""
         live = self.live
-        if self.operation == "create" and (self.dialect, self.version) in live.plain and self._ask(self.dialect) is not None:
-            return mask, ""
-        variants = live.router.routes[self.route].variants
+        asked = self.lane.version
         out = mask
         words = ""
         verdicts: dict[tuple[str, str], str] = {}
-        for j, v in enumerate(variants):
+        for j, v in enumerate(live.router.routes[self.lane.route].variants):
             if not mask[j]:
                 continue
             door = live.doors[live.wiring.variants[v].target]
-            version = door.version(self.version) if door.dialect == "messages" else ""
+            version = door.version(asked) if door.dialect == "messages" else ""
             verdict = verdicts.get((door.dialect, version))
             if verdict is None:
-                ask = self._ask(door.dialect)
+                ask = self.ask_for(door.dialect)
                 verdict = self.refused_body.decode() if ask is None else policy.refuses(ask.envelope, version, live.wiring.sampling)
                 verdicts[door.dialect, version] = verdict
             if not verdict and not door.supports(self.operation):
@@ -191,28 +201,36 @@ class Exchange:
                 words = verdict
         return out, words
 
-    def _ask(self, dialect: str) -> Ask | None:
+    def ask_for(self, dialect: str) -> Ask | None:
         """Return the request in a door's dialect; None, with the words kept, where it cannot be said in it."""
+        if dialect == self.dialect:
+            if self._own is None:
+                self._own = self._ask_of(self.envelope)
+                if dialect == "chat":
+                    self._heed_usage()
+            return self._own
+        if self._asks is None:
+            self._asks = {}
+            if self.dialect == "chat":
+                self._heed_usage()
         if dialect in self._asks:
             return self._asks[dialect]
-        envelope: dict[str, Any] | None = self.envelope
-        if self.dialect == "chat":
-            raw = self.envelope.get("stream_options")
-            self._include_usage = raw is not None and b'"include_usage":true' in bytes(raw).replace(b" ", b"")
-        if dialect != self.dialect:
-            try:
-                envelope = msgspec.json.decode(msgspec.json.encode(_translate(self.request.body, self.dialect, dialect)), type=Envelope)
-            except InputError as error:
-                self.refused_body = str(error).encode()
-                envelope = None
-            except (KeyError, TypeError, AttributeError, ValueError, msgspec.MsgspecError):
-                self.refused_body = b"the request has not the shape its API asks for"
-                envelope = None
         ask = None
-        if envelope is not None:
-            ask = Ask(self.operation, self.stream, envelope, self.version, self.request.headers.get(b"anthropic-beta", b""))
+        try:
+            ask = self._ask_of(msgspec.json.decode(msgspec.json.encode(_translate(self.request.body, self.dialect, dialect)), type=Envelope))
+        except InputError as error:
+            self.refused_body = str(error).encode()
+        except (KeyError, TypeError, AttributeError, ValueError, msgspec.MsgspecError):
+            self.refused_body = b"the request has not the shape its API asks for"
         self._asks[dialect] = ask
         return ask
+
+    def _ask_of(self, envelope: Envelope) -> Ask:
+        return Ask(self.operation, self.stream, envelope, self.lane.version, self.request.headers.get(b"anthropic-beta", b""))
+
+    def _heed_usage(self) -> None:
+        raw = self.envelope.get("stream_options")
+        self._include_usage = raw is not None and b'"include_usage":true' in bytes(raw).replace(b" ", b"")
 
     def _reserve(self) -> bool:
         exhausted = self.live.budgets.reserve(self.key.budgets, self.bound)
@@ -222,49 +240,55 @@ class Exchange:
         self._reserved += self.bound
         return True
 
-    def _session(self) -> int:
-        """Return a number for the conversation, 0 where the request does not belong to one yet."""
+    def _find_session(self) -> None:
+        """Find what tells the conversation: what the client calls it, else its first turn."""
         headers = self.request.headers
+        envelope = self.envelope
         given = headers.get(b"x-session-id") or headers.get(b"x-claude-code-session-id")
         if not given:
-            raw = self.envelope.get("prompt_cache_key") or self.envelope.get("metadata") or self.envelope.get("user")
-            given = bytes(raw) if raw is not None and (bytes(raw).startswith(b'"') or b'"user_id"' in bytes(raw)) else b""
+            raw = envelope.get("prompt_cache_key") or envelope.get("metadata") or envelope.get("user")
+            if raw is not None:
+                text = bytes(raw)
+                given = text if text.startswith(b'"') or b'"user_id"' in text else b""
         if not given:
-            raw = self.envelope.get("messages") or self.envelope.get("input")
-            text = bytes(raw)[:65536] if raw is not None else b""
+            raw = envelope.get("messages") or envelope.get("input")
+            text = bytes(memoryview(raw)[:65536]) if raw is not None else b""
             at = text.find(b'"assistant"')
-            text = text[: min(at, 4096)] if at >= 0 else text[:4096]
-            end = text.rfind(b"}")  # the first turn alone, whatever follows it
-            given = text[: end + 1] if end > 0 else text
+            begun = text[: min(at, 4096)] if at >= 0 else text[:4096]
+            end = begun.rfind(b"}")  # the first turn alone, whatever follows it
+            number = crc32(begun[: end + 1] if end > 0 else begun, self.caller.seed) or 1
             if at < 0:
-                self.worker.note_first_turn(self, crc32(given, crc32(self.key.id.encode())) or 1)
-                return 0
-        return crc32(given, crc32(self.key.id.encode())) or 1
+                self.first_turn = number
+            else:
+                self.session = number
+        else:
+            self.session = crc32(given, self.caller.seed) or 1
 
     # --- attempts
 
     def _attempt(self, *, hedge: bool = False) -> None:
         live = self.live
-        now_s = time.monotonic()
-        choice = live.router.choose(self.route, self.mask, live.health, now_s, session=self.session, tried=self.tried)
-        if choice.variant < 0:
+        router = live.router
+        now_s = time.monotonic() if self.asked else self.now_s
+        index, why = router.choose(self.lane.route, self.mask, live.health, now_s, session=self.session, tried=self.tried)
+        if index < 0:
             if not hedge and not self.attempts:
-                self._nowhere(choice.why)
+                self._nowhere(why)
             return
-        variant = live.wiring.variants[choice.variant]
-        target = variant.target
-        door = live.doors[target]
-        ask = self._ask(door.dialect)
+        leg = self.lane.legs[index]
+        door = leg.door
+        ask = self.ask_for(door.dialect)
         assert ask is not None  # `_able` has masked the doors it cannot be said to
         self.asked += 1
-        self.tried.append(choice.variant)
-        self.why[choice.variant] = "hedge" if hedge else choice.why
-        attempt = Attempt(self, variant, door, live.pools[target], live.wiring.reliability)
+        self.tried += (index,)
+        attempt = Attempt(self, leg.variant, door, leg.pool, live.wiring.reliability)
+        attempt.why = "hedge" if hedge else why
         self.attempts.append(attempt)
-        live.router.load[target] += 1.0
-        live.health.asked(choice.variant)
-        live.rows[choice.variant][_REQUESTS] += 1
-        bucket = live.router.buckets[target]
+        target = leg.target
+        router.load[target] += 1.0
+        live.health.asked(index)
+        live.rows[index][_REQUESTS] += 1
+        bucket = router.buckets[target]
         if bucket is not None:
             bucket.add(self.body_tokens + 100)
         want = "count" if self.operation == "count" else self.dialect
@@ -303,21 +327,24 @@ class Exchange:
         if self.done:
             return
         self._leave(attempt)
-        self._drop_others(attempt)
+        if self.attempts:
+            self._drop_others(attempt)
+        now_s = time.monotonic()
+        live = self.live
         index = attempt.variant.index
-        ttft_s = (attempt.content_s or time.monotonic()) - attempt.began_s
-        self.live.health.good(index, ttft_s)
-        row = self.live.rows[index]
+        ttft_s = (attempt.content_s or now_s) - attempt.began_s
+        live.health.good(index, ttft_s)
+        row = live.rows[index]
         row[_OK] += 1
         row[_TTFT_SUM] += int(ttft_s * 1e6)
-        row[_SECONDS_SUM] += int((time.monotonic() - attempt.began_s) * 1e6)
+        row[_SECONDS_SUM] += int((now_s - attempt.began_s) * 1e6)
         cost = self._book(attempt, "request", "ok", 200)
+        self._finish()  # whoever has the answer finds it settled
         if self.stream:
             self.request.end()
         else:
-            self.request.respond(200, body, self._headers(attempt) + b"x-polysilicon-cost-nano-usd: %d\r\n" % cost)
-        self._finish()
-        self.worker.answered(self, attempt, body)
+            self.request.respond(200, body, b"%bx-polysilicon-cost-nano-usd: %d\r\n" % (self._headers(attempt), cost))
+        self.host.answered(self, attempt, body)
 
     def attempt_failed(self, attempt: Attempt, refusal: Refusal) -> None:
         """Try elsewhere while the client has seen nothing; afterwards say what happened, in its own dialect."""
@@ -337,13 +364,13 @@ class Exchange:
             live.health.bad(index, now_s, f"{refusal.kind}: {refusal.message}"[:200], shut_s=refusal.shut_s)
         self.last = refusal
         if attempt.status not in (0, 200) and attempt.door.dialect == self.dialect:
-            self.refused_body = b"".join(attempt._body)
+            self.refused_body = attempt.body
         paid = attempt.used.fresh_tokens or attempt.used.output_tokens
         if self._began_out:
             if attempt.begun:
                 self._book(attempt, "request", "cut", refusal.status)
-                self._say_error(refusal)
                 self._finish()
+                self._say_error(refusal)
             return
         if paid:
             self._book(attempt, "retry", "error", refusal.status)
@@ -362,9 +389,9 @@ class Exchange:
         settings = self.live.wiring.reliability
         if last is not None and last.kind in _PATIENT and not last.shut_s and self.asked < settings.attempts and self._backoffs < 2:
             self._backoffs += 1
-            self.tried.clear()
+            self.tried = ()
             pause_s = 0.1 * 2**self._backoffs
-            self.timer = self.worker.loop.call_later(pause_s, self._attempt)
+            self.timer = self.host.loop.call_later(pause_s, self._attempt)
         elif last is not None:
             self._give_up(last)
         else:
@@ -378,27 +405,18 @@ class Exchange:
     # --- endings
 
     def _headers(self, attempt: Attempt) -> bytes:
-        variant = attempt.variant
-        directive = self.live.router.directive
-        price = self.live.tariffs[variant.index].version
-        out = (
-            f"x-polysilicon-request: {self.id}\r\nx-polysilicon-target: {self.live.wiring.targets[variant.target].id}\r\n"
-            f"x-polysilicon-why: {self.why[variant.index]}\r\nx-polysilicon-price: {price}\r\n"
-            f"x-polysilicon-plan: {self.live.wiring.plan_version}/{directive.number}\r\nx-polysilicon-attempts: {self.asked}\r\n"
-        )
-        if variant.chip:
-            out += f"x-polysilicon-chip: {variant.chip}\r\n"
+        out = b"x-polysilicon-request: %b%08x\r\n%bx-polysilicon-attempts: %d\r\n" % (
+            self.live.prefix_bytes, self.number, self.lane.legs[attempt.variant.index].head(attempt.why), self.asked,
+        )  # fmt: skip
         if attempt.stripped:
-            out += f"x-polysilicon-stripped: {','.join(attempt.stripped)}\r\n"
-        upstream = attempt.headers.get(b"request-id") or attempt.headers.get(b"x-request-id") or b""
-        if upstream:
-            out += f"request-id: {upstream.decode('latin-1')}\r\n"
-        return out.encode("latin-1", "replace")
+            out += b"x-polysilicon-stripped: %b\r\n" % ",".join(attempt.stripped).encode()
+        upstream = attempt.headers.get(b"request-id") or attempt.headers.get(b"x-request-id")
+        return b"%brequest-id: %b\r\n" % (out, upstream) if upstream else out
 
     def _refuse(self, status: int, kind: str, message: str) -> None:
         """Answer a request that no target was asked."""
         self._settle()
-        self.worker.refused[kind] = self.worker.refused.get(kind, 0) + 1
+        self.host.refused[kind] = self.host.refused.get(kind, 0) + 1
         self.request.respond(
             status,
             error_body(kind, message, openai=self.dialect != "messages"),
@@ -406,13 +424,13 @@ class Exchange:
         )
 
     def _refuse_late(self, status: int, kind: str, message: str, *, retry: bool = False, body: bytes = b"") -> None:
+        self._book_rejected(status, message)
+        self._finish()
         if not self._began_out:
             lines = b"x-polysilicon-request: %b\r\n" % self.id.encode()
             if retry:
                 lines += b"retry-after: 1\r\n"
             self.request.respond(status, body or error_body(kind, message, openai=self.dialect != "messages"), lines)
-        self._book_rejected(status, message)
-        self._finish()
 
     def _say_error(self, refusal: Refusal) -> None:
         """End a stream with a typed error: never with a second beginning, never as if it were whole."""
@@ -447,26 +465,29 @@ class Exchange:
             attempt.slow(slow)
 
     def tick(self, now_s: float) -> None:
-        """Check the deadlines; start a hedge where one is due."""
+        """Check the deadlines; start a hedge where one is due. Called when `due_s` has passed."""
         settings = self.live.wiring.reliability
-        if now_s - self.now_s > settings.total_timeout_s:
-            for attempt in list(self.attempts):
-                attempt.expire()
-            return
+        over_s = self.now_s + settings.total_timeout_s
         for attempt in list(self.attempts):
-            if now_s > attempt.deadline_s:
+            if now_s > over_s or now_s > attempt.deadline_s:
                 attempt.expire()
+        if now_s > over_s:
+            return
         if settings.hedge_after_s and not self.hedged and not self._began_out and len(self.attempts) == 1 and (
-            now_s - self.attempts[0].began_s > settings.hedge_after_s and self.worker.may_hedge(settings.hedge_share_max_frac)
+            now_s - self.attempts[0].began_s > settings.hedge_after_s and self.host.may_hedge(settings.hedge_share_max_frac)
         ):  # fmt: skip
             self.hedged = True
             if self._reserve():
-                self.worker.hedges += 1
+                self.host.hedges += 1
                 self._attempt(hedge=True)
+        if settings.hedge_after_s and not self.hedged and not self._began_out:
+            return  # a hedge may be allowed at the next look
+        # what moves a deadline sets it no nearer than the shortest timeout from then
+        self.due_s = min([over_s, now_s + self.live.shortest_s, *[a.deadline_s for a in self.attempts]])
 
     def _finish(self) -> None:
         self.done = True
-        self.worker.exchanges.discard(self)
+        self.host.exchanges.discard(self)
         if self.timer is not None:
             self.timer.cancel()
         self._settle()
@@ -480,76 +501,52 @@ class Exchange:
 
     def _book(self, attempt: Attempt, kind: str, outcome: str, status: int) -> int:
         """Write the attempt's line; return its cost in nano-dollars."""
-        live = self.live
-        variant = attempt.variant
-        used = attempt.used
         if self.operation == "count":
             return 0
-        entry = self._entry(kind, outcome, status, attempt)
+        live = self.live
+        used = attempt.used
+        headers = attempt.headers
+        index = attempt.variant.index
+        leg = self.lane.legs[index]
         try:
-            tariff = live.tariffs[variant.index]
-            entry.meters = meter_nano_usd(tariff, used)
-            entry.list_nano_usd = sum(entry.meters) if not tariff.factors else list_nano_usd(tariff, used)
-            entry.cost_nano_usd = discounted(tariff, entry.list_nano_usd)
+            meters, listed, cost = leg.meter.price(used)
+            unpriced = False
         except MissingFact:
-            entry.unpriced = True
-        if kind == "request":
-            others = {}
-            for j, v in enumerate(live.router.routes[self.route].variants):
-                if self.mask[j] and v != variant.index:
-                    try:
-                        others[live.wiring.variants[v].id] = cost_nano_usd(live.tariffs[v], used)
-                    except MissingFact:
-                        continue  # what is not known is not stated
-            entry.others = others
-        bucket = live.router.buckets[variant.target]
+            meters, listed, cost, unpriced = (0, 0, 0, 0, 0), 0, 0, True
+        others = leg.costs(used, self.mask) if kind == "request" and leg.others else ()
+        tokens = (used.fresh_tokens, used.cached_tokens, used.write_5m_tokens, used.write_1h_tokens, used.output_tokens)
+        total = sum(tokens)
+        bucket = live.router.buckets[leg.target]
         if bucket is not None:
-            bucket.add(entry.tokens - self.body_tokens - 100)
-        self._spent += entry.cost_nano_usd
-        row = live.rows[variant.index]
-        row[_IN] += entry.tokens - used.output_tokens
+            bucket.add(total - self.body_tokens - 100)
+        self._spent += cost
+        row = live.rows[index]
+        row[_IN] += total - used.output_tokens
         row[_OUT] += used.output_tokens
-        row[_COST] += entry.cost_nano_usd
-        self.worker.ledger.append(entry)
-        return entry.cost_nano_usd
-
-    def ask_for(self, dialect: str) -> Ask | None:
-        """Return the request in a door's dialect, None where it cannot be said in it."""
-        return self._ask(dialect)
+        row[_COST] += cost
+        upstream = headers.get(b"request-id") or headers.get(b"x-request-id")
+        ledger = self.host.ledger
+        ledger.append_own((
+            leg.number(ledger), self.number, int(self.wall_s * 1e6), kind, outcome, status, attempt.why, self.asked, self.stream, tokens, meters,
+            listed, cost, int((attempt.content_s - attempt.began_s) * 1e6) if attempt.content_s else 0, int((time.monotonic() - self.now_s) * 1e6),
+            others, used.tier, used.speed, used.geo, upstream.decode("latin-1")[:100] if upstream else "", used.estimated,
+            b"x-ms-is-spilled-over" in headers, unpriced,
+        ))  # fmt: skip
+        return cost
 
     def book_shadow(self, attempt: Attempt, outcome: str, status: int) -> None:
         """Write a shadow's line: it is paid for, but by nobody's budget."""
         self._book(attempt, "shadow", outcome, status)
         self._spent = 0
 
-    def _entry(self, kind: str, outcome: str, status: int, attempt: Attempt) -> Entry:
-        live, key, used = self.live, self.key, attempt.used
-        variant = attempt.variant
-        target = live.wiring.targets[variant.target]
-        directive = live.router.directive
-        now_s = time.monotonic()
-        return Entry(
-            id=self.id, at_s=self.wall_s, kind=kind, outcome=outcome, status=status, model=variant.model,
-            route=live.wiring.routes[self.route].id, target=target.id, variant=variant.id, chip=variant.chip, cloud=target.cloud,
-            region=target.region, stage=directive.stages[variant.index], team=key.team, application=key.application, key=key.id,
-            engine=variant.engine, contract=variant.contract, why=self.why.get(variant.index, ""), attempts=self.asked, stream=self.stream,
-            fresh_tokens=used.fresh_tokens, cached_tokens=used.cached_tokens, write_5m_tokens=used.write_5m_tokens,
-            write_1h_tokens=used.write_1h_tokens, output_tokens=used.output_tokens, tier=used.tier, speed=used.speed, geo=used.geo,
-            estimated=used.estimated, price_version=live.tariffs[variant.index].version, plan_version=live.wiring.plan_version,
-            directive=directive.number, ttft_s=round(attempt.content_s - attempt.began_s, 6) if attempt.content_s else 0.0,
-            seconds=round(now_s - self.now_s, 6), shadow_usd=directive.shadow_usd.get(variant.contract, 0.0),
-            spilled=b"x-ms-is-spilled-over" in attempt.headers,
-            upstream_id=(attempt.headers.get(b"request-id") or attempt.headers.get(b"x-request-id") or b"").decode("latin-1")[:100],
-        )  # fmt: skip
-
     def _book_rejected(self, status: int, message: str) -> None:
         if self.operation == "count":
             return
-        self.worker.ledger.append(Entry(
-            id=self.id, at_s=self.wall_s, kind="request", outcome="rejected", status=status, model=self.model,
-            route=self.live.wiring.routes[self.route].id, target="", variant="", chip="", cloud="", region="", stage="", team=self.key.team,
+        self.host.ledger.append(Entry(
+            id=self.id, at_s=self.wall_s, kind="request", outcome="rejected", status=status, model=self.lane.model,
+            route=self.live.wiring.routes[self.lane.route].id, target="", variant="", chip="", cloud="", region="", stage="", team=self.key.team,
             application=self.key.application, key=self.key.id, why=message[:200], attempts=self.asked, stream=self.stream,
-            plan_version=self.live.wiring.plan_version, directive=self.live.router.directive.number, seconds=time.monotonic() - self.now_s,
+            plan_version=self.live.wiring.plan_version, directive=self.lane.directive.number, seconds=time.monotonic() - self.now_s,
         ))  # fmt: skip
 
 
@@ -559,14 +556,3 @@ def _translate(body: bytes, have: str, want: str) -> dict[str, Any]:
     to_messages: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"chat": chat_in.request, "responses": responses.request}
     message = to_messages[have](given) if have in to_messages else given
     return chat_out.request(message) if want == "chat" else message
-
-
-def worker_id(worker: Worker) -> str:
-    """Return a request's id: the worker's random start and a counter."""
-    worker.counter += 1
-    return f"{worker.prefix}{worker.counter:08x}"
-
-
-def new_prefix() -> str:
-    """Return the random start of a worker's request ids."""
-    return "ps-" + os.urandom(5).hex() + "-"

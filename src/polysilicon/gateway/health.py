@@ -27,6 +27,7 @@ class Health:
         self.requests = [0.0] * variants  # decayed by `decay`
         self.errors = [0.0] * variants
         self.opened = [0] * variants  # how often, in a row: each time twice as long, up to eight times
+        self.shut = 0  # breakers that are not closed; 0 is the usual case, in which nobody need be asked
 
     def admits(self, i: int, now_s: float) -> bool:
         """Return whether a variant may be asked now."""
@@ -55,6 +56,7 @@ class Health:
         self.ttft_s[i] = ttft_s if self.ttft_s[i] == 0.0 else self.ttft_s[i] + _SMOOTH * (ttft_s - self.ttft_s[i])
         if self.open_until_s[i]:
             self.open_until_s[i] = 0.0
+            self.shut -= 1
             self.probing[i] = 0
             self.opened[i] = 0
             self.reason[i] = ""
@@ -73,6 +75,8 @@ class Health:
             self._open(i, now_s + self.settings.breaker_open_s * 2 ** (self.opened[i] - 1), reason)
 
     def _open(self, i: int, until_s: float, reason: str) -> None:
+        if self.open_until_s[i] == 0.0:
+            self.shut += 1
         self.open_until_s[i] = max(self.open_until_s[i], until_s)
         self.reason[i] = reason
 

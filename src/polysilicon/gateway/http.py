@@ -2,6 +2,10 @@
 
 llhttp refuses what is ambiguous (both lengths, doubled lengths, bare line feeds, spaces before colons); this module adds sizes,
 counts, deadlines and order: pipelined requests are answered one after another, a slow client is read no faster than it is served.
+
+Clients repeat themselves: request after request has the same head but for its length. A head that a connection sends twice, and that
+llhttp has found good, is remembered byte for byte without the digits of its length; a request that comes whole in one piece with a
+remembered head is not parsed again. Any other byte, and it is.
 """
 
 from __future__ import annotations
@@ -42,6 +46,28 @@ class Limits:
     stall_timeout_s: float = 60.0  # a client that does not read its answer
 
 
+Head = tuple[bytes, bytes, bytes, dict[bytes, bytes]]  # method, path, query, headers: of a head that was parsed before
+_HEADS = 1_000
+_SPECIAL = (b"transfer-encoding", b"expect", b"upgrade")
+
+
+def _split(data: bytes, limits: Limits) -> tuple[bytes, bytes]:
+    """Return the head, without the digits of its length, and the body of a piece that is one whole message; else two empty strings."""
+    end = data.find(b"\r\n\r\n", 0, limits.head_bytes)
+    at = data.find(b"\r\ncontent-length: ", 0, end) if end > 0 else -1
+    if at < 0:
+        at = data.find(b"\r\nContent-Length: ", 0, end) if end > 0 else -1
+        if at < 0:
+            return b"", b""
+    at += 18
+    stop = data.find(b"\r", at, end + 1)
+    digits = data[at:stop]
+    end += 4
+    if not digits.isdigit() or len(digits) > 9 or int(digits) != len(data) - end or len(data) - end > limits.body_bytes:
+        return b"", b""
+    return data[:at] + data[stop:end], data[end:]
+
+
 class Watcher(Protocol):
     """Who answers a request, and wants to know what becomes of the client."""
 
@@ -53,52 +79,46 @@ class Watcher(Protocol):
 
 
 class Request:
-    """One request, whole; answered by `respond`, or by `begin`, `write` and `end`."""
+    """One request, whole; answered by `respond`, or by `begin`, `write` and `end`. What is usual stands on the class, not in each request."""
 
-    __slots__ = (
-        "_chunked",
-        "body",
-        "connection",
-        "headers",
-        "keep_alive",
-        "method",
-        "path",
-        "query",
-        "received_s",
-        "started",
-        "watcher",
-    )
+    method = b""
+    path = b""
+    query = b""
+    body = b""
+    keep_alive = True
+    started = False
+    watcher: Watcher | None = None
+    is_old = False  # HTTP/1.0 knows no chunks
+    _chunked = False
 
-    def __init__(self, connection: Inbound) -> None:
+    def __init__(self, connection: Inbound, known: Head | None = None, body: bytes = b"") -> None:
         self.connection = connection
-        self.method = b""
-        self.path = b""
-        self.query = b""
-        self.headers: dict[bytes, bytes] = {}
-        self.body = b""
-        self.keep_alive = True
-        self.received_s = 0.0
-        self.started = False
-        self.watcher: Watcher | None = None
-        self._chunked = False
+        self.headers: dict[bytes, bytes]
+        if known is None:
+            self.headers = {}
+        else:
+            self.method, self.path, self.query, self.headers = known
+            self.body = body
 
     def respond(self, status: int, body: bytes, headers: bytes = b"", *, content_type: bytes = b"application/json") -> None:
         """Answer whole. `headers` are finished lines, each ending in CRLF."""
-        if self.started or self.connection.closed:
+        connection = self.connection
+        if self.started or connection.closed:
             return
         self.started = True
-        self.connection.transport.write(
+        last = b"" if self.keep_alive and not connection.server.draining else self._connection_header()
+        connection.transport.write(
             b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
-            % (status, _REASONS.get(status, b"Status"), content_type, len(body), headers, self._connection_header(), body)
+            % (status, _REASONS.get(status, b"Status"), content_type, len(body), headers, last, body)
         )
-        self.connection.answered(self)
+        connection.answered(self)
 
     def begin(self, status: int, headers: bytes = b"", *, content_type: bytes = b"text/event-stream; charset=utf-8") -> None:
         """Begin an answer of unknown length."""
         if self.started or self.connection.closed:
             return
         self.started = True
-        self._chunked = self.connection.version != "1.0"
+        self._chunked = not self.is_old
         if not self._chunked:
             self.keep_alive = False
         framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
@@ -147,37 +167,26 @@ class Inbound(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_bad",
-        "_body",
-        "_body_bytes",
-        "_current",
-        "_head_bytes",
-        "_parser",
-        "_queue",
-        "_reading_head",
-        "_request",
-        "_url",
-        "closed",
-        "deadline_s",
-        "server",
-        "transport",
-        "version",
+        "_bad", "_body", "_body_bytes", "_current", "_head_bytes", "_headers", "_last_head", "_limits", "_parser", "_queue", "_reading_head",
+        "_request", "_url", "closed", "deadline_s", "server", "transport",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self._limits = server.limits
         self.closed = True
-        self.version = "1.1"
         self.deadline_s = 0.0
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request] = deque()
         self._current: Request | None = None
         self._request = Request(self)
+        self._headers = self._request.headers
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._head_bytes = 0
         self._reading_head = True
         self._url = b""
+        self._last_head = b""
         self._bad: tuple[int, str, str] | None = None
 
     # --- the transport's calls
@@ -210,15 +219,18 @@ class Inbound(asyncio.Protocol):
         """Parse; whatever is wrong is refused once and the connection closed."""
         if self.closed or self._bad:
             return
+        head = body = b""
+        if self._current is None and self._reading_head and not self._head_bytes and not self._queue:
+            head, body = _split(data, self._limits)
+            known = self.server.heads.get(head)
+            if known is not None:
+                self._start(Request(self, known, body))
+                return
         if self._reading_head:
             self._head_bytes += len(data)
-            if self._head_bytes > self.server.limits.head_bytes and b"\r\n\r\n" not in data[: self.server.limits.head_bytes]:
+            if self._head_bytes > self._limits.head_bytes and b"\r\n\r\n" not in data[: self._limits.head_bytes]:
                 self._refuse(431, "invalid_request_error", "the request's head is too large")
                 return
-            if self._current is None and self._head_bytes == len(data):
-                self.deadline_s = self.server.now() + self.server.limits.head_timeout_s
-        elif self._current is None:
-            self.deadline_s = self.server.now() + self.server.limits.body_timeout_s
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -228,8 +240,26 @@ class Inbound(asyncio.Protocol):
                 raise
         except httptools.HttpParserError as error:
             self._bad = self._bad or (400, "invalid_request_error", f"the request is not HTTP: {error}")
-        if self._bad and self._current is None and not self._queue:
-            self._refuse(*self._bad)
+        if head and not self._bad and self._reading_head:
+            self._remember(head, body)
+        if self._current is None and not self.closed:
+            if self._bad and not self._queue:
+                self._refuse(*self._bad)
+            elif not self._reading_head:
+                self.deadline_s = self.server.now() + self._limits.body_timeout_s
+            elif self._head_bytes == len(data):  # the first piece of a head: the rest must follow
+                self.deadline_s = self.server.now() + self._limits.head_timeout_s
+
+    def _remember(self, head: bytes, body: bytes) -> None:
+        """Remember the head of the request just parsed if it is the second time that it comes, and nothing about it is special."""
+        request = self._request
+        if head != self._last_head:
+            self._last_head = head
+        elif request.body == body and request.keep_alive and not request.is_old and request.headers.keys().isdisjoint(_SPECIAL):
+            if len(self.server.heads) >= _HEADS:
+                self.server.heads.clear()
+            headers = {name: value for name, value in request.headers.items() if name != b"content-length"}
+            self.server.heads[head] = (request.method, request.path, request.query, headers)
 
     def pause_writing(self) -> None:
         """Slow the source down."""
@@ -248,64 +278,70 @@ class Inbound(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Start a request."""
         self._request = Request(self)
-        self._body.clear()
+        self._headers = self._request.headers
         self._body_bytes = 0
         self._url = b""
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
-        self._url += url
-        if len(self._url) > self.server.limits.url_bytes:
+        self._url = self._url + url if self._url else url
+        if len(self._url) > self._limits.url_bytes:
             self._wrong(414, "invalid_request_error", "the request's target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header; those that decide framing or identity may come once."""
-        headers = self._request.headers
         name = name.lower()
-        if name in headers and name in _SINGLE:
+        if name in self._headers and name in _SINGLE:
             self._wrong(400, "invalid_request_error", f"header {name.decode('latin-1')} is given twice")
-        headers[name] = value
-        if len(headers) > self.server.limits.headers:
+        self._headers[name] = value
+        if len(self._headers) > self._limits.headers:
             self._wrong(431, "invalid_request_error", "the request has too many headers")
 
     def on_headers_complete(self) -> None:
         """Check what can be checked before the body is read."""
         request = self._request
+        headers = self._headers
+        url = self._url
         self._reading_head = False
         request.method = self._parser.get_method()
-        self.version = self._parser.get_http_version()
-        request.keep_alive = self._parser.should_keep_alive()
-        if b"\r" in self._url or not self._url.startswith(b"/"):
+        if not self._parser.should_keep_alive():
+            request.keep_alive = False
+        if not request.keep_alive or b"connection" in headers:  # else it is 1.1: nothing older stays open unasked
+            request.is_old = self._parser.get_http_version() == "1.0"
+        if b"\r" in url or not url.startswith(b"/"):
             self._wrong(400, "invalid_request_error", "the request's target must be a path")
-        request.path, _, request.query = self._url.partition(b"?")
-        if b"upgrade" in request.headers or request.method == b"CONNECT":
+        if b"?" in url:
+            request.path, _, request.query = url.partition(b"?")
+        else:
+            request.path = url
+        if b"upgrade" in headers or request.method == b"CONNECT":
             self._wrong(400, "invalid_request_error", "protocol upgrades and tunnels are not offered")
-        length = request.headers.get(b"content-length")
-        if length is not None and int(length) > self.server.limits.body_bytes:
-            self._wrong(413, "request_too_large", f"the request's body is larger than {self.server.limits.body_bytes} bytes")
-        if request.headers.get(b"expect", b"").lower() == b"100-continue" and self._current is None:
+        length = headers.get(b"content-length")
+        if length is not None and int(length) > self._limits.body_bytes:
+            self._wrong(413, "request_too_large", f"the request's body is larger than {self._limits.body_bytes} bytes")
+        if b"expect" in headers and self._current is None and headers[b"expect"].lower() == b"100-continue":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._body_bytes += len(body)
-        if self._body_bytes > self.server.limits.body_bytes:
-            self._wrong(413, "request_too_large", f"the request's body is larger than {self.server.limits.body_bytes} bytes")
+        if self._body_bytes > self._limits.body_bytes:
+            self._wrong(413, "request_too_large", f"the request's body is larger than {self._limits.body_bytes} bytes")
         self._body.append(body)
 
     def on_message_complete(self) -> None:
         """Answer the request, or queue it behind the one being answered."""
         request = self._request
-        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
-        request.received_s = self.server.now()
+        pieces = self._body
+        request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
         self._reading_head = True
         self._head_bytes = 0
         if self._current is None:
             self._start(request)
             return
         self._queue.append(request)
-        if len(self._queue) >= self.server.limits.pipelined:
+        if len(self._queue) >= self._limits.pipelined:
             self.transport.pause_reading()
 
     # --- answering
@@ -333,7 +369,7 @@ class Inbound(asyncio.Protocol):
     def _next(self) -> None:
         if self._queue and self._current is None and not self.closed:
             request = self._queue.popleft()
-            if len(self._queue) < self.server.limits.pipelined // 2:
+            if len(self._queue) < self._limits.pipelined // 2:
                 self.transport.resume_reading()
             self._start(request)
 
@@ -387,6 +423,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.now = time.monotonic
         self.connections: set[Inbound] = set()
+        self.heads: dict[bytes, Head] = {}
         self.draining = False
         self.port = 0
         self._listener: asyncio.Server | None = None

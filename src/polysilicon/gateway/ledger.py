@@ -123,13 +123,14 @@ class Own(msgspec.Struct, array_like=True):
     cost_nano_usd: int
     ttft_us: int
     us: int
-    others: tuple[int | None, ...]  # None: not known
+    others: tuple[int | None, ...]  # None: not known, or not eligible; empty: not asked
     tier: str
     speed: str
     geo: str
     upstream_id: str
     estimated: bool
     spilled: bool
+    unpriced: bool
 
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -149,9 +150,9 @@ def _joined(s: Setting, own: Own) -> Entry:
     return Entry(
         f"{s.prefix}{own.id:08x}", own.at_us / 1e6, own.kind, own.outcome, own.status, s.model, s.route, s.target, s.variant, s.chip, s.cloud,
         s.region, s.stage, s.team, s.application, s.key, s.engine, s.contract, own.why, own.attempts, own.stream, fresh, cached, w5, w1, out,
-        own.tier, own.speed, own.geo, own.estimated, own.meters, own.list_nano_usd, own.cost_nano_usd, False, s.price_version, s.plan_version,
+        own.tier, own.speed, own.geo, own.estimated, own.meters, own.list_nano_usd, own.cost_nano_usd, own.unpriced, s.price_version, s.plan_version,
         s.directive, own.ttft_us / 1e6, own.us / 1e6, s.shadow_usd,
-        {name: cost for name, cost in zip(s.others, own.others, strict=True) if cost is not None}, own.spilled, own.upstream_id,
+        {name: cost for name, cost in zip(s.others, own.others, strict=True) if cost is not None} if own.others else {}, own.spilled, own.upstream_id,
     )  # fmt: skip
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ssl
 import time
+from hashlib import sha256
 from pathlib import Path
 
 from polysilicon.gateway.doors import Door
 from polysilicon.gateway.health import Health
+from polysilicon.gateway.lane import Caller
 from polysilicon.gateway.router import Router
 from polysilicon.gateway.shared.leases import open_budgets
 from polysilicon.gateway.table import COLUMNS, Table
+from polysilicon.gateway.tariff import Meter
 from polysilicon.gateway.upstream import Pool
 from polysilicon.gateway.wiring import NEW, OLD, Key, Target, Wiring, first_directive
 
@@ -20,7 +23,7 @@ OPEN_KEY = Key(id="open", sha256="")
 class Live:
     """One wiring, at work in one worker."""
 
-    def __init__(self, wiring: Wiring, worker: int) -> None:
+    def __init__(self, wiring: Wiring, worker: int, prefix: str = "") -> None:
         self.wiring = wiring
         self.worker = worker
         state = Path(wiring.state)
@@ -38,9 +41,15 @@ class Live:
         self.router.share(self.table)
         self._tls_contexts: dict[str, ssl.SSLContext] = {}
         self.keys = {key.sha256: key for key in wiring.keys}
-        self._spent_requests: dict[str, tuple[float, float]] = {}
+        self.prefix = prefix  # of request ids
+        self.prefix_bytes = prefix.encode()
+        limits = wiring.reliability
+        self.shortest_s = min(limits.first_byte_timeout_s, limits.stall_timeout_s, limits.hedge_after_s or limits.total_timeout_s)
+        self._callers = {key.sha256: Caller(key) for key in wiring.keys}
+        self._known: dict[bytes, Caller] = {}  # by what clients say; in memory alone, and forgotten with the wiring
+        self._open = Caller(OPEN_KEY)
         self.shadow_due = {v.id: 0.0 for v in wiring.variants}
-        self.tariffs = [v.tariff for v in wiring.variants]
+        self.meters = [Meter(v.tariff) for v in wiring.variants]
         # (dialect, version) that every door speaks as it is: such requests need no look at what a version would refuse
         self.plain = {
             (dialect, version)
@@ -66,20 +75,20 @@ class Live:
 
     def _follow(self) -> None:
         for index, tariff in self.router.directive.tariffs.items():
-            self.tariffs[index] = tariff
+            self.meters[index] = Meter(tariff)
 
-    def admit(self, key: Key, now_s: float) -> bool:
-        """Return whether a key is within its requests per minute, and count the request."""
-        if not key.requests_per_minute:
-            return True
-        per_s = key.requests_per_minute / 60.0 / self.wiring.workers
-        level, at_s = self._spent_requests.get(key.id, (0.0, now_s))
-        level = max(0.0, level - (now_s - at_s) * per_s)
-        if level + 1.0 > max(1.0, per_s * 60.0):
-            self._spent_requests[key.id] = (level, now_s)
-            return False
-        self._spent_requests[key.id] = (level + 1.0, now_s)
-        return True
+    def caller(self, headers: dict[bytes, bytes]) -> Caller | None:
+        """Return whose request it is, None where no valid key is given and one is needed."""
+        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ") or headers.get(b"api-key", b"")
+        caller = self._known.get(given)
+        if caller is None:
+            caller = self._callers.get(sha256(given).hexdigest()) if given else None
+            if caller is None:
+                return self._open if self.wiring.open_access else None
+            if len(self._known) > len(self._callers):  # cannot be: each key has one hash
+                self._known.clear()
+            self._known[given] = caller
+        return caller
 
     def sweep(self) -> None:
         """Do what is due every second: old samples, outliers, idle connections, gauges."""

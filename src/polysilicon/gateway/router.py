@@ -88,7 +88,8 @@ class Router:
         self._reserved = [[wiring.variants[v].tariff.provisioned for v in r.variants] for r in wiring.routes]
         self._total = [0.0] * len(wiring.routes)
         self._carried = [[0.0] * len(r.variants) for r in wiring.routes]
-        self._sessions: OrderedDict[tuple[int, int], tuple[int, float, float]] = OrderedDict()
+        self._sessions: OrderedDict[int, tuple[int, float, float]] = OrderedDict()  # by session and route
+        self._any_reserved = [any(row) for row in self._reserved]
         self._masks: dict[tuple[str, int], tuple[list[bool], str]] = {}
         self.switches = 0
         self.follow(directive)
@@ -104,6 +105,11 @@ class Router:
         """Take the broker's latest directive."""
         self.directive = directive
         self._capped = [[directive.caps[v] < 1.0 for v in r.variants] for r in self.routes]
+        self._any_capped = [any(row) for row in self._capped]
+        word = "plan" if directive.number <= 1 else f"broker {directive.number}:"
+        self._why = [[f"{word} {weight:.3f}" for weight in weights] for weights in directive.weights]
+        most = [float(t.max_concurrent) for t in self.wiring.targets]
+        self._room = [[most[self.target_of[v]] if directive.open[v] else 0.0 for v in r.variants] for r in self.routes]
 
     def route(self, model: str, workload: str) -> int:
         """Return the route of a model for a workload, the model's first one where the workload has none, -1 for an unknown model."""
@@ -138,26 +144,26 @@ class Router:
         directive = self.directive
         variants = self.routes[route].variants
         weights = directive.weights[route]
-        target_of = self.target_of
-        load = [self.load[target_of[v]] for v in variants]
-        caps = [
-            float(self.wiring.targets[target_of[v]].max_concurrent)
-            if mask[j] and directive.open[v] and v not in tried and health.admits(v, now_s) and self._may(route, j, v)
-            else 0.0
-            for j, v in enumerate(variants)
-        ]
+        load = [self.load[self.target_of[v]] for v in variants]
+        caps = self._room[route]
+        if tried or health.shut or self._any_capped[route] or False in mask:
+            caps = [
+                cap if mask[j] and v not in tried and health.admits(v, now_s) and self._may(route, j, v) else 0.0
+                for j, (v, cap) in enumerate(zip(variants, caps, strict=True))
+            ]
         zeros = self._nothing[route]
         j = -1
         why = ""
         if session:
             j = self._stay(route, session, weights, load, caps, now_s)
             why = "session"
-        if j < 0 and any(self._reserved[route]):
+        if j < 0 and self._any_reserved[route]:
+            caps = list(caps)
             j = self._reserved_first(route, weights, load, caps, now_s)
             why = "paid for already"
         if j < 0:
             j = routing.pick(routing.WEIGHTED, weights, load, caps, zeros, zeros, self._credit[route])
-            why = f"plan {weights[j]:.3f}" if directive.number <= 1 else f"broker {directive.number}: {weights[j]:.3f}"
+            why = self._why[route][j]
         if j < 0:  # nothing that carries a share has room: whatever may serve, the cheapest first
             price = [directive.price_nano_usd[v] for v in variants]
             ones = [1.0] * len(variants)
@@ -199,7 +205,7 @@ class Router:
         return routing.pick(routing.WEIGHTED, shares, load, room, zeros, zeros, self._reserved_credit[route])
 
     def _stay(self, route: int, session: int, weights: Sequence[float], load: list[float], caps: list[float], now_s: float) -> int:
-        known = self._sessions.get((route, session))
+        known = self._sessions.get(session << 16 | route)
         if known is None:
             return -1
         j, weight, seen_s = known
@@ -212,10 +218,13 @@ class Router:
 
     def _remember(self, route: int, session: int, j: int, weight: float, now_s: float) -> None:
         sessions = self._sessions
-        known = sessions.pop((route, session), None)
+        at = session << 16 | route
+        known = sessions.get(at)
         kept = known[1] if known is not None and known[0] == j else weight
-        sessions[route, session] = (j, kept, now_s)
-        if len(sessions) > _SESSIONS:
+        sessions[at] = (j, kept, now_s)
+        if known is not None:
+            sessions.move_to_end(at)
+        elif len(sessions) > _SESSIONS:
             sessions.popitem(last=False)
 
     def bind(self, route: int, session: int, variant: int, now_s: float) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from polysilicon.gateway.attempt import Attempt
 from polysilicon.gateway.doors import Ask, Refusal
+from polysilicon.gateway.exchange import Exchange
 from polysilicon.gateway.samples import Sample
-
-if TYPE_CHECKING:
-    from polysilicon.gateway.exchange import Exchange
 
 
 class Shadow:
-    """One copied request, compared with the answer the client got."""
+    """One copied request, compared with the answer the client got; `keep` takes the comparison, `leave` the end."""
 
-    def __init__(self, exchange: Exchange, variant: int, reference: Attempt) -> None:
+    def __init__(
+        self, exchange: Exchange, variant: int, reference: Attempt, *, keep: Callable[[Sample], None], leave: Callable[[Shadow], None]
+    ) -> None:
+        self._keep = keep
+        self._end = leave
         self.exchange = exchange
         self.live = exchange.live
         self.reference = reference
@@ -62,11 +65,11 @@ class Shadow:
     def _leave(self, attempt: Attempt, outcome: str, status: int) -> None:
         self.live.router.load[self.variant.target] -= 1.0
         self.exchange.book_shadow(attempt, outcome, status)
-        self.exchange.worker.shadows.discard(self)
+        self._end(self)
 
     def _sample(self, attempt: Attempt, *, good: bool, error: bool) -> None:
         reference = self.reference
-        self.exchange.worker.samples.append(
+        self._keep(
             Sample(self.variant.id, good, True, attempt.used.output_tokens, float(reference.used.output_tokens), error)
         )
 

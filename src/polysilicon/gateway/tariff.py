@@ -118,6 +118,35 @@ def discounted(tariff: Tariff, list_nano: int) -> int:
     return list_nano if not tariff.discount_frac else round(list_nano * (1.0 - tariff.discount_frac))
 
 
+class Meter:
+    """A tariff at work: the same sums as `meter_nano_usd` and the two after it, with what does not depend on the request done once."""
+
+    __slots__ = ("_whole", "tariff")
+
+    def __init__(self, tariff: Tariff) -> None:
+        self.tariff = tariff
+        whole = all(rate >= 0 and rate % 1000 == 0 for rate in tariff.rates) and tariff.long is None and not tariff.factors
+        self._whole = tuple(rate // 1000 for rate in tariff.rates) if whole else None  # nano-dollars a token
+
+    def price(self, used: Used) -> tuple[tuple[int, int, int, int, int], int, int]:
+        """Return the list cost by kind of tokens, the list cost and what it costs us, in nano-dollars.
+
+        Raises: MissingFact when tokens of a kind are used whose rate is not known.
+        """
+        tariff = self.tariff
+        if self._whole is not None and used.tier != "batch":
+            fresh, cached, w5, w1, out = self._whole
+            meters = (
+                used.fresh_tokens * fresh, used.cached_tokens * cached, used.write_5m_tokens * w5, used.write_1h_tokens * w1,
+                used.output_tokens * out,
+            )  # fmt: skip
+            total = sum(meters)
+        else:
+            meters = meter_nano_usd(tariff, used)
+            total = sum(meters) if not tariff.factors else list_nano_usd(tariff, used)
+        return meters, total, discounted(tariff, total) if tariff.provisioned or tariff.discount_frac else total
+
+
 def bound_nano_usd(tariff: Tariff, prompt_tokens: int, output_tokens: int) -> int:
     """Return the most a request can cost at list price: each prompt token at the dearest rate it could be billed at."""
     rates = tariff.long if tariff.long is not None and prompt_tokens > tariff.long_from_tokens else tariff.rates

@@ -34,7 +34,7 @@ class Caller(Protocol):
 class Connection(asyncio.Protocol):
     """One connection to a target; carries one exchange at a time."""
 
-    __slots__ = ("_body", "_bodyless", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_keep", "_parser", "_status", "_until_close",
+    __slots__ = ("_body", "_bodyless", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_keep", "_parser", "_until_close",
                  "caller", "closed", "fresh", "idle_since_s", "pool", "received_bytes", "transport")  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -45,9 +45,6 @@ class Connection(asyncio.Protocol):
         self.idle_since_s = 0.0
         self.received_bytes = 0
         self._error = ""
-        self._reset()
-
-    def _reset(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
@@ -56,7 +53,13 @@ class Connection(asyncio.Protocol):
         self._in_body = False
         self._until_close = False
         self._head_bytes = 0
-        self._status = 0
+
+    def _reset(self) -> None:
+        """Be ready for the next answer; after a whole one that keeps the connection open the parser is, too."""
+        self._headers = {}
+        self._done = False
+        self._in_body = False
+        self._head_bytes = 0
         self.received_bytes = 0
 
     def send(self, caller: Caller, data: bytes) -> None:
@@ -134,9 +137,8 @@ class Connection(asyncio.Protocol):
             caller.upstream_lost(UpstreamError(error_words))
         elif self._done:
             self.caller = None
-            keep = self._keep and not self._until_close
-            self._reset()
-            if keep:
+            if self._keep and not self._until_close:
+                self._reset()
                 self.pool.release(self)
             else:
                 self.drop()
@@ -144,24 +146,29 @@ class Connection(asyncio.Protocol):
 
     # --- the parser's calls
 
+    def on_message_begin(self) -> None:
+        """Refuse what comes after a whole answer: it belongs to no request."""
+        if self._done:
+            self._error = "sent more than one answer"
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header."""
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Hand the head on; interim answers (1xx) are passed over."""
-        self._status = self._parser.get_status_code()
-        if 100 <= self._status < 200:
+        status = self._parser.get_status_code()
+        if status < 200:
             self._headers = {}
             return
         self._in_body = True
         self._keep = self._parser.should_keep_alive()  # known now; once the answer is whole the parser has forgotten
         headers = self._headers
-        self._until_close = b"content-length" not in headers and b"chunked" not in headers.get(b"transfer-encoding", b"").lower()
-        if self._status in (204, 304):
-            self._until_close = False
+        self._until_close = (
+            b"content-length" not in headers and b"chunked" not in headers.get(b"transfer-encoding", b"").lower() and status not in (204, 304)
+        )
         if self.caller is not None:
-            self.caller.upstream_head(self._status, headers)
+            self.caller.upstream_head(status, headers)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -170,8 +177,6 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Note that the answer is whole."""
         if self._in_body:
-            if self._done:
-                self._error = "sent more than one answer"
             self._done = True
 
 

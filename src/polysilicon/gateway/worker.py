@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import msgspec
 
 from polysilicon.errors import InputError, PolysiliconError
 from polysilicon.gateway.attempt import Attempt
-from polysilicon.gateway.exchange import Exchange, dialect_of, new_prefix
+from polysilicon.gateway.exchange import Exchange, dialect_of
 from polysilicon.gateway.http import Limits, Request, Server, error_body
 from polysilicon.gateway.ledger import Writer
 from polysilicon.gateway.live import Live
@@ -25,7 +25,6 @@ from polysilicon.gateway.shadow import Shadow, ending
 from polysilicon.gateway.wiring import Wiring
 
 _TICK_S = 0.05
-_FIRST_TURNS = 10_000
 
 
 class Worker:
@@ -34,18 +33,17 @@ class Worker:
     def __init__(self, wiring: Wiring, index: int = 0) -> None:
         self.loop = asyncio.get_running_loop()
         self.index = index
-        self.live = Live(wiring, index)
+        self.prefix = "ps-" + os.urandom(5).hex() + "-"  # of request ids: a random start, so that workers' ids differ
+        self.live = Live(wiring, index, self.prefix)
         self.ledger = Writer(Path(wiring.state) / "ledger", index, later=self.loop.call_soon, beside=self._beside)
         self.server = Server(self.handle, Limits(head_bytes=wiring.head_bytes, body_bytes=wiring.body_bytes))
         self.exchanges: set[Exchange] = set()
-        self.prefix = new_prefix()
         self.counter = 0
         self.hedges = 0
         self.refused: dict[str, int] = {}
         self.ready = False
         self.samples = Samples(Path(wiring.state) / "samples", index)
         self.shadows: set[Shadow] = set()
-        self._first_turns: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self, *, reuse_port: bool = False) -> int:
@@ -79,7 +77,7 @@ class Worker:
 
         Raises: InputError when the wiring cannot be used; the old one stays.
         """
-        old, self.live = self.live, Live(wiring, self.index)
+        old, self.live = self.live, Live(wiring, self.index, self.prefix)
         self.loop.call_later(wiring.reliability.total_timeout_s, old.close)
 
     # --- requests
@@ -111,16 +109,13 @@ class Worker:
         request.respond(200 if ready else 503, msgspec.json.encode({"ready": ready, "directive": live.router.directive.number}))
 
     def _models(self, request: Request) -> None:
-        from hashlib import sha256
-
-        headers = request.headers
-        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ") or b""
-        key = self.live.keys.get(sha256(given).hexdigest()) if given else None
-        anthropic = b"anthropic-version" in headers
-        if key is None and not self.live.wiring.open_access:
+        anthropic = b"anthropic-version" in request.headers
+        caller = self.live.caller(request.headers)
+        key = caller.key if caller is not None else None
+        if key is None:
             request.respond(401, error_body("authentication_error", "a valid key is needed", openai=not anthropic))
             return
-        models = sorted({r.model for r in self.live.wiring.routes if key is None or not key.models or r.model in key.models})
+        models = sorted({r.model for r in self.live.wiring.routes if not key.models or r.model in key.models})
         name = request.path.partition(b"models")[2].strip(b"/").decode("latin-1")
         rows = [_model_row(m, anthropic=anthropic) for m in models if not name or m == name]
         if name:
@@ -136,25 +131,20 @@ class Worker:
 
     # --- what exchanges tell
 
-    def note_first_turn(self, exchange: Exchange, conversation: int) -> None:
-        """Remember that a request may begin a conversation."""
-        self._first_turns[exchange.id] = (conversation, exchange.route)
-        if len(self._first_turns) > _FIRST_TURNS:
-            self._first_turns.popitem(last=False)
-
     def answered(self, exchange: Exchange, attempt: Attempt, body: bytes) -> None:
         """Bind a conversation that has begun to the variant that holds its prompt."""
-        first = self._first_turns.pop(exchange.id, None)
-        if first is not None and exchange.live is self.live:
-            conversation, route = first
-            self.live.router.bind(route, conversation, attempt.variant.index, time.monotonic())
-        if self.live.wiring.shadow_frac and exchange.live is self.live and exchange.operation == "create":
+        live = self.live
+        if exchange.live is not live:
+            return
+        if exchange.first_turn:
+            live.router.bind(exchange.lane.route, exchange.first_turn, attempt.variant.index, exchange.now_s)
+        if live.wiring.shadow_frac and exchange.operation == "create":
             self._shadow(exchange, attempt, body)
 
     def _shadow(self, exchange: Exchange, attempt: Attempt, body: bytes) -> None:
         """Copy the request to variants on trial, each at its share; which ones depends on the count alone."""
         live = self.live
-        for v in live.router.routes[exchange.route].variants:
+        for v in live.router.routes[exchange.lane.route].variants:
             name = live.wiring.variants[v].id
             frac = live.wiring.shadow_frac.get(name, 0.0)
             if not frac or v == attempt.variant.index or live.router.directive.stages[v] not in ("shadow", "pilot", "canary"):
@@ -166,7 +156,7 @@ class Worker:
             if body and not attempt.stop:
                 dialect = {"messages": "messages", "chat": "chat"}.get(exchange.dialect, "")
                 attempt.stop, attempt.tools = ending(body, dialect) if dialect else ("", ())
-            shadow = Shadow(exchange, v, attempt)
+            shadow = Shadow(exchange, v, attempt, keep=self.samples.append, leave=self.shadows.discard)
             if shadow.start(time.monotonic()):
                 self.shadows.add(shadow)
 
@@ -180,7 +170,7 @@ class Worker:
         while True:
             await asyncio.sleep(_TICK_S)
             now_s = time.monotonic()
-            for exchange in list(self.exchanges):
+            for exchange in [e for e in self.exchanges if e.due_s < now_s]:
                 exchange.tick(now_s)
             for shadow in list(self.shadows):
                 shadow.tick(now_s)
