@@ -11,14 +11,11 @@ from polysilicon.performance import ServingPoint
 from polysilicon.planner import answer, infeasible
 from polysilicon.planner.build import problem
 from polysilicon.planner.problem import Problem
-from polysilicon.planner.program import Program, build
+from polysilicon.planner.program import Program, build, counts_blocks
 from polysilicon.planner.solution import Progress, Solution, solve
 from polysilicon.portfolio import Plan
 
 __all__ = ["Plan", "Problem", "Program", "Solution", "build", "plan", "plan_problem", "planned", "problem", "solve"]
-
-SMALL_FLEET_CHIPS = 256.0  # below, hourly chips are counted in whole blocks
-WHOLE_RENTALS = 400  # at most so many of them are made whole
 
 
 def plan(
@@ -71,7 +68,7 @@ def solved(
     Raises: Infeasible as `plan` does.
     """
     began = time.monotonic()
-    program = build(tables, integer_rent=_counts_blocks(tables))
+    program = build(tables, integer_rent=counts_blocks(tables))
     built = time.monotonic() - began
     solution = solve(program, seconds=seconds, gap_frac=gap_frac, progress=progress)
     if solution.status == "infeasible" or program.impossible or (len(solution.values) and _missing(program, solution)):
@@ -102,13 +99,3 @@ def _left_over(program: Program, solution: Solution) -> tuple[str, ...]:
         if lost > 1e-6 * max(float(requests[mine].sum()), 1e-12):
             notes.append(f"{lost / requests[mine].sum():.2%} of {work.id} goes unserved ({program.tables.mtok(w, lost):,.4g} Mtok)")
     return tuple(notes)
-
-
-def _counts_blocks(tables: Problem) -> bool:
-    """Return whether hourly chips are so few that whole blocks matter."""
-    chips = 0.0
-    for w in range(len(tables.workloads)):
-        rates = [a.rps_per_chip * max(a.efficiency_frac) for a in tables.arcs if a.workload == w and a.pool >= 0 and max(a.efficiency_frac) > 0]
-        chips += float(tables.peak_rps[w].max()) / max(rates) if rates else 0.0
-    blocks = sum(o.kind in ("on_demand", "spot") and o.block_chips > 1 for o in tables.offers) * tables.slots
-    return chips <= SMALL_FLEET_CHIPS and 0 < blocks <= WHOLE_RENTALS

@@ -22,6 +22,8 @@ linopy.options["semantics"] = "v1"  # labels align exactly or raise
 
 Term = tuple[I8, I8, F8]  # row of the block, label of the variable, coefficient
 UNLIMITED_CHIPS = 1e9
+SMALL_FLEET_CHIPS = 256.0  # below, hourly chips are counted in whole blocks
+WHOLE_RENTALS = 400  # at most so many of them are made whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,16 @@ def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, 
         resilience.survive(program)
     program.set_objective()
     return program
+
+
+def counts_blocks(tables: Problem) -> bool:
+    """Return whether hourly chips are so few that whole blocks matter."""
+    chips = 0.0
+    for w in range(len(tables.workloads)):
+        rates = [a.rps_per_chip * max(a.efficiency_frac) for a in tables.arcs if a.workload == w and a.pool >= 0 and max(a.efficiency_frac) > 0]
+        chips += float(tables.peak_rps[w].max()) / max(rates) if rates else 0.0
+    blocks = sum(o.kind in ("on_demand", "spot") and o.block_chips > 1 for o in tables.offers) * tables.slots
+    return chips <= SMALL_FLEET_CHIPS and 0 < blocks <= WHOLE_RENTALS
 
 
 def contracted(kind: str, min_term_months: int) -> bool:

@@ -1,6 +1,7 @@
 """Asking the same program again: suppliers gone, prices moved, structure fixed. One warm engine, no rebuilding.
 
-Blocks are continuous here, ports stay whole: differences between two answers are then not the noise of rounding racks.
+Ports stay whole. Blocks stay whole in small programs, where one server more or less is the answer; in large ones they are
+continuous, so that differences between two answers are not the noise of rounding racks.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import numpy as np
 from polysilicon.errors import PolysiliconError
 from polysilicon.highs import INFEASIBLE
 from polysilicon.planner.problem import F8, I8, Problem
-from polysilicon.planner.program import Program, build
+from polysilicon.planner.program import Program, build, counts_blocks
 from polysilicon.planner.search import port_columns
-from polysilicon.planner.solution import Engine
+from polysilicon.planner.solution import WHOLE_INTEGERS, Engine
 
 GAP_FRAC = 2e-4
 PATIENCE = 3.0  # a search that found nothing goes on for so many times its seconds
@@ -42,16 +43,16 @@ class Asker:
     """A program with a warm engine that answers what-ifs and then forgets them."""
 
     def __init__(self, tables: Problem, *, seconds: float = 20.0, program: Program | None = None) -> None:
-        self.program = program or build(tables)
+        self.program = program or build(tables, integer_rent=counts_blocks(tables))
         self.tables = tables
         self.engine = Engine(self.program)
         self.seconds = seconds
         self.solves = 0  # so far: shown to whoever reads the answers
         self.cost = np.array(self.engine.highs.getLp().col_cost_)
         self.usd = self.program.cost_usd()
-        blocks = np.setdiff1d(self.engine.integer_columns, port_columns(self.engine))
-        self.blocks = blocks
-        self.engine.integrality(blocks, integer=False)
+        everything = self.engine.integer_columns
+        self.whole = everything if len(everything) <= WHOLE_INTEGERS else port_columns(self.engine)
+        self.engine.integrality(np.setdiff1d(everything, self.whole), integer=False)
         self.engine.options(mip_rel_gap=GAP_FRAC)
 
     def ask(

@@ -71,12 +71,11 @@ def _with_fixed(asker: Asker, base: Answer, fixed: np.ndarray, gone: np.ndarray)
     engine = asker.engine
     columns = engine.column_of[fixed]
     values = np.maximum(base.values[fixed], 0.0)
-    engine.integrality(engine.integer_columns, integer=False)
+    engine.integrality(columns, integer=False)
     engine.bounds(columns, values, values)
     answer = asker.ask(closed=gone)
     engine.reset_bounds(columns)
-    ports = np.setdiff1d(engine.integer_columns, asker.blocks)
-    engine.integrality(ports, integer=True)
+    engine.integrality(np.intersect1d(columns, asker.whole), integer=True)
     return answer
 
 
