@@ -6,7 +6,9 @@ import pytest
 from world import offer, table, work, world
 
 from polysilicon import planner
+from polysilicon.planner import stress
 from polysilicon.planner.blocks import whole_blocks
+from polysilicon.planner.resolve import Asker
 from polysilicon.planner.thresholds import entry_prices
 
 
@@ -34,3 +36,20 @@ def test_a_chip_sold_alone_is_worth_what_it_replaces():
     program, solution = asked(offer("gb200", 7.0, id="rack"))
     (whole,) = whole_blocks(program, solution, entry_prices(program, solution))
     assert whole.threshold == pytest.approx(6.0)  # three H100
+
+
+def test_a_small_plans_what_ifs_buy_whole_blocks_as_the_plan_does():
+    resolved = world([work(rps=30.0)], [offer("h100", 2.0), offer("gb200", 2.0, id="rack", block_chips=72)])
+    tables = planner.problem(resolved, table(resolved.workloads))
+    _, solution, _ = planner.solved(tables, seconds=20.0)
+    base = Asker(tables).ask()
+    assert base.usd == pytest.approx(solution.objective_usd)  # half a rack would have been cheaper
+    assert all(shock.delta_usd >= -1e-6 for shock in stress.standard(tables) if shock.is_priced)
+
+
+def test_a_seller_of_tokens_can_fail_and_raise_its_prices_too():
+    api = offer("", None, cloud="sellers", region="global", kind="per_token", id="api", model="m", usd_per_mtok_in=1.0, usd_per_mtok_out=1.0)
+    resolved = world([work(rps=1.0)], [api, offer("gb200", 9.0, block_chips=72)])
+    named = {s.name: s for s in stress.standard(planner.problem(resolved, table(resolved.workloads)))}
+    assert named["cloud sellers out for 30 days"].delta_usd > 0
+    assert named["cloud sellers at 1.2 times its price"].delta_usd > 0

@@ -126,13 +126,13 @@ def _later(tables: Problem, months: int) -> str:
 def standard(tables: Problem, *, days: float = 30.0, asker: Asker | None = None) -> list[Shock]:
     """Return the usual table.
 
-    Each cloud and chip vendor out mid-way, the busiest chip short for 12 and 18 months, its vendor's prices up by a fifth,
-    chips that are still to come six months late, a third more demand.
+    Each cloud, seller of tokens and chip vendor out mid-way; the busiest chip short for 12 and 18 months and its vendor's prices
+    up by a fifth, or the largest seller's where no chips are held; chips that are still to come six months late; a third more demand.
     """
     asker = asker or Asker(tables)
     base = asker.ask()
     middle = len(tables.periods) // 2
-    clouds = sorted({tables.pools[a.pool].cloud for a in tables.arcs if a.pool >= 0})
+    clouds = sorted({tables.pools[a.pool].cloud if a.pool >= 0 else tables.token_offers[a.offer].cloud for a in tables.arcs})
     vendors = sorted({tables.pools[a.pool].chip.vendor for a in tables.arcs if a.pool >= 0})
     found = [outage(asker, base, kind="cloud", name=c, period=middle, days=days) for c in clouds]
     found += [outage(asker, base, kind="vendor", name=v, period=middle, days=days) for v in vendors] if len(vendors) > 1 else []
@@ -141,10 +141,18 @@ def standard(tables: Problem, *, days: float = 30.0, asker: Asker | None = None)
         cloud, chip, vendor = busiest
         found += [deficit(tables, cloud=cloud, chip=chip, months=m, base=base) for m in (12, 18)]
         found.append(price_step(asker, base, kind="vendor", name=vendor, factor=1.2))
+    elif clouds:
+        largest = max(clouds, key=lambda c: _spend_usd(asker, base, c))
+        found.append(price_step(asker, base, kind="cloud", name=largest, factor=1.2))
     for chip in _awaited(tables):
         found.append(slip(tables, chip=chip, months=6, base=base))
     found.append(demand_shock(tables, base, factor=1.3))
     return found
+
+
+def _spend_usd(asker: Asker, base: Answer, cloud: str) -> float:
+    labels, usd = asker.spend_of(supplier(asker.tables, "cloud", cloud))
+    return float(usd @ base.values[labels])
 
 
 def _busiest(asker: Asker, base: Answer) -> tuple[str, str, str] | None:
@@ -154,6 +162,8 @@ def _busiest(asker: Asker, base: Answer) -> tuple[str, str, str] | None:
     if not chips.any():
         return None
     total = np.bincount(np.array(tables.pool_of, np.int64)[table.offer[chips]], usd[chips], minlength=len(tables.pools))
+    if total.max(initial=0.0) <= 0:
+        return None
     pool = tables.pools[int(np.argmax(total))]
     return pool.cloud, pool.chip.id, pool.chip.vendor
 
