@@ -5,6 +5,7 @@ It shares no code with the compiled loop but `routing.pick`. Slow by design; the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict
 
@@ -25,6 +26,8 @@ class Request:
         self.priority, self.think = int(column(trace.priority, 0)), float(column(trace.think_s, 0.0))
         self.arrival, self.start, self.first, self.finished = float(trace.arrival_s[i]), -1.0, -1.0, -1.0
         self.hashes = trace.block_hash[trace.block_offset[i] : trace.block_offset[i + 1]].tolist() if trace.has_blocks else None
+        if self.hashes is not None:  # a block that the prompt does not fill is never cached, so nobody asks for it
+            self.hashes = self.hashes[: self.isl // trace.block_tokens]
         self.emitted = self.target = self.done = self.steps = self.left = self.blocks = self.order = 0
         self.cached = self.preemptions = self.retries = self.status = 0
         self.shared: list = []
@@ -144,27 +147,27 @@ class Referee:
     def of(self, pool: Pool) -> list[Replica]:
         return [rep for rep in self.replicas if rep.pool is pool]
 
-    def candidate(self, q: Request, policy: str):
+    def candidate(self, q: Request, policy: str, t: float):
         session = self.sessions.get(q.session, {}).get("replica")
         if policy == "sticky" or (policy == "prefix" and q.hashes is None):
             return (session, 1.0) if session is not None else (None, 0.0)
-        if policy != "prefix" or not q.hashes or q.hashes[0] not in self.owner:
+        if policy != "prefix":
             return None, 0.0
-        known = next((j for j, h in enumerate(q.hashes) if h not in self.owner), len(q.hashes))
-        owner = self.owner[q.hashes[known - 1]]
-        return owner, min(1.0, known * owner.hash_tokens / q.isl)
+        memory = self.fleet.prefix_memory_s
+        known = [self.owner[h][0] for h in itertools.takewhile(lambda h: h in self.owner and t - self.owner[h][1] <= memory, q.hashes)]
+        return (known[-1], min(1.0, len(known) * known[-1].hash_tokens / q.isl)) if known else (None, 0.0)
 
     def pick(self, policy: str, weights, load, caps, price, affinity, credit, tie=0) -> int:
         return routing.pick(routing.POLICIES[policy], weights, load, caps, price, affinity, credit, tie)
 
-    def choose_pool(self, q: Request):
+    def choose_pool(self, q: Request, t: float):
         fleet, name = self.fleet, self.trace.workload_names[q.workload]
         weights = fleet.shares(name)
         ups = [sum(rep.up for rep in self.of(pool)) for pool in fleet.pools]
         if sum(w > 0 for w in weights) == 1:
             p = next(i for i, w in enumerate(weights) if w > 0)
             return fleet.pools[p] if ups[p] else None
-        rep, share = self.candidate(q, fleet.routing)
+        rep, share = self.candidate(q, fleet.routing, t)
         caps = [up * self.cap(pool) for up, pool in zip(ups, fleet.pools, strict=True)]
         load = [float(sum(rep.outstanding for rep in self.of(pool))) for pool in fleet.pools]
         price = [pool.usd_per_chip_hour * pool.chips_per_replica for pool in fleet.pools]
@@ -175,7 +178,7 @@ class Referee:
     def cap(self, pool: Pool) -> float:
         return 2.0**40 if pool.queue_requests is None else pool.queue_requests + pool.max_batch
 
-    def choose_replica(self, q: Request, pool: Pool, always: bool = False):
+    def choose_replica(self, q: Request, pool: Pool, t: float, always: bool = False):
         reps = self.of(pool)
         n = len(reps)
         caps = [(2.0**50 if always else self.cap(pool)) if rep.up else 0.0 for rep in reps]
@@ -188,7 +191,7 @@ class Referee:
                     return reps[at]
             return None
         best = self.pick("least-loaded", ones, load, caps, zeros, zeros, zeros, self.seed % n)
-        rep, share = self.candidate(q, pool.routing) if not always else (None, 0.0)
+        rep, share = self.candidate(q, pool.routing, t) if not always else (None, 0.0)
         if best < 0 or rep is None or rep.pool is not pool or not load[rep.number] < caps[rep.number]:
             return reps[best] if best >= 0 else None
         gain = 1e9 if pool.routing == "sticky" else share * pool.prefix_gain_requests
@@ -203,7 +206,7 @@ class Referee:
         return self.refusal(q, self.fleet.pool(pool.decode_pool)) if pool.decode_pool else 0
 
     def dispatch(self, q: Request, t: float, *, may_wait: bool = True, retry: bool = False) -> None:
-        pool = self.choose_pool(q)
+        pool = self.choose_pool(q, t)
         decode = next((p for p in self.fleet.pools if pool and p.name == pool.decode_pool), None)
         if decode is not None and not any(rep.up for rep in self.of(decode)):
             self.stranded.append(q)
@@ -217,7 +220,7 @@ class Referee:
                 self.stranded.append(q)
             return
         refusal = self.refusal(q, pool)
-        rep = None if refusal else self.choose_replica(q, pool) or (self.choose_replica(q, pool, always=True) if retry else None)
+        rep = None if refusal else self.choose_replica(q, pool, t) or (self.choose_replica(q, pool, t, always=True) if retry else None)
         if refusal or rep is None:
             self.end(q, t, refusal or QUEUE_FULL)
             return
@@ -225,7 +228,7 @@ class Referee:
         if may_wait and not retry and slo is not None and slo.deferrable:
             shares = self.fleet.shares(self.trace.workload_names[q.workload])
             pools = [p for p, w in zip(self.fleet.pools, shares, strict=True) if w > 0 and not self.refusal(q, p)]
-            least = [best for p in pools if (best := self.choose_replica(q, p, always=True)) is not None]
+            least = [best for p in pools if (best := self.choose_replica(q, p, t, always=True)) is not None]
             rep = next((r for r in [rep, *least] if r.outstanding < self.deferred_batch(r.pool)), None)
             if rep is None:
                 self.deferred.append((q.arrival + 0.5 * slo.deadline_s, q.workload, q))
@@ -234,7 +237,7 @@ class Referee:
         if q.session >= 0:
             self.sessions[q.session]["replica"] = rep
         for h in q.hashes or ():
-            self.owner[h] = rep
+            self.owner[h] = (rep, t)
         rep.outstanding += 1
         self.enqueue(q, rep, t)
 

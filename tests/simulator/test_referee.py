@@ -59,7 +59,8 @@ def fleet(rng: np.random.Generator, on: set[str], names: tuple[str, ...]) -> Fle
     if "disaggregated" in on:
         pools += [pool(rng, "p", on, role="prefill", decode_pool="d"), pool(rng, "d", on, role="decode")]
     slos = {names[-1]: Slo(deadline_s=float(rng.uniform(0.1, 4)))} if "deferred" in on else {}
-    return Fleet(tuple(pools), routing=str(rng.choice(["weighted", "least-loaded", "sticky", "prefix", "price"])), slos=slos)
+    routing = str(rng.choice(["weighted", "least-loaded", "sticky", "prefix", "price"]))
+    return Fleet(tuple(pools), routing=routing, prefix_memory_s=float(rng.choice([np.inf, 0.3])), slos=slos)
 
 
 def trace(rng: np.random.Generator, on: set[str], names: tuple[str, ...]) -> Trace:
@@ -76,7 +77,7 @@ def trace(rng: np.random.Generator, on: set[str], names: tuple[str, ...]) -> Tra
     if "blocks" in on:
         t.block_tokens = int(rng.choice([16, 32]))
         roots = rng.integers(0, 4, n)
-        shared = rng.integers(0, 6, n)
+        shared = rng.integers(0, 12, n)
         rows = []
         for i in range(n):
             count = -(-int(isl[i]) // t.block_tokens)

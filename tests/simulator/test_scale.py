@@ -1,8 +1,7 @@
-"""Streams, many runs at once, invariants on large runs, and real traces where they are at hand."""
+"""Invariants on large runs, and real traces where they are at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +10,9 @@ import pytest
 
 from polysilicon import simulator
 from polysilicon.application.trace import Trace
-from polysilicon.application.workload import Slo
-from polysilicon.errors import InputError
 from polysilicon.performance import StepTimes
-from polysilicon.simulator.dynamics import Happenings, Outage, random_outages
+from polysilicon.simulator.dynamics import Happenings, random_outages
 from polysilicon.simulator.fleet import Fleet, Pool
-from polysilicon.simulator.stream import simulate_stream
 
 
 def times(kv_tokens: int = 200_000) -> StepTimes:
@@ -29,12 +25,6 @@ def traffic(n: int, rate: float, seed: int = 0) -> Trace:
     isl = np.clip(rng.lognormal(6.7, 0.8, n), 16, 4096).astype(np.int32)
     osl = np.clip(rng.lognormal(5.1, 0.7, n), 1, 1024).astype(np.int32)
     return Trace(np.cumsum(rng.exponential(1 / rate, n)), isl, osl)
-
-
-def pieces(trace: Trace, size: int) -> Iterator[Trace]:
-    for at in range(0, len(trace), size):
-        cut = slice(at, at + size)
-        yield replace(trace, arrival_s=trace.arrival_s[cut], isl_tokens=trace.isl_tokens[cut], osl_tokens=trace.osl_tokens[cut])
 
 
 def test_invariants_hold_on_a_large_run_under_failures_and_pressure() -> None:
@@ -50,33 +40,6 @@ def test_invariants_hold_on_a_large_run_under_failures_and_pressure() -> None:
     assert (rows["arrival_s"] <= rows["start_s"]).all() and (rows["start_s"] < rows["first_s"]).all() and (rows["first_s"] <= rows["done_s"]).all()
     reps = result.replicas
     assert (reps["used"] == 0).all() and (reps["outstanding"] == 0).all() and (reps["busy_s"] <= reps["up_s"] * (1 + 1e-9)).all()
-
-
-def test_a_stream_in_blocks_equals_the_whole_and_says_the_same() -> None:
-    fleet = Fleet((Pool("a", times(), 6),), slos={"default": Slo(ttft_s=0.1, tpot_s=0.01)})
-    trace = traffic(30_000, 8.0)
-    whole = simulator.simulate(fleet, trace)
-    rows: list[np.ndarray] = []
-    streamed = simulate_stream(fleet, pieces(trace, 7_001), sink=rows.append)
-    together = np.concatenate(rows)
-    together = together[np.argsort(together["id"])]
-    assert (together == whole.requests).all() and streamed.requests == 30_000  # by field: a record's padding says nothing
-    numbers, exact = streamed.summary()["default"], whole.summary()["default"]
-    assert numbers["met"] == int(whole.met().sum()) and numbers["output_tokens"] == exact["output_tokens"]
-    for name in ("ttft_s", "tpot_s", "e2e_s"):
-        assert numbers[name]["p99"] == pytest.approx(exact[name]["p99"], rel=0.02)
-
-
-def test_a_stream_survives_an_outage_and_refuses_a_clock_that_goes_back() -> None:
-    fleet = Fleet((Pool("a", times(), 2),))
-    trace = traffic(5_000, 4.0)
-    lost = Happenings(outages=[Outage(100.0, "pool", "a")])
-    numbers = simulate_stream(fleet, pieces(trace, 1000), happenings=lost).workloads["default"]
-    assert numbers.status.sum() == 5_000 and numbers.status[6] > 4_000
-    with pytest.raises(InputError, match="before"):
-        simulate_stream(fleet, [trace, trace])
-    with pytest.raises(InputError, match="no requests"):
-        simulate_stream(fleet, [])
 
 
 @pytest.mark.shared

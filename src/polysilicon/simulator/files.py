@@ -158,6 +158,7 @@ class FleetFile(Part):
 
     polysilicon_fleet: Literal[1]
     routing: str = "weighted"
+    prefix_memory_s: Positive | None = None  # None: the prefix router forgets nothing
     pools: Annotated[tuple[PoolPart, ...], Field(min_length=1)]
     routes: dict[str, dict[str, NonNegative]] = {}
     slos: dict[str, SloPart] = {}
@@ -192,7 +193,8 @@ def read_fleet(path: Path, catalogue: Catalogue | None = None) -> tuple[Fleet, H
     if problems:
         raise InputErrors(problems)
     slos = {name: Slo(**part.model_dump()) for name, part in content.slos.items()}
-    fleet = Fleet(tuple(pools), content.routes, routing=content.routing, slos=slos)
+    memory_s = math.inf if content.prefix_memory_s is None else content.prefix_memory_s
+    fleet = Fleet(tuple(pools), content.routes, routing=content.routing, prefix_memory_s=memory_s, slos=slos)
     happenings = Happenings(
         outages=[Outage(o.at_s, o.scope, o.name, o.duration_s or math.inf, o.why) for o in content.outages],
         prices=[PriceChange(**p.model_dump()) for p in content.prices],

@@ -91,6 +91,7 @@ class Fleet:
     pools: tuple[Pool, ...]
     routes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     routing: str = "weighted"
+    prefix_memory_s: float = math.inf  # how long the prefix router believes that a replica keeps what it was sent
     slos: Mapping[str, Slo] = field(default_factory=dict)
 
     @property
@@ -130,6 +131,8 @@ def _problems(fleet: Fleet, where: str) -> list[InputError]:
     found += [InputError(f'pool "{name}" stands there {names.count(name)} times; names must differ', where=where) for name in twice]
     if fleet.routing not in routing.POLICIES:
         found.append(InputError(f'routing "{fleet.routing}" is not one of {", ".join(routing.POLICIES)}', where=where))
+    if not fleet.prefix_memory_s >= 0:
+        found.append(InputError(f"prefix_memory_s is {fleet.prefix_memory_s}; it must be 0 or more", where=where))
     for pool in fleet.pools:
         here = f"{where}: pools.{pool.name}"
         found += [InputError(words, where=here) for words in _pool_problems(pool, fleet)]

@@ -14,6 +14,8 @@ from polysilicon.application.trace import Trace
 from polysilicon.errors import InputError
 from polysilicon.simulator import kernel
 from polysilicon.simulator.fleet import Fleet, Pool
+from polysilicon.simulator.prefix import copy_known
+from polysilicon.simulator.spans import Spans, single_blocks, spans
 from polysilicon.simulator.state import (
     AT,
     BUSY_KEY,
@@ -26,9 +28,11 @@ from polysilicon.simulator.state import (
     FAR,
     FIRST_ID,
     FREE,
+    FRESH_SLOT,
     IN_FLIGHT,
     INDEXED,
     ITL_BINS,
+    KNOWN,
     MORE,
     NEXT_PROMOTION,
     NOW,
@@ -36,6 +40,7 @@ from polysilicon.simulator.state import (
     REACHED,
     REPLICA,
     ROLES,
+    ROUTER_MEMORY,
     ROW,
     ROWS,
     SLOT,
@@ -81,11 +86,11 @@ class Host:
         self.sink: Callable[[NDArray[Any]], None] = _nobody_reads
         self.feed: Callable[[Host], None] = _nobody_feeds
         self.limit = _NO_LIMIT
-        self.state = self._layout(seed, indexed_rows, sessions, slots, _highest_hash(trace) + 1)
-        self._load(trace, 0)
+        self.state = self._layout(seed, indexed_rows, sessions, slots)
+        self._load(trace, 0, spans(trace) if trace.has_blocks and indexed_rows is not None else None)
 
     # --- laying out --------------------------------------------------------------------------------------------------
-    def _layout(self, seed: int, indexed_rows: int | None, sessions: int, slots: int, hashes: int) -> State:
+    def _layout(self, seed: int, indexed_rows: int | None, sessions: int, slots: int) -> State:
         fleet = self.fleet
         pools, tokens_s, leaves_total = self._pools(seed)
         replicas = fleet.replicas
@@ -122,9 +127,8 @@ class Host:
         counters[[FREE, STRANDED]] = -1
         counters[INDEXED] = indexed_rows is not None
         clocks = np.zeros(CLOCKS)
-        clocks[NEXT_PROMOTION] = np.inf
+        clocks[NEXT_PROMOTION], clocks[ROUTER_MEMORY] = np.inf, fleet.prefix_memory_s
         w, p = len(self.names), len(fleet.pools)
-        wants_owner = hashes > 0 and "prefix" in [fleet.routing, *(x.routing for x in fleet.pools)]
         workloads, share = self._workloads(w, p)
         none = np.empty(0, np.int32)
         longest = (pools["blocks"] // np.maximum(1, pools["hash_blocks"])).max()
@@ -142,7 +146,7 @@ class Host:
             share=share, credit=np.zeros((w, p)), pool_load=np.zeros(p), pool_cap=np.zeros(p),
             price=np.array([x.usd_per_chip_hour * x.chips_per_replica for x in fleet.pools], np.float64), affinity=np.zeros(p),
             entries=np.zeros(entry_off, ENTRY), buckets=np.full(max(1, bucket_off), -1, np.int32),
-            owner=np.full(hashes if wants_owner else 0, -1, np.int32), scratch=np.zeros(int(longest) + 1, np.int64),
+            known=np.zeros(0, KNOWN), span_blocks=none, scratch=np.zeros(int(longest) + 1, np.int64),
             itl=np.zeros((p, ITL_BINS)),
             rows=np.zeros(_RING_ROWS if indexed_rows is None else indexed_rows, ROW), counters=counters, clocks=clocks,
             in_arrival=np.empty(0), in_isl=none, in_osl=none, in_workload=none, in_session=none, in_think=np.empty(0),
@@ -209,19 +213,49 @@ class Host:
         self.deferral = bool(records["deferrable"].any())
         return records, share
 
-    def _load(self, trace: Trace, first_id: int) -> None:
-        """Set the trace block the loop reads from."""
-        blocks = trace.has_blocks
+    def _load(self, trace: Trace, first_id: int, prefixes: Spans | None) -> None:
+        """Set the trace block the loop reads from; without spans each prefix block of it stands by itself."""
+        offset, hashes, blocks = np.empty(0, np.int64), np.empty(0, np.int64), self.state.span_blocks
+        if trace.has_blocks:
+            prefixes = prefixes or single_blocks(trace)
+            carried = self._carried_hashes()
+            offset, hashes, blocks = prefixes.offset + len(carried), np.concatenate([carried, prefixes.key]), prefixes.blocks
+            self._make_room_to_remember(prefixes.different)
         self.state = self.state._replace(
             in_arrival=_plain(trace.arrival_s, np.float64), in_isl=_plain(trace.isl_tokens, np.int32),
             in_osl=_plain(trace.osl_tokens, np.int32),
             in_workload=_plain(trace.workload, np.int32), in_session=_plain(trace.session, np.int32),
             in_think=_plain(trace.think_s, np.float64),
-            in_priority=_plain(trace.priority, np.int32), in_offset=_plain(trace.block_offset if blocks else [], np.int64),
-            hashes=_plain(trace.block_hash if blocks else [], np.int64),
+            in_priority=_plain(trace.priority, np.int32), in_offset=_plain(offset, np.int64), hashes=_plain(hashes, np.int64),
+            span_blocks=_plain(blocks, np.int32),
         )  # fmt: skip
         self.state.counters[FIRST_ID] = first_id
         self.table = table_of(self.state)
+
+    def _carried_hashes(self) -> NDArray[np.int64]:
+        """Return the hashes of the requests inside, which outlive their block of trace, and tell those where they now stand."""
+        slots = self.state.slots[: int(self.state.counters[FRESH_SLOT])]
+        inside = np.flatnonzero(slots["hash_n"] > 0)
+        if not len(inside):
+            return np.empty(0, np.int64)
+        count, old = slots["hash_n"][inside], slots["hash_at"][inside]
+        begin = np.cumsum(count) - count
+        slots["hash_at"][inside] = begin
+        return self.state.hashes[np.arange(int(count.sum())) + np.repeat(old - begin, count)]
+
+    def _make_room_to_remember(self, more: int) -> None:
+        """Let the prefix router's table hold so many further keys at half its size; what it would not believe is dropped."""
+        fleet, known = self.fleet, self.state.known
+        if "prefix" not in [fleet.routing, *(x.routing for x in fleet.pools)]:
+            return
+        if len(known) and 2 * (np.count_nonzero(known["replica"] >= 0) + more) <= len(known):
+            return
+        since = self.now_s - fleet.prefix_memory_s
+        size = _power_of_two(2 * (int(((known["replica"] >= 0) & (known["seen"] >= since)).sum()) + more) + 2)
+        larger = np.zeros(size, KNOWN)
+        larger["replica"] = -1
+        copy_known(known, larger, since)
+        self.state = self.state._replace(known=larger)
 
     # --- running -----------------------------------------------------------------------------------------------------
     @property
@@ -255,9 +289,22 @@ class Host:
 
     def next_block(self, trace: Trace, *, first_id: int, more: bool) -> None:
         """Hand over the next block of a streamed trace."""
-        self._load(trace, first_id)
+        self._load(trace, first_id, None)
         self.state.counters[AT] = 0
         self.state.counters[MORE] = more
+
+    def grow_sessions(self, count: int) -> None:
+        """Make room for sessions numbered below `count`."""
+        have = len(self.state.session_busy)
+        if count <= have:
+            return
+        missing = {"session_busy": 0, "session_last": -np.inf, "session_head": -1, "session_tail": -1, "session_replica": -1}
+        grown = {}
+        for name, value in missing.items():
+            old = getattr(self.state, name)
+            grown[name] = np.concatenate([old, np.full(max(count, 2 * have) - have, value, old.dtype)])
+        self.state = self.state._replace(**grown)
+        self.table = table_of(self.state)
 
     def stop_clocks(self, end_s: float) -> None:
         """Count the time that replicas have been up until the end."""
@@ -326,7 +373,3 @@ def _nobody_feeds(host: Host) -> None:
 def _plain(array: Sequence[Any] | NDArray[Any], dtype: Any) -> NDArray[Any]:
     """Return a contiguous, writable array of this type: the one form the loop is compiled for."""
     return np.require(array, dtype, ["C", "W", "A"])
-
-
-def _highest_hash(trace: Trace) -> int:
-    return int(trace.block_hash.max()) if trace.has_blocks and len(trace.block_hash) else -1

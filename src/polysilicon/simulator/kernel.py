@@ -27,7 +27,7 @@ from polysilicon.simulator.engine import (
     tokens_so_far,
     wake,
 )
-from polysilicon.simulator.prefix import clear, give_back
+from polysilicon.simulator.prefix import clear, give_back, owner, remember
 from polysilicon.simulator.state import (
     AT,
     DOOR,
@@ -69,46 +69,25 @@ Table = NDArray[np.int64]
 
 # --- where a request goes --------------------------------------------------------------------------------------------
 @jit
-def _prefix_owner(s: State, slot: int, hash_tokens: int) -> tuple[int, float]:
-    """Return (replica that was last sent the longest known prefix of the request, its share of the prompt), or (-1, 0).
-
-    Whoever was sent a block was sent all before it, even where others have been sent those since.
-    """
-    request = s.slots[slot]
-    if request.hash_n < 0:
-        if request.session < 0 or s.session_replica[request.session] < 0:
-            return -1, 0.0
-        return s.session_replica[request.session], 1.0
-    known = 0
-    while known < request.hash_n and s.owner[s.hashes[request.hash_at + known]] >= 0:
-        known += 1
-    if known == 0:
-        return -1, 0.0
-    owner = s.owner[s.hashes[request.hash_at + known - 1]]
-    return owner, min(1.0, known * hash_tokens / request.isl)
-
-
-@jit
-def _candidate(s: State, slot: int, policy: int) -> tuple[int, float]:
+def _candidate(s: State, slot: int, policy: int, t: float) -> tuple[int, float]:
     """Return the one replica that has something for this request under a policy, and how much of its prompt."""
     request = s.slots[slot]
-    if policy == STICKY:
-        if request.session >= 0 and s.session_replica[request.session] >= 0:
-            return s.session_replica[request.session], 1.0
-        return -1, 0.0
-    if policy == PREFIX:
-        return _prefix_owner(s, slot, s.pools[0].hash_tokens)
+    if policy == PREFIX and request.hash_n >= 0:
+        replica, blocks = owner(s, slot, t)
+        return replica, min(1.0, blocks * s.pools[0].hash_tokens / request.isl)
+    if policy in (PREFIX, STICKY) and request.session >= 0 and s.session_replica[request.session] >= 0:
+        return s.session_replica[request.session], 1.0
     return -1, 0.0
 
 
 @jit
-def _pick_pool(s: State, slot: int) -> int:
+def _pick_pool(s: State, slot: int, t: float) -> int:
     """Choose the pool: the workload's only one, or what the routing function says over all of them."""
     w = s.slots[slot].workload
     workload = s.workloads[w]
     if workload.pools == 1:
         return workload.only if s.pools[workload.only].up > 0 else NOWHERE
-    replica, share = _candidate(s, slot, workload.policy)
+    replica, share = _candidate(s, slot, workload.policy, t)
     for p in range(len(s.pools)):
         pool = s.pools[p]
         s.pool_load[p] = pool.outstanding
@@ -121,7 +100,7 @@ def _pick_pool(s: State, slot: int) -> int:
 
 
 @jit
-def _pick_replica(s: State, slot: int, p: int) -> int:
+def _pick_replica(s: State, slot: int, p: int, t: float) -> int:
     """Choose within a pool of equal replicas: what `routing.pick` over all of them would choose, without looking at all."""
     pool = s.pools[p]
     best = least_loaded(s, p)
@@ -136,7 +115,7 @@ def _pick_replica(s: State, slot: int, p: int) -> int:
         return NOWHERE
     if pool.policy != STICKY and pool.policy != PREFIX:
         return best
-    r, share = _candidate(s, slot, pool.policy)
+    r, share = _candidate(s, slot, pool.policy, t)
     if r < 0 or s.reps[r].pool != p or load_of(s, r) >= pool.cap:
         return best
     if pool.policy == STICKY or load_of(s, r) - share * pool.prefix_gain <= load_of(s, best):
@@ -187,7 +166,7 @@ def _defer(s: State, slot: int) -> None:
 def dispatch(s: State, slot: int, t: float, deferral: bool, retry: bool) -> None:
     """Send a request to a replica; refuse it, defer it, or let it wait at the door where it cannot be sent."""
     request = s.slots[slot]
-    p = _pick_pool(s, slot)
+    p = _pick_pool(s, slot, t)
     if p >= 0 and s.pools[p].decode_pool >= 0 and s.pools[s.pools[p].decode_pool].up == 0:
         _strand(s, slot)
         return
@@ -204,7 +183,7 @@ def dispatch(s: State, slot: int, t: float, deferral: bool, retry: bool) -> None
     if refused > 0:
         finish(s, slot, t, refused)
         return
-    r = _pick_replica(s, slot, p)
+    r = _pick_replica(s, slot, p, t)
     if r < 0:
         if retry:
             r = least_loaded(s, p)
@@ -226,9 +205,8 @@ def send(s: State, slot: int, r: int, t: float) -> None:
     request.replica = r
     if request.session >= 0:
         s.session_replica[request.session] = r
-    if len(s.owner) > 0:
-        for j in range(request.hash_n):
-            s.owner[s.hashes[request.hash_at + j]] = r
+    if len(s.known) > 0:
+        remember(s, slot, r, t)
     add_outstanding(s, r, 1)
     enqueue(s, slot, r, False)
     wake(s, r, t, slot)
@@ -312,8 +290,7 @@ def _receive(s: State, slot: int, t: float) -> None:
 def _run_again(s: State, slot: int, t: float) -> None:
     request = s.slots[slot]
     request.stage = FRESH
-    request.done = 0
-    request.shared = 0
+    request.done = request.shared = request.shared_blocks = 0
     request.join = FAR
     request.retries += 1
     dispatch(s, slot, t, False, True)
@@ -475,7 +452,7 @@ def _arrive(s: State, i: int, t: float) -> int:
     request.hash_n = s.in_offset[i + 1] - s.in_offset[i] if len(s.in_offset) > 0 else -1
     request.replica = -1
     request.stage = FRESH
-    request.emitted = request.done = request.shared = request.cached = request.preemptions = request.retries = 0
+    request.emitted = request.done = request.shared = request.shared_blocks = request.cached = request.preemptions = request.retries = 0
     request.join = FAR
     request.order = 0
     return slot

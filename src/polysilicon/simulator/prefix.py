@@ -1,7 +1,8 @@
 """The prefix cache of a replica: live and idle blocks by hash, idle ones forgotten in order of last use.
 
 A block counts as cached from the moment its prefill is scheduled, and stays until memory is needed. Idle blocks do not
-count as used. A request shares blocks with others; what it holds alone is counted without being stored.
+count as used. A request shares blocks with others; what it holds alone is counted without being stored. Blocks that
+always come together are one entry, a span (`spans.py`): the same blocks are kept and lost as if each were its own.
 """
 
 # mypy: disable-error-code="no-any-return, arg-type"
@@ -11,14 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 from polysilicon.simulator.compiled import jit
-from polysilicon.simulator.state import I8, State
+from polysilicon.simulator.state import ROUTER_MEMORY, Records, State
 
 _SESSION_BLOCKS = 1 << 22  # blocks a session may have before its keys would meet the next one's
 
 
 @jit
 def key_of(s: State, slot: int, j: int) -> int:
-    """Return the key of the j-th prefix block of a request: its hash, or its session's own numbering."""
+    """Return the key of the j-th span of a request: by its hashes, or its session's own numbering."""
     request = s.slots[slot]
     if request.hash_n >= 0:
         return s.hashes[request.hash_at + j]
@@ -26,15 +27,21 @@ def key_of(s: State, slot: int, j: int) -> int:
 
 
 @jit
-def full_blocks(s: State, slot: int, tokens: int) -> int:
-    """Return how many whole prefix blocks the first `tokens` tokens of a request have."""
+def blocks_of(s: State, slot: int, j: int) -> int:
+    """Return the prefix blocks of the j-th span of a request."""
+    if s.slots[slot].hash_n < 0 or len(s.span_blocks) == 0:
+        return 1
+    return s.span_blocks[s.hashes[s.slots[slot].hash_at + j]]
+
+
+@jit
+def spans_of(s: State, slot: int, tokens: int) -> int:
+    """Return how many spans the first `tokens` tokens of a request have; hashes name whole blocks of its prompt only."""
     request = s.slots[slot]
     pool = s.pools[s.reps[request.replica].pool]
     if pool.prefix == 0 or (request.hash_n < 0 and request.session < 0):
         return 0
-    if request.hash_n < 0:
-        return tokens // pool.hash_tokens
-    return min(min(tokens, request.isl) // pool.hash_tokens, request.hash_n)
+    return tokens // pool.hash_tokens if request.hash_n < 0 else request.hash_n
 
 
 @jit
@@ -77,15 +84,15 @@ def make_idle(s: State, r: int, e: int) -> None:
     else:
         rep.lru_head = e
     rep.lru_tail = e
-    rep.idle += s.pools[rep.pool].hash_blocks
+    rep.idle += s.entries[e].kept * s.pools[rep.pool].hash_blocks
 
 
 @jit
 def hold(s: State, r: int, e: int) -> None:
-    """Take one more reference; an idle block becomes used."""
+    """Take one more reference; what is idle becomes used."""
     if s.entries[e].ref == 0:
         rep = s.reps[r]
-        blocks = s.pools[rep.pool].hash_blocks
+        blocks = s.entries[e].kept * s.pools[rep.pool].hash_blocks
         _unlink_idle(s, r, e)
         rep.idle -= blocks
         rep.used += blocks
@@ -94,17 +101,17 @@ def hold(s: State, r: int, e: int) -> None:
 
 @jit
 def release(s: State, r: int, e: int) -> None:
-    """Give one reference back; a block nobody holds becomes idle."""
+    """Give one reference back; a span nobody holds becomes idle."""
     s.entries[e].ref -= 1
     if s.entries[e].ref == 0:
         rep = s.reps[r]
-        rep.used -= s.pools[rep.pool].hash_blocks
+        rep.used -= s.entries[e].kept * s.pools[rep.pool].hash_blocks
         make_idle(s, r, e)
 
 
 @jit
 def insert(s: State, r: int, key: int) -> int:
-    """Make an entry for a new key, neither held nor idle yet."""
+    """Make an entry of one block for a new key, neither held nor idle yet."""
     rep = s.reps[r]
     if rep.entry_free >= 0:
         e = rep.entry_free
@@ -115,6 +122,7 @@ def insert(s: State, r: int, key: int) -> int:
     b = _bucket(s, r, key)
     s.entries[e].key = key
     s.entries[e].ref = 0
+    s.entries[e].kept = 1
     s.entries[e].chain = s.buckets[b]
     s.buckets[b] = e
     return e
@@ -139,12 +147,18 @@ def _forget(s: State, r: int, e: int) -> None:
 def make_room(s: State, r: int) -> None:
     """Forget the longest idle blocks until used and idle ones fit in memory."""
     rep = s.reps[r]
-    pool = s.pools[rep.pool]
-    while rep.used + rep.idle > pool.blocks and rep.lru_head >= 0:
+    blocks = s.pools[rep.pool].hash_blocks
+    excess = rep.used + rep.idle - s.pools[rep.pool].blocks
+    while excess > 0 and rep.lru_head >= 0:
         e = rep.lru_head
-        _unlink_idle(s, r, e)
-        rep.idle -= pool.hash_blocks
-        _forget(s, r, e)
+        lost = min(s.entries[e].kept, -(-excess // blocks))
+        if lost == s.entries[e].kept:
+            _unlink_idle(s, r, e)
+            _forget(s, r, e)
+        else:
+            s.entries[e].kept -= lost
+        rep.idle -= lost * blocks
+        excess -= lost * blocks
 
 
 @jit
@@ -165,54 +179,51 @@ def price(s: State, slot: int, target: int) -> tuple[int, int]:
     r = request.replica
     pool = s.pools[s.reps[r].pool]
     blocks = -(-target // pool.block)
-    full = full_blocks(s, slot, target)
+    spans = spans_of(s, slot, target)
     found = 0
     leading = True
-    for j in range(full):
+    for j in range(spans):
         e = find(s, r, key_of(s, slot, j))
         s.scratch[j] = e
         if e < 0:
             leading = False
             continue
+        size = blocks_of(s, slot, j)
         if leading:
-            found += 1
+            found += s.entries[e].kept
+            leading = s.entries[e].kept == size
         if s.entries[e].ref > 0:
-            blocks -= pool.hash_blocks
-    return blocks, min(found, (target - 1) // pool.hash_tokens) if full > 0 else 0
+            blocks -= size * pool.hash_blocks
+    return blocks, min(found, (target - 1) // pool.hash_tokens) if spans > 0 else 0
 
 
 @jit
 def take(s: State, slot: int, target: int) -> None:
-    """Hold the prefix blocks that `price` has just looked up, making those that are not there; the rest is held alone."""
+    """Hold the spans that `price` has just looked up, making what is not there; the rest is held alone."""
     request = s.slots[slot]
     r = request.replica
     rep = s.reps[r]
     pool = s.pools[rep.pool]
-    full = full_blocks(s, slot, target)
-    fresh = 0
-    for j in range(full):
-        if s.scratch[j] >= 0:
-            hold(s, r, s.scratch[j])
-        else:
-            fresh += 1
-    request.shared = full
-    rep.used += -(-target // pool.block) - full * pool.hash_blocks + fresh * pool.hash_blocks
+    spans = spans_of(s, slot, target)
+    whole = fresh = 0
+    for j in range(spans):
+        e = s.scratch[j]
+        size = blocks_of(s, slot, j)
+        whole += size
+        fresh += size
+        if e >= 0:
+            fresh -= s.entries[e].kept
+            hold(s, r, e)
+    request.shared = spans
+    request.shared_blocks = whole
+    rep.used += -(-target // pool.block) - whole * pool.hash_blocks + fresh * pool.hash_blocks
     make_room(s, r)
-    for j in range(full):
-        if s.scratch[j] < 0:
+    for j in range(spans):
+        e = s.scratch[j]
+        if e < 0:
             e = insert(s, r, key_of(s, slot, j))
             s.entries[e].ref = 1
-
-
-@jit
-def first_named_twice(offsets: I8, hashes: I8, seen: I8) -> int:
-    """Return the first request that names a block twice, or -1; `seen` holds -1 for every block id."""
-    for i in range(len(offsets) - 1):
-        for j in range(offsets[i], offsets[i + 1]):
-            if seen[hashes[j]] == i:
-                return i
-            seen[hashes[j]] = i
-    return -1
+        s.entries[e].kept = blocks_of(s, slot, j)
 
 
 @jit
@@ -222,13 +233,65 @@ def give_back(s: State, slot: int, blocks: int, written: int) -> None:
     r = request.replica
     rep = s.reps[r]
     pool = s.pools[rep.pool]
-    rep.used -= blocks - request.shared * pool.hash_blocks
-    kept = full_blocks(s, slot, written) if written > 0 else 0
+    rep.used -= blocks - request.shared_blocks * pool.hash_blocks
+    kept = spans_of(s, slot, written) if written > 0 else 0
     for j in range(kept - 1, request.shared - 1, -1):  # the newest tokens are forgotten first
         key = key_of(s, slot, j)
         if find(s, r, key) < 0:
             make_idle(s, r, insert(s, r, key))
     for j in range(request.shared - 1, -1, -1):
         release(s, r, find(s, r, key_of(s, slot, j)))
-    request.shared = 0
+    request.shared = request.shared_blocks = 0
     make_room(s, r)
+
+
+# --- what the router remembers ---------------------------------------------------------------------------------------
+@jit
+def _place_of(known: Records, key: int) -> int:
+    """Return where a key stands in the router's table, or the empty place where it would."""
+    mask = len(known) - 1
+    mixed = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+    i = np.int64(mixed) & mask
+    while known[i].replica >= 0 and known[i].key != key:
+        i = (i + 1) & mask
+    return i
+
+
+@jit
+def owner(s: State, slot: int, t: float) -> tuple[int, int]:
+    """Return (replica that was last sent the longest known prefix of the request, its blocks), or (-1, 0).
+
+    Whoever was sent a span was sent all before it, even where others have been sent those since.
+    """
+    request = s.slots[slot]
+    replica, blocks = -1, 0
+    for j in range(request.hash_n):
+        i = _place_of(s.known, s.hashes[request.hash_at + j])
+        if s.known[i].replica < 0 or t - s.known[i].seen > s.clocks[ROUTER_MEMORY]:
+            break
+        replica = s.known[i].replica
+        blocks += blocks_of(s, slot, j)
+    return replica, blocks
+
+
+@jit
+def remember(s: State, slot: int, r: int, t: float) -> None:
+    """Remember that replica r was sent the prefix of a request."""
+    request = s.slots[slot]
+    for j in range(request.hash_n):
+        key = s.hashes[request.hash_at + j]
+        i = _place_of(s.known, key)
+        s.known[i].key = key
+        s.known[i].replica = r
+        s.known[i].seen = t
+
+
+@jit
+def copy_known(old: Records, new: Records, since: float) -> None:
+    """Copy what was seen at or after `since` into a larger table."""
+    for i in range(len(old)):
+        if old[i].replica >= 0 and old[i].seen >= since:
+            j = _place_of(new, old[i].key)
+            new[j].key = old[i].key
+            new[j].replica = old[i].replica
+            new[j].seen = old[i].seen

@@ -20,7 +20,6 @@ from polysilicon.simulator.dynamics import check as check_happenings
 from polysilicon.simulator.fleet import Fleet, Pool
 from polysilicon.simulator.host import Host
 from polysilicon.simulator.metrics import SimulationResult
-from polysilicon.simulator.prefix import first_named_twice
 from polysilicon.simulator.state import CLASSES, EVENTS
 
 
@@ -76,18 +75,8 @@ def _check_blocks(trace: Trace, where: str) -> None:
         raise InputError("block_offset does not run from 0 up to the number of block hashes", where=where)
 
 
-def _check_twice(trace: Trace, hashes: NDArray[Any]) -> None:
-    ids = np.require(hashes, np.int64, ["C", "W", "A"])
-    offsets = np.require(trace.block_offset, np.int64, ["C", "W", "A"])
-    twice = int(first_named_twice(offsets, ids, np.full(int(ids.max()) + 1, -1, np.int64)))
-    if twice >= 0:
-        raise InputError(
-            f"request {twice} names one prefix block twice; a block stands for one place in a prompt", where=trace.source or "trace"
-        )
-
-
 def dense(trace: Trace) -> tuple[Trace, int]:
-    """Return the trace with session and block ids renumbered from 0 without gaps, and how many sessions there are."""
+    """Return the trace with sessions renumbered from 0 without gaps, and how many there are."""
     changes: dict[str, Any] = {}
     sessions = 0
     if len(trace.session):
@@ -97,11 +86,6 @@ def dense(trace: Trace) -> tuple[Trace, int]:
             raise InputError(f"session {known[0]} is negative; -1 stands for none", where=trace.source or "trace")
         changes["session"] = (index - none).astype(np.int32)
         sessions = len(known) - none
-    if trace.has_blocks and len(trace.block_hash):
-        low, high = int(trace.block_hash.min()), int(trace.block_hash.max())
-        if low < 0 or high >= 4 * len(trace.block_hash) + 1024:
-            changes["block_hash"] = np.unique(trace.block_hash, return_inverse=True)[1].astype(np.int64)
-        _check_twice(trace, changes.get("block_hash", trace.block_hash))
     if not changes:
         return trace, sessions
     fields = {name: changes.get(name, getattr(trace, name)) for name in Trace.__slots__}

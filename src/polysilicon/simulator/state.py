@@ -45,7 +45,7 @@ SLOT = _record(
     id=_I, arrival=_F, start=_F, first=_F, late=_F, think=_F, isl=_I, osl=_I, workload=_I, session=_I, priority=_I, next=_I,
     replica=_I, source=_I, epoch=_I, goal_epoch=_I, stage=_I, emitted=_I, target=_I, done=_I, chunk=_I, context=_F, join=_I,
     finish=_I,
-    order=_I, shared=_I, hash_at=_I, hash_n=_I, cached=_I, preemptions=_I, retries=_I,
+    order=_I, shared=_I, shared_blocks=_I, hash_at=_I, hash_n=_I, cached=_I, preemptions=_I, retries=_I,
 )  # fmt: skip
 
 # One replica. `planned` steps began at `t0`; step j of them takes `base + j * slope`.
@@ -66,8 +66,14 @@ POOL = _record(
 
 WORKLOAD = _record(pools=_I, only=_I, deferrable=_I, defer_s=_F, head=_I, tail=_I, policy=_I)
 
-# One prefix block held by one replica, live (ref > 0) or idle in the order of last use.
-ENTRY = np.dtype([("key", np.int64), ("ref", np.int32), ("prev", np.int32), ("next", np.int32), ("chain", np.int32)], align=True)
+# A span of prefix blocks held by one replica, live (ref > 0) or idle in the order of last use. `kept` of its blocks are
+# there: all while it is live; an idle span loses its last block first.
+ENTRY = np.dtype(
+    [("key", np.int64), ("ref", np.int32), ("kept", np.int32), ("prev", np.int32), ("next", np.int32), ("chain", np.int32)], align=True
+)
+
+# What the prefix router remembers of a span: the replica that was last sent it, and when. An empty place has no replica.
+KNOWN = np.dtype([("key", np.int64), ("seen", np.float64), ("replica", np.int64)], align=True)
 
 ROW = np.dtype(
     [
@@ -84,8 +90,8 @@ AT, ROWS, FREE, FRESH_SLOT, FLYING, DOOR, ADMITTED, RELEASES, RELEASE_SEQ = rang
 STRANDED, STRANDED_TAIL, EVENTS, INDEXED, MORE, FIRST_ID = range(9, 15)
 COUNTERS = 15
 # --- clocks[...] -----------------------------------------------------------------------------------------------------
-NOW, NEXT_PROMOTION = range(2)
-CLOCKS = 2
+NOW, NEXT_PROMOTION, ROUTER_MEMORY = range(3)
+CLOCKS = 3
 
 I8 = NDArray[np.int64]
 I4 = NDArray[np.int32]
@@ -126,8 +132,9 @@ class State(NamedTuple):
     affinity: F8
     entries: Records
     buckets: I4
-    owner: I4  # replica that was last sent each prefix block
-    scratch: I8  # entries found for the prefix blocks of the request under way
+    known: Records  # hash table of the prefix router
+    span_blocks: I4  # prefix blocks of each span; empty: one each
+    scratch: I8  # entries found for the prefix of the request under way
     itl: F8  # [pools, ITL_BINS] decode steps seen by sequences
     rows: Records
     counters: I8
@@ -144,7 +151,7 @@ class State(NamedTuple):
     hashes: I8
 
 
-_RECORDS = {"slots": SLOT, "reps": REPLICA, "pools": POOL, "workloads": WORKLOAD, "entries": ENTRY, "rows": ROW}
+_RECORDS = {"slots": SLOT, "reps": REPLICA, "pools": POOL, "workloads": WORKLOAD, "entries": ENTRY, "known": KNOWN, "rows": ROW}
 _FLOATS = frozenset(
     [
         "times",
@@ -163,7 +170,7 @@ _FLOATS = frozenset(
         "in_think",
     ]
 )
-_SHORT = frozenset(["buckets", "owner", "in_isl", "in_osl", "in_workload", "in_session", "in_priority"])
+_SHORT = frozenset(["buckets", "span_blocks", "in_isl", "in_osl", "in_workload", "in_session", "in_priority"])
 _TWO_DIMENSIONS = frozenset(["residue", "heads", "tails", "share", "credit", "itl"])
 
 

@@ -107,6 +107,26 @@ class StreamResult:
         return {name: tally.numbers() for name, tally in self.workloads.items()}
 
 
+class _Sessions:
+    """Numbers for sessions that may go on in any later block: 12 bytes each, found by bisection."""
+
+    def __init__(self) -> None:
+        self.ids = np.empty(0, np.int64)
+        self.numbers = np.empty(0, np.int32)
+
+    def of(self, session: NDArray[Any]) -> NDArray[np.int32]:
+        """Return the number of each row's session, -1 for none."""
+        ids, row = np.unique(session, return_inverse=True)
+        at = np.searchsorted(self.ids, ids)
+        known = (at < len(self.ids)) & (self.ids[np.minimum(at, len(self.ids) - 1)] == ids) if len(self.ids) else np.zeros(len(ids), bool)
+        fresh = ~known & (ids >= 0)
+        number = np.full(len(ids), -1, np.int32)
+        number[known] = self.numbers[at[known]]
+        number[fresh] = len(self.ids) + np.arange(int(fresh.sum()), dtype=np.int32)
+        self.ids, self.numbers = np.insert(self.ids, at[fresh], ids[fresh]), np.insert(self.numbers, at[fresh], number[fresh])
+        return np.asarray(number[row], np.int32)
+
+
 class _Feed:
     """Hands one block of trace after another to the host, and checks that the clock goes on."""
 
@@ -115,19 +135,28 @@ class _Feed:
         self.fleet = fleet
         self.count = 0
         self.clock_s = 0.0
+        self.sessions = _Sessions()
+        self.shape: tuple[object, ...] | None = None
 
     def next(self) -> Trace | None:
-        """Return the next block that has requests, checked, or None."""
+        """Return the next block that has requests, checked and its sessions numbered, or None."""
         for block in self.blocks:
             if not len(block):
                 continue
             check_trace(block, self.fleet)
-            if block.has_blocks or len(block.session):
-                raise InputError("a streamed trace has neither prefix blocks nor sessions; read it whole", where=block.source or "trace")
+            where = block.source or "trace"
+            shape = (block.workload_names, block.has_blocks and block.block_tokens, len(block.session) > 0)
+            if self.shape not in (None, shape):
+                raise InputError(f"a block has workloads, prefix blocks and sessions {shape}, the one before {self.shape}", where=where)
+            self.shape = shape
             if block.arrival_s[0] < self.clock_s:
-                raise InputError(f"a block begins at {block.arrival_s[0]:g} s, before {self.clock_s:g} s", where=block.source or "trace")
+                raise InputError(f"a block begins at {block.arrival_s[0]:g} s, before {self.clock_s:g} s", where=where)
             self.clock_s = float(block.arrival_s[-1])
-            return block
+            if not len(block.session):
+                return block
+            if block.session.min() < -1:
+                raise InputError(f"session {block.session.min()} is negative; -1 stands for none", where=where)
+            return replace(block, session=self.sessions.of(block.session))
         return None
 
     def __call__(self, host: Host) -> None:
@@ -135,6 +164,7 @@ class _Feed:
         if block is None:
             host.state.counters[MORE] = 0
             return
+        host.grow_sessions(len(self.sessions.ids))
         host.next_block(block, first_id=self.count, more=True)
         self.count += len(block)
 
@@ -143,9 +173,12 @@ def simulate_stream(
     fleet: Fleet, blocks: Iterable[Trace], *, seed: int = 0, happenings: Happenings | None = None,
     sink: Callable[[NDArray[Any]], None] | None = None, progress: Callable[[float], None] | None = None,
 ) -> StreamResult:  # fmt: skip
-    """Replay a trace that comes in blocks, in memory that does not grow with it.
+    """Replay a trace that comes in blocks, in memory that does not grow with its requests.
 
-    All blocks carry the same workload names and one clock. Finished rows are handed to `sink` in order of completion.
+    All blocks carry the same workload names and one clock; all have prefix blocks, or sessions, or none has. A session may
+    go on in a later block: some 90 bytes each are kept. The prefix router keeps up to 96 bytes a prefix block it has sent,
+    as long as `fleet.prefix_memory_s` says. Finished rows are handed to `sink` in order of completion. What happens to
+    each request is what `simulate` says of the whole trace.
 
     Raises: InputErrors for a fleet, InputError for a block that cannot be right.
     """
@@ -155,7 +188,7 @@ def simulate_stream(
     first = feed.next()
     if first is None:
         raise InputError("has no requests; at least one is needed", where="trace")
-    host = Host(fleet, first, seed=seed, indexed_rows=None)
+    host = Host(fleet, first, seed=seed, indexed_rows=None, sessions=len(feed.sessions.ids))
     host.state.counters[MORE] = 1
     feed.count = len(first)
     tallies = {name: Tally() for name in first.workload_names}
