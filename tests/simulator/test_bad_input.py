@@ -37,7 +37,7 @@ def pool(flat) -> Pool:
         ({"session": np.array([0, -7, 0], np.int32)}, "session -7 is negative"),
         ({"block_offset": np.array([0, 2, 1, 3]), "block_hash": np.arange(3), "block_tokens": 16}, "block_offset does not run"),
         (
-            {"block_offset": np.array([0, 2, 2, 2]), "block_hash": np.array([4, 4]), "block_tokens": 16, "isl_tokens": np.array([40, 9, 9], np.int32)},
+            {"block_offset": np.array([0, 2, 2, 2]), "block_hash": np.array([4, 4]), "block_tokens": 16, "isl_tokens": np.full(3, 40, np.int32)},
             "request 0 names one prefix block twice",
         ),
     ],
