@@ -241,7 +241,7 @@ class Host:
         count, old = slots["hash_n"][inside], slots["hash_at"][inside]
         begin = np.cumsum(count) - count
         slots["hash_at"][inside] = begin
-        return self.state.hashes[np.arange(int(count.sum())) + np.repeat(old - begin, count)]
+        return np.asarray(self.state.hashes[np.arange(int(count.sum())) + np.repeat(old - begin, count)], np.int64)
 
     def _make_room_to_remember(self, more: int) -> None:
         """Let the prefix router's table hold so many further keys at half its size; what it would not believe is dropped."""

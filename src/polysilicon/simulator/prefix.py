@@ -5,7 +5,7 @@ count as used. A request shares blocks with others; what it holds alone is count
 always come together are one entry, a span (`spans.py`): the same blocks are kept and lost as if each were its own.
 """
 
-# mypy: disable-error-code="no-any-return, arg-type"
+# mypy: disable-error-code="no-any-return, arg-type, return-value"
 # (records and arrays are untyped to mypy; numba infers them)
 from __future__ import annotations
 

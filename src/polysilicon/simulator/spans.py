@@ -4,7 +4,7 @@ A span is a run of blocks that every request of the trace names in the same orde
 whole conversation again with each turn: a session of n turns has about n spans however long it grows.
 """
 
-# mypy: disable-error-code="no-any-return, arg-type"
+# mypy: disable-error-code="no-any-return, arg-type, return-value"
 # (arrays are untyped to mypy; numba infers them)
 from __future__ import annotations
 
