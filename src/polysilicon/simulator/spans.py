@@ -4,7 +4,7 @@ A span is a run of blocks that every request of the trace names in the same orde
 whole conversation again with each turn: a session of n turns has about n spans however long it grows.
 """
 
-# mypy: disable-error-code="no-any-return, arg-type, return-value"
+# mypy: disable-error-code="no-any-return, arg-type, return-value, assignment"
 # (arrays are untyped to mypy; numba infers them)
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def single_blocks(trace: Trace) -> Spans:
 
 
 def _numbered(trace: Trace) -> tuple[Prompts, Tables, int]:
-    """Number block ids from 0 in order of first sight and note where a span must begin; tables double as needed."""
+    """Give block ids their numbers, from 0 in order of first sight and note where a span must begin; tables double as needed."""
     ids = np.require(trace.block_hash, np.int64, ["C", "W", "A"])
     offset = np.require(trace.block_offset, np.int64, ["C", "W", "A"])
     prompts = Prompts(offset, whole_blocks(trace), ids, np.zeros(len(ids), np.int32))
