@@ -51,7 +51,7 @@ def simulate(plan: Plan, trace: Trace, *, period: int = 0, scenario: Scenario | 
     if scenario is not None:
         workloads = resolve(scenario, known).workloads
     else:
-        points = {point.workload: point for point in plan.serving}
+        points = {point.workload: point for point in plan.points}
         workloads = tuple(Workload(w, p.model, Slo(), Lengths(0.0, 0.0), 0.0) for w, p in points.items())
     return replay(from_plan(plan, known, period, workloads=workloads), trace, seed=seed)
 

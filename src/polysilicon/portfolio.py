@@ -42,13 +42,35 @@ class Holding:
     contract: str = ""  # the commitment it draws down, if any
 
 
+def apart(workload: str) -> str:
+    """Return the name of a workload's headroom where prefill and decode are apart; no workload can be called so."""
+    return f"{workload}>apart"
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSide:
+    """Where what a placement prefills is decoded, and what the wire between carries."""
+
+    pool: str
+    chip: str
+    cloud: str
+    region: str
+    chips: float  # busy, mean over the period
+    peak_chips: float
+    link: str
+    gb_per_s: float  # KV in the busiest hour
+    transfer_usd: float  # the wire's charge over the period, in the placement's dollars too
+    engine: str = ""
+    stage: str = "production"
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One workload on one pool in one period."""
+    """One workload on one pool in one period; where `decode` is set, this pool prefills and that one decodes."""
 
     period: int
     workload: str
-    pool: str  # chip@cloud/region, or the id of a per-token offer
+    pool: str  # chip@cloud/region, or the id of a per-token offer; prefill>decode where two pools share the work
     chip: str
     cloud: str
     region: str
@@ -61,6 +83,19 @@ class Placement:
     engine: str = ""
     stage: str = "production"
     why: str = ""
+    decode: DecodeSide | None = None
+
+    @property
+    def headroom_key(self) -> str:
+        """Return the name its headroom goes by: a workload served apart is proven apart from one served whole."""
+        return self.workload if self.decode is None else apart(self.workload)
+
+    def seats(self) -> tuple[tuple[str, str, float, float], ...]:
+        """Return (pool, phase, busy chips, peak chips) of each pool it runs on; phase is both, prefill or decode."""
+        if self.decode is None:
+            return ((self.pool, "both", self.chips, self.peak_chips),)
+        other = self.decode
+        return ((self.pool.partition(">")[0], "prefill", self.chips, self.peak_chips), (other.pool, "decode", other.chips, other.peak_chips))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +154,28 @@ class Plan:
     holdings: tuple[Holding, ...]
     placements: tuple[Placement, ...]
     contracts: tuple[ContractBill, ...]
-    serving: tuple[ServingPoint, ...]
+    serving: tuple[ServingPoint, ...]  # replicas that do both phases
     ports: tuple[Mapping[str, str | float], ...] = ()  # port started: family, chip family, engine, start, live, usd
     shadow_prices: tuple[ShadowPrice, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     headroom_frac: Mapping[str, float] = field(default_factory=dict)  # workload -> extra capacity the proof required
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    phase_serving: tuple[ServingPoint, ...] = ()  # replicas that prefill or decode alone
+
+    @property
+    def points(self) -> tuple[ServingPoint, ...]:
+        """Return every serving point in use."""
+        return (*self.serving, *self.phase_serving)
+
+    def watts(self, placement: Placement) -> tuple[tuple[str, str, float, float], ...]:
+        """Return (chip, cloud/region, busy chips, watts a chip) of each pool a placement runs on; NaN watts where unknown."""
+        found = {(s.workload, s.chip, s.phase): s.w_per_chip for s in self.points}
+        sides = [(placement.chip, f"{placement.cloud}/{placement.region}")]
+        if placement.decode is not None:
+            sides.append((placement.decode.chip, f"{placement.decode.cloud}/{placement.decode.region}"))
+        seats = zip(sides, placement.seats(), strict=True)
+        return tuple((c, where, busy, found.get((placement.workload, c, phase), math.nan)) for (c, where), (_, phase, busy, _) in seats)
 
     def to_json(self) -> bytes:
         """Return the plan as JSON that `read_plan` reads back to an equal plan."""
@@ -147,8 +197,8 @@ def read_plan(path: Path) -> Plan:
 
 def _unknown_as_nan(content: Any) -> Any:
     """Return a plan's content with NaN for the power figures of serving points that are null."""
-    points = content.get("serving") if isinstance(content, dict) else None
-    for point in points if isinstance(points, list) else ():
+    points = [*(content.get("serving") or ()), *(content.get("phase_serving") or ())] if isinstance(content, dict) else []
+    for point in points:
         for name in ("w_per_chip", "j_per_token"):
             if isinstance(point, dict) and point.get(name, 0.0) is None:
                 point[name] = math.nan

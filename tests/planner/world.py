@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from polysilicon.application.workload import Lengths, Slo, Workload
@@ -27,6 +27,9 @@ SPEED = {"h100": 1.0, "gb200": 3.0, "maia200": 2.0, "trn3": 1.5}  # requests per
 @dataclass
 class Family:
     family: str
+
+    def kv_bytes_per_token(self, precision="bf16"):
+        return 1e5  # a thousand prompt tokens are 0.1 GB
 
 
 @dataclass
@@ -56,6 +59,7 @@ class World:
     systems: dict = field(default_factory=dict)
     demand_rps: dict = field(default_factory=dict)
     peak_rps: dict = field(default_factory=dict)
+    disaggregation: object = None
 
 
 def work(name="chat", *, rps=100.0, batch=False, peak=1.0, model="m", **more):
@@ -131,3 +135,13 @@ def point(workload, chip, rps_per_chip, *, chips=1):
 
 def table(workloads, speed=None):
     return {(w.id, chip): point(w.id, chip, s) for w in workloads for chip, s in (speed or SPEED).items()}
+
+
+def phases(workloads, prefill, decode):
+    """Serving points of each phase alone, by chip: requests per second and chip."""
+    return {
+        (w.id, chip, phase): replace(point(w.id, chip, s), phase=phase)
+        for w in workloads
+        for phase, speed in (("prefill", prefill), ("decode", decode))
+        for chip, s in speed.items()
+    }

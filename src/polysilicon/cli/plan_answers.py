@@ -341,7 +341,8 @@ def _tables(file: Path, margin: float) -> tuple[Resolved, Problem]:
 
     scenario = load(file)
     resolved = resolve(scenario, catalogue_for(scenario))
-    return resolved, planner.problem(resolved, serving_table(resolved, margin_quantile=margin).points)
+    table = serving_table(resolved, margin_quantile=margin)
+    return resolved, planner.problem(resolved, table.points, phases=table.phases)
 
 
 def _slo_price(resolved: Resolved, tables: Problem, name: str, margin: float) -> dict[str, Any]:
@@ -357,9 +358,9 @@ def _slo_price(resolved: Resolved, tables: Problem, name: str, margin: float) ->
     promise = work.slo.tpot_s or work.slo.ttft_s
     if promise is None:
         raise InputError(f'workload "{name}" promises no latency', hint="only ttft_s and tpot_s have a price per millisecond")
-    tighter = serving_table(resolved, margin_quantile=margin, strictness={name: 0.9}).points
+    tighter = serving_table(resolved, margin_quantile=margin, strictness={name: 0.9})
     base = Asker(tables).ask().usd
-    usd = Asker(planner.problem(resolved, tighter)).ask().usd
+    usd = Asker(planner.problem(resolved, tighter.points, phases=tighter.phases)).ask().usd
     ms = promise * 0.1 * 1000.0
     which = "TPOT" if work.slo.tpot_s else "TTFT"
     cost = f"{number((usd - base) / 1e6)} M$: {number((usd - base) / ms / 1e6)} M$ a millisecond"

@@ -85,7 +85,7 @@ def _fleet(path: Path) -> tuple[Fleet, Happenings]:
     from polysilicon.portfolio import read_plan
 
     plan = read_plan(path)
-    models = {point.workload: point.model for point in plan.serving}
+    models = {point.workload: point.model for point in plan.points}
     workloads = [Workload(name, model, Slo(), Lengths(1.0, 1.0), 0.0) for name, model in models.items()]
     return from_plan(plan, load_catalogue(), plan.periods[-1].index, workloads=workloads), Happenings()
 

@@ -54,20 +54,19 @@ def carbon_by_region(plan: Plan, sites: Mapping[str, Site]) -> dict[str, dict[st
 
     Raises: MissingFact when a region that serves has no site with a carbon figure.
     """
-    watts = {(point.workload, point.chip): point.w_per_chip for point in plan.serving}
     out: dict[str, dict[str, float]] = {}
     for p in plan.placements:
         if not p.chip:
             continue
-        where = f"{p.cloud}/{p.region}"
-        if where not in sites:
-            raise MissingFact(where, "g_co2_per_kwh", needed_for="the carbon of its tokens")
-        site = sites[where]
-        kwh = p.chips * plan.periods[p.period].hours * watts[p.workload, p.chip] * site.pue / 1000
-        row = out.setdefault(where, {"kwh": 0.0, "mtok": 0.0, "kg": 0.0})
-        row["kwh"] += kwh
-        row["mtok"] += p.mtok
-        row["kg"] += kwh * site.g_co2_per_kwh / 1000
+        for i, (_, where, chips, watts) in enumerate(plan.watts(p)):
+            if where not in sites:
+                raise MissingFact(where, "g_co2_per_kwh", needed_for="the carbon of its tokens")
+            site = sites[where]
+            kwh = chips * plan.periods[p.period].hours * watts * site.pue / 1000
+            row = out.setdefault(where, {"kwh": 0.0, "mtok": 0.0, "kg": 0.0})
+            row["kwh"] += kwh
+            row["mtok"] += p.mtok if i == 0 else 0.0  # counted where they are prefilled
+            row["kg"] += kwh * site.g_co2_per_kwh / 1000
     for row in out.values():
         row["g_per_mtok"] = row["kg"] * 1000 / row["mtok"] if row["mtok"] > 0 else 0.0
     return out

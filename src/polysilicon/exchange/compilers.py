@@ -36,6 +36,13 @@ def compile_plan(plan: Plan, to: str, *, period: int = 0) -> str:
         raise InputError(
             f"period {period} places nothing; the plan has periods {sorted({p.period for p in plan.placements})}", where="plan"
         )
+    apart = next((p for p in placements if p.decode is not None), None)
+    if apart is not None and to in ("vllm-stack", "skypilot", "kserve", "llm-d"):
+        raise InputError(
+            f'"{to}" is written for replicas that do both phases; {apart.workload} prefills and decodes apart ({apart.pool})',
+            where="plan",
+            hint="write weights for a router instead, and deploy the two pools with your engine's own tools",
+        )
     return COMPILERS[to](plan, placements)
 
 
@@ -69,7 +76,7 @@ def name_of(text: str) -> str:
 
 
 def _model_of(plan: Plan, workload: str) -> str:
-    return next((s.model for s in plan.serving if s.workload == workload), workload)
+    return next((s.model for s in plan.points if s.workload == workload), workload)
 
 
 def _by_workload(placements: Sequence[Placement]) -> dict[str, list[Placement]]:

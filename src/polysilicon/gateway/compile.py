@@ -140,7 +140,7 @@ def _routes(config: GatewayConfig, plan: Plan | None, targets: tuple[Target, ...
     routes: list[Route] = []
     problems: list[InputError] = []
     if plan is not None:
-        model_of = {p.workload: config.plan_models.get(p.model, p.model) for p in plan.serving}
+        model_of = {p.workload: config.plan_models.get(p.model, p.model) for p in plan.points}
         period = _period(plan, day)
         for workload in dict.fromkeys(p.workload for p in plan.placements if p.period == period):
             placements = [p for p in plan.placements if p.period == period and p.workload == workload and p.share_frac > 0]

@@ -69,6 +69,7 @@ class ServingPoint:
     basis: Basis
     error_frac: float  # half-width of the 80 % band on throughput and latency
     note: str = ""
+    phase: str = "both"  # "prefill" or "decode" where a replica does one alone
     prefill_frac: float = 0.0  # share of the busy time that prefill takes: prices prompt and output tokens apart
     slower_ratio: float = 1.0  # step time as the user measured it over the model's: a replay is slowed by it
     source: str = ""  # of the efficiencies behind it, or of the measurement

@@ -11,12 +11,12 @@ from polysilicon.planner import ports as engines
 from polysilicon.planner.constraints import RELOAD_HOURS
 from polysilicon.planner.money import IDLE_POWER_FRAC
 from polysilicon.planner.prices import shadow_prices
-from polysilicon.planner.problem import F8
+from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program
 from polysilicon.planner.solution import Solution
 from polysilicon.planner.usage import bills, by_period_usd, recomputed_usd, taken
 from polysilicon.planner.why import margins, why
-from polysilicon.portfolio import Assumption, ContractBill, Holding, Placement, Plan
+from polysilicon.portfolio import Assumption, ContractBill, DecodeSide, Holding, Placement, Plan
 from polysilicon.units import HOURS_PER_MONTH
 
 LITTLE = 1e-6
@@ -38,7 +38,8 @@ def plan_of(program: Program, solution: Solution, *, seconds: Mapping[str, float
         extra.append(f"the solver's total differs from the bills by {drift:,.2f} $ ({drift / max(abs(objective), 1):.1e}); the bills count")
     extra += [f"contract {name} is taken" for name in chosen]
     placements = _placements(program, solution)
-    used = {(p.workload, p.chip) for p in placements}
+    used = {(p.workload, p.chip) for p in placements if p.decode is None}
+    apart = {(p.workload, chip, phase) for p in placements if p.decode for chip, phase in ((p.chip, "prefill"), (p.decode.chip, "decode"))}
     return Plan(
         scenario=tables.name,
         scenario_digest=tables.scenario_digest,
@@ -75,6 +76,7 @@ def plan_of(program: Program, solution: Solution, *, seconds: Mapping[str, float
         headroom_frac=dict(tables.headroom_frac),
         notes=(*tables.notes, *extra),
         seconds=dict(seconds),
+        phase_serving=tuple(point for key, point in tables.phases.items() if key in apart),
     )
 
 
@@ -137,14 +139,15 @@ def _holdings(program: Program, solution: Solution) -> tuple[Holding, ...]:
 def _placements(program: Program, solution: Solution) -> tuple[Placement, ...]:
     tables, flows, share = program.tables, program.flows, solution.values[program.flows.label]
     worth = margins(program, solution)
-    groups: dict[tuple[int, int, int, int], list[int]] = {}
+    groups: dict[tuple[int, int, int, int, int, int], list[int]] = {}
     for i in np.flatnonzero(share > LITTLE):
         arc = tables.arcs[flows.arc[i]]
-        groups.setdefault((int(flows.period[i]), arc.workload, arc.pool, arc.offer if arc.pool < 0 else -1), []).append(int(i))
-    totals = {(w, y): tables.requests(w, y) for y, w, _, _ in groups}
+        other = (-1, -1) if arc.decode is None else (arc.decode.pool, arc.decode.link)
+        groups.setdefault((int(flows.period[i]), arc.workload, arc.pool, arc.offer if arc.pool < 0 else -1, *other), []).append(int(i))
+    totals = {(key[1], key[0]): tables.requests(key[1], key[0]) for key in groups}
     rate = _average_rate(program, solution)
     found = []
-    for (y, w, p, o), members in groups.items():
+    for (y, w, p, o, q, _), members in groups.items():
         j = np.array(members, np.int64)
         requests = float((share[j] * program.demand_requests[flows.row[j]]).sum())
         busy = share[j] * flows.chips[j] * program.chip_unit
@@ -153,6 +156,9 @@ def _placements(program: Program, solution: Solution) -> tuple[Placement, ...]:
         chip_hours = float((busy * flows.mean_frac[j] * flows.hours[j]).sum())
         arc = tables.arcs[flows.arc[j[0]]]
         usd = requests * arc.usd_per_request if p < 0 else chip_hours * rate.get((p, y), 0.0)
+        second = _decode_side(program, solution, j, requests) if q >= 0 else None
+        if second is not None:
+            usd += second.chips * float(program.period_hours[y]) * rate.get((q, y), 0.0) + second.transfer_usd
         work = tables.workloads[w]
         mtok_out = requests * work.lengths.osl_tokens / 1e6
         stage = "production" if arc.max_share_frac >= 1.0 else "pilot"
@@ -161,7 +167,7 @@ def _placements(program: Program, solution: Solution) -> tuple[Placement, ...]:
             Placement(
                 y,
                 work.id,
-                name,
+                name if second is None else f"{name}>{second.pool}",
                 chip,
                 cloud,
                 region,
@@ -174,9 +180,36 @@ def _placements(program: Program, solution: Solution) -> tuple[Placement, ...]:
                 arc.engine,
                 stage,
                 why(program, solution, worth, members=members),
+                second,
             )
         )
     return tuple(sorted(found, key=lambda q: (q.period, q.workload, -q.share_frac, q.pool)))
+
+
+def _decode_side(program: Program, solution: Solution, j: I8, requests: float) -> DecodeSide:
+    """Return where the flows `j`, those of one workload, pair of pools and period, are decoded."""
+    tables, flows = program.tables, program.flows
+    arc = tables.arcs[flows.arc[j[0]]]
+    seat = arc.decode
+    if seat is None:
+        raise ValueError("these flows decode where they prefill")
+    pool = tables.pools[seat.pool]
+    share = solution.values[flows.label[j]]
+    busy = share * flows.decode_chips[j] * program.chip_unit
+    rate = share * tables.peak_rps[arc.workload, flows.slot[j]] * seat.gb_per_request
+    return DecodeSide(
+        pool.id,
+        pool.chip.id,
+        pool.cloud,
+        pool.region,
+        float((busy * flows.mean_frac[j] * flows.hours[j]).sum() / program.period_hours[flows.period[j[0]]]),
+        float(np.bincount(flows.slot[j], busy, minlength=tables.slots).max()),
+        tables.links[seat.link].id,
+        float(np.bincount(flows.slot[j], rate, minlength=tables.slots).max()),
+        requests * arc.usd_per_request,
+        seat.engine,
+        "production" if seat.max_share_frac >= 1.0 else "pilot",
+    )
 
 
 def _place(program: Program, p: int, o: int) -> tuple[str, str, str, str]:
@@ -206,9 +239,9 @@ def _average_rate(program: Program, solution: Solution) -> dict[tuple[int, int],
     for c, p, y, label in zip(program.given_contract, program.given_pool, program.given_period, program.blocks["given"], strict=True):
         contract = tables.contracts[c]
         paid[p * periods + y] += values[label] * program.chip_unit * tables.calendar[y].hours * (contract.usd_per_chip_hour or 0.0)
-    on = flows.pool >= 0
-    used = values[flows.label[on]] * flows.chips[on] * flows.mean_frac[on] * flows.hours[on] * program.chip_unit
-    busy += np.bincount(flows.pool[on] * periods + flows.period[on], used, minlength=shape)
+    flow, seat, chips = flows.seats()
+    used = values[flows.label[flow]] * chips * flows.mean_frac[flow] * flows.hours[flow] * program.chip_unit
+    busy += np.bincount(seat * periods + flows.period[flow], used, minlength=shape)
     return {(int(k // periods), int(k % periods)): float(paid[k] / busy[k]) for k in np.flatnonzero(busy > 0)}
 
 

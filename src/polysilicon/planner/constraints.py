@@ -19,14 +19,15 @@ ARRAY = tuple[I8, I8]
 def serve(program: Program) -> None:
     """Add s >= 0 for every usable (arc, load block) and U >= 0, the unserved share of every demand row.
 
-    c = D / (rate x efficiency) chips; for deferrable work D is the period's requests, done within the block.
+    c = D / (rate x efficiency) chips; for deferrable work D is the period's requests, done within the block. Where prefill
+    and decode are apart, one s takes chips in both pools, so x_pf : x_dc is the work of the same requests, always.
     """
     tables = program.tables
     row_of = {
         (int(w), int(y), int(t)): i
         for i, (w, y, t) in enumerate(zip(program.demand_workload, program.demand_period, program.demand_slot, strict=True))
     }
-    found: list[tuple[int, int, int, int, int, int, float, float]] = []
+    found: list[tuple[int, int, int, int, int, int, int, float, float, float]] = []
     for a, arc in enumerate(tables.arcs):
         deferrable = tables.workloads[arc.workload].slo.deferrable
         for t in range(tables.slots):
@@ -35,17 +36,20 @@ def serve(program: Program) -> None:
             row = row_of.get((arc.workload, y, -1 if deferrable else t))
             if row is None or eta <= 0:
                 continue
-            chips, mean = 0.0, 1.0
+            chips, mean, apart, second = 0.0, 1.0, -1, 0.0
             if arc.pool >= 0:
                 spread = program.demand_requests[row] / (tables.slot_hours[t] * 3600.0)
                 mean = 1.0 if deferrable else float(tables.demand_rps[arc.workload, t] / tables.peak_rps[arc.workload, t])
-                chips = float(spread if deferrable else tables.peak_rps[arc.workload, t]) / (arc.rps_per_chip * eta)
-            found.append((a, t, arc.workload, y, arc.pool, row, chips, mean))
-    columns = list(zip(*found, strict=True)) if found else [()] * 8
-    ints = [np.array(c, np.int64) for c in columns[:6]]
+                rps = float(spread if deferrable else tables.peak_rps[arc.workload, t])
+                chips = rps / (arc.rps_per_chip * eta)
+                if arc.decode is not None:
+                    apart, second = arc.decode.pool, rps / (arc.decode.rps_per_chip * arc.decode.efficiency_frac[y])
+            found.append((a, t, arc.workload, y, arc.pool, row, apart, chips, mean, second))
+    columns = list(zip(*found, strict=True)) if found else [()] * 10
+    ints = [np.array(c, np.int64) for c in columns[:7]]
     labels = program.variables("serve", len(found))
     hours = tables.slot_hours[ints[1]]
-    chips_at_one = np.array(columns[6], float) / program.chip_unit
+    chips_at_one = np.array(columns[7], float) / program.chip_unit
     program.flows = Flows(
         arc=ints[0],
         slot=ints[1],
@@ -54,9 +58,11 @@ def serve(program: Program) -> None:
         pool=ints[4],
         row=ints[5],
         chips=chips_at_one,
-        mean_frac=np.array(columns[7], float),
+        mean_frac=np.array(columns[8], float),
         hours=hours,
         label=labels,
+        decode_pool=ints[6],
+        decode_chips=np.array(columns[9], float) / program.chip_unit,
     )
     program.variables("unserved", len(program.demand_requests), upper=1.0)
 
@@ -251,8 +257,8 @@ def capacity(program: Program) -> None:
     """State that busy chips fit in a pool: sum of c s <= utilisation cap x (sum of u + K + delivered) [mu, $/chip-hour]."""
     tables, flows = program.tables, program.flows
     slots, cap = tables.slots, tables.limits.utilisation_max_frac
-    on_chips = flows.pool >= 0
-    busy = (flows.pool[on_chips] * slots + flows.slot[on_chips], flows.label[on_chips], flows.chips[on_chips])
+    flow, seat, chips = flows.seats()
+    busy = (seat * slots + flows.slot[flow], flows.label[flow], chips)
     pool_of = np.array(tables.pool_of, np.int64)
     terms = [busy]
     if len(program.rent_offer):
@@ -297,12 +303,11 @@ def ports_live(program: Program) -> None:
 
     One row a workload and block keeps the bound tight; one row a port would let a third of an engine serve everything.
     """
-    tables, flows = program.tables, program.flows
-    port = np.array([a.port for a in tables.arcs], np.int64)[flows.arc] if len(flows.arc) else np.empty(0, np.int64)
-    mine = np.flatnonzero(port >= 0)
+    flows = program.flows
+    mine, port = ported(program, np.arange(len(flows.arc)))
     if not len(mine):
         return
-    keys = port[mine] * len(program.demand_requests) + flows.row[mine]
+    keys = port * len(program.demand_requests) + flows.row[mine]
     unique, row = np.unique(keys, return_inverse=True)
     z = program.blocks["port"][unique // len(program.demand_requests)]
     program.constrain(
@@ -316,21 +321,67 @@ def ports_live(program: Program) -> None:
     )
 
 
+def ported(program: Program, flow: I8) -> ARRAY:
+    """Return (place in `flow`, port) of every port that flows need, those of both seats; a port of both counts once."""
+    arcs = program.tables.arcs
+    port = np.array([a.port for a in arcs], np.int64)[program.flows.arc[flow]] if len(flow) else np.empty(0, np.int64)
+    apart = np.array([-1 if a.decode is None or a.decode.port == a.port else a.decode.port for a in arcs], np.int64)
+    second = apart[program.flows.arc[flow]] if len(flow) else np.empty(0, np.int64)
+    here, there = np.flatnonzero(port >= 0), np.flatnonzero(second >= 0)
+    return np.concatenate([here, there]), np.concatenate([port[here], second[there]])
+
+
 def stages(program: Program) -> None:
     """State that an engine on trial carries no more than its stage allows: sum of s over its arcs <= cap."""
     tables, flows = program.tables, program.flows
-    cap = np.array([a.max_share_frac for a in tables.arcs])[flows.arc] if len(flows.arc) else np.empty(0)
-    mine = np.flatnonzero(cap < 1.0)
-    if not len(mine):
-        return
     families = sorted({p.chip.family for p in tables.pools})
-    family = np.array([families.index(tables.pools[p].chip.family) if p >= 0 else -1 for p in flows.pool[mine]], np.int64)
-    keys = flows.row[mine] * len(families) + family
+    flow, seat, _ = flows.seats()
+    first = np.arange(len(flow)) < int((flows.pool >= 0).sum())
+    caps = np.array([(a.max_share_frac, 1.0 if a.decode is None else a.decode.max_share_frac) for a in tables.arcs]).reshape(-1, 2)
+    cap = np.where(first, caps[flows.arc[flow], 0], caps[flows.arc[flow], 1]) if len(flow) else np.empty(0)
+    family = np.array([families.index(p.chip.family) for p in tables.pools], np.int64)[seat] if len(flow) else np.empty(0, np.int64)
+    chosen = np.flatnonzero(cap < 1.0)
+    if not len(chosen):
+        return
+    _, once = np.unique(flow[chosen] * len(families) + family[chosen], return_index=True)  # both phases on one family count once
+    chosen = chosen[np.sort(once)]
+    mine = flow[chosen]
+    keys = flows.row[mine] * len(families) + family[chosen]
     unique, row = np.unique(keys, return_inverse=True)
     most = np.ones(len(unique))
-    np.minimum.at(most, row, cap[mine])
+    np.minimum.at(most, row, cap[chosen])
     words = [f"the stage of {tables.families[program.demand_workload[k // len(families)]]} on {families[k % len(families)]}" for k in unique]
     program.constrain("stage", [(row, flows.label[mine], np.ones(len(mine)))], "<=", most, words=words, unit="share of demand")
+
+
+def links(program: Program) -> None:
+    """State that KV fits its wire: sum of D x GB a request x s <= GB/s between each pair of pools, in the busiest hour [$/(GB/s)].
+
+    GB a request = prompt tokens x KV bytes a token: the whole prompt goes over, what the decoding side may have cached too.
+    """
+    tables, flows = program.tables, program.flows
+    limited = {i: link.gb_per_s for i, link in enumerate(tables.links) if link.gb_per_s is not None}
+    over = [-1 if a.decode is None or a.decode.link not in limited else a.decode.link for a in tables.arcs]
+    mine = np.flatnonzero(np.array(over, np.int64)[flows.arc] >= 0) if len(flows.arc) else np.empty(0, np.int64)
+    if not len(mine):
+        return
+    link = np.array(over, np.int64)[flows.arc[mine]]
+    gb = np.array([0.0 if a.decode is None else a.decode.gb_per_request for a in tables.arcs])[flows.arc[mine]]
+    pools, slots = len(tables.pools), tables.slots
+    keys = ((link * pools + flows.pool[mine]) * pools + flows.decode_pool[mine]) * slots + flows.slot[mine]
+    unique, row = np.unique(keys, return_inverse=True)
+    rate = gb * tables.peak_rps[flows.workload[mine], flows.slot[mine]]
+    which, slot = unique // slots // pools // pools, unique % slots
+    program.constrain(
+        "link",
+        [(row, flows.label[mine], rate)],
+        "<=",
+        np.array([limited[int(i)] for i in which]),
+        words=[f"the wire {tables.links[int(i)].id}" for i in which],
+        unit="GB/s",
+        link=which,
+        slot=slot,
+    )
 
 
 def _most_chips(program: Program, o: int) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from polysilicon.planner.build import site_of
+from polysilicon.planner.arcs import site_of
 from polysilicon.planner.money import power_coefficients
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.resolve import Answer, Asker

@@ -119,7 +119,7 @@ def movable(asker: Asker, base: Answer, owner: Owner, *, period: int | None = No
     pools = np.array([owner(p, -1) for p in range(len(tables.pools))] + [False], bool)
     token_of = np.array([a.offer for a in tables.arcs], np.int64)[flows.arc[at_peak]]
     tokens = np.array([owner(-1, o) for o in range(len(tables.token_offers))] + [False], bool)
-    mine = pools[flows.pool[at_peak]] | ((flows.pool[at_peak] < 0) & tokens[token_of])
+    mine = pools[flows.pool[at_peak]] | pools[flows.decode_pool[at_peak]] | ((flows.pool[at_peak] < 0) & tokens[token_of])
     mtok = np.array([tables.mtok(w, 1.0) for w in range(len(tables.workloads))])
     weight = program.demand_requests[flows.row[at_peak]] * mtok[flows.workload[at_peak]]
     moving = {int(r): float(share[mine & (flows.row[at_peak] == r)].sum()) for r in np.unique(flows.row[at_peak])}
@@ -135,7 +135,9 @@ def movable(asker: Asker, base: Answer, owner: Owner, *, period: int | None = No
             continue
         rows = sorted(moving)
         a_row = np.array([[1.0 if flows.row[at_peak[i]] == r else 0.0 for i in open_to] for r in rows])
-        a_pool = np.array([[flows.chips[at_peak[i]] if flows.pool[at_peak[i]] == p else 0.0 for i in open_to] for p in range(len(tables.pools))])
+        place, seat, chips = flows.seats(at_peak[open_to])
+        a_pool = np.zeros((len(tables.pools), len(open_to)))
+        np.add.at(a_pool, (seat, place), chips)
         result = linprog(
             -weight[open_to],
             A_ub=np.vstack([a_row, a_pool]),
@@ -153,12 +155,15 @@ def _usable(asker: Asker, base: Answer, flow: int, months: float, y: int) -> boo
     """Return whether an engine would be live: it is there, or started in the plan, or could be ported in the time."""
     tables, program = asker.tables, asker.program
     arc = tables.arcs[program.flows.arc[flow]]
-    if arc.port < 0:
-        return True
-    candidate = tables.candidates[arc.port]
-    started = base.values[program.blocks["port"][arc.port]] > 0.5 and candidate.live <= y
-    lead = candidate.port.lead_months
-    return bool(started or (lead is not None and lead <= months))
+    needed = {k for k in (arc.port, -1 if arc.decode is None else arc.decode.port) if k >= 0}
+
+    def live(k: int) -> bool:
+        candidate = tables.candidates[k]
+        started = base.values[program.blocks["port"][k]] > 0.5 and candidate.live <= y
+        lead = candidate.port.lead_months
+        return bool(started or (lead is not None and lead <= months))
+
+    return all(live(k) for k in needed)
 
 
 def _room(asker: Asker, base: Answer, owner: Owner, y: int, slot: int, months: float) -> np.ndarray:
@@ -177,8 +182,9 @@ def _room(asker: Asker, base: Answer, owner: Owner, y: int, slot: int, months: f
             continue
         most = UNLIMITED_CHIPS if offer_.max_chips is None else offer_.max_chips
         room[pool_of[o]] += cap * most / program.chip_unit
-    busy = np.flatnonzero((flows.slot == slot) & (flows.pool >= 0))
-    np.subtract.at(room, flows.pool[busy], base.values[flows.label[busy]] * flows.chips[busy])
+    busy = np.flatnonzero(flows.slot == slot)
+    place, seat, chips = flows.seats(busy)
+    np.subtract.at(room, seat, base.values[flows.label[busy[place]]] * chips)
     gone = np.array([owner(p, -1) for p in range(len(tables.pools))], bool)
     return np.where(gone, 0.0, np.maximum(room, 0.0))
 
@@ -247,16 +253,17 @@ def lock_in(tables: Problem, *, asker: Asker | None = None) -> list[dict[str, fl
     asker = asker or Asker(tables)
     base = asker.ask()
     program, flows = asker.program, asker.program.flows
-    dual_free = np.maximum(base.values[flows.label], 0.0) * flows.chips * flows.mean_frac * flows.hours * program.chip_unit
+    flow, seat, chips = flows.seats()
+    busy = np.maximum(base.values[flows.label[flow]], 0.0) * chips * flows.mean_frac[flow] * flows.hours[flow] * program.chip_unit
     price = _pool_price(asker, base)
     years = sum(p.hours for p in tables.periods) / 8760.0
     rows: list[dict[str, float | str]] = []
     for family in sorted(set(tables.families)):
-        mine = np.array([tables.families[w] == family for w in flows.workload], bool) & (flows.pool >= 0)
+        mine = np.array([tables.families[w] == family for w in flows.workload[flow]], bool)
         if not mine.any():
             continue
-        usd = dual_free[mine] * price[flows.pool[mine]]
-        home = np.array([tables.pools[p].chip.vendor for p in flows.pool[mine]])
+        usd = busy[mine] * price[seat[mine]]
+        home = np.array([tables.pools[p].chip.vendor for p in seat[mine]])
         names = sorted(set(home))
         main = max(names, key=lambda n: float(usd[home == n].sum()))
         spend = float(usd.sum()) / years
@@ -291,8 +298,8 @@ def _pool_price(asker: Asker, base: Answer) -> np.ndarray:
     on = pool_of[table.offer] >= 0
     np.add.at(paid, pool_of[table.offer[on]], table.usd[on] * base.values[table.label[on]])
     busy = np.zeros(len(tables.pools))
-    live = flows.pool >= 0
-    np.add.at(busy, flows.pool[live], (base.values[flows.label] * flows.chips * flows.mean_frac * flows.hours)[live] * program.chip_unit)
+    flow, seat, chips = flows.seats()
+    np.add.at(busy, seat, (base.values[flows.label] * flows.mean_frac * flows.hours)[flow] * chips * program.chip_unit)
     return np.divide(paid, busy, out=np.zeros_like(paid), where=busy > 1e-9)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from polysilicon.errors import MissingFact
-from polysilicon.planner.build import site_of
+from polysilicon.planner.arcs import site_of
 from polysilicon.planner.money import chips_by_slot, net_usd, power_coefficients
 from polysilicon.planner.problem import I8
 from polysilicon.planner.program import Program, Term
@@ -165,9 +165,9 @@ def utilisation(program: Program) -> None:
     floor = tables.limits.utilisation_min_frac
     if not floor:
         return
-    on = np.flatnonzero(flows.pool >= 0)
+    on, _, chips = flows.seats()
     scale = program.period_hours[flows.period[on]]
-    terms: list[Term] = [(flows.period[on], flows.label[on], flows.chips[on] * flows.mean_frac[on] * flows.hours[on] / scale)]
+    terms: list[Term] = [(flows.period[on], flows.label[on], chips * flows.mean_frac[on] * flows.hours[on] / scale)]
     for _, slot, label in chips_by_slot(program):
         y = tables.slot_period[slot]
         terms.append((y, label, -floor * tables.slot_hours[slot] / program.period_hours[y]))

@@ -122,7 +122,7 @@ def routes(program: Program, solution: Solution, *, period: int = 0) -> list[dic
     mean = worth[:, tables.slot_period == period].mean(axis=1)
     best: dict[tuple[str, str], tuple[float, str]] = {}
     for arc in tables.arcs:
-        if arc.efficiency_frac[period] <= 0 or arc.port >= 0:
+        if arc.efficiency_frac[period] <= 0 or arc.port >= 0 or arc.decode is not None:
             continue
         if arc.pool >= 0:
             pool = tables.pools[arc.pool]

@@ -10,9 +10,9 @@ import numpy as np
 
 from polysilicon.cloud.contract import Contract, contract_for
 from polysilicon.errors import MissingFact
-from polysilicon.planner.build import site_of
+from polysilicon.planner.arcs import site_of
 from polysilicon.planner.constraints import held_by_pool
-from polysilicon.planner.problem import F8, I8, Arc, Problem
+from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import Program, Spend, Term
 
 TIE_FRAC = 1e-6  # a shortfall is preferred to chips rented for nothing at the same price
@@ -30,10 +30,11 @@ def spend(program: Program) -> None:
     if len(program.hold_offer):
         o, y = program.hold_offer, program.hold_period
         parts.append((o, y, program.blocks["hold"], price[o] * program.period_hours[y] * program.chip_unit))
-    tokens = np.flatnonzero(flows.pool < 0)
+    tokens = np.flatnonzero((flows.pool < 0) | (flows.decode_pool >= 0))  # by the token, and KV over a wire that charges
     if len(tokens):
         arcs = [tables.arcs[a] for a in flows.arc[tokens]]
-        offer = np.array([len(tables.offers) + a.offer for a in arcs], np.int64)
+        sold = [a.offer if a.decode is None else tables.links[a.decode.link].offer for a in arcs]
+        offer = len(tables.offers) + np.array(sold, np.int64)
         usd = np.array([a.usd_per_request for a in arcs]) * program.demand_requests[flows.row[tokens]]
         parts.append((offer, flows.period[tokens], flows.label[tokens], usd))
     columns = [np.concatenate([p[i] for p in parts]) for i in range(4)] if parts else [np.empty(0, np.int64)] * 3 + [np.empty(0)]
@@ -123,21 +124,23 @@ def power_coefficients(program: Program) -> tuple[list[tuple[I8, I8, I8, F8]], I
     """Return (pool, slot, label, mean IT watts per unit) of everything that draws power: idle chips, and work on top."""
     tables, flows = program.tables, program.flows
     idle = np.array([IDLE_POWER_FRAC * (p.chip.all_in_w or 0.0) for p in tables.pools])
-    on = np.flatnonzero(flows.pool >= 0)
-    watts = np.array([_watts(tables, a) for a in tables.arcs])[flows.arc[on]] if len(on) else np.empty(0)
-    pool = flows.pool[on]
-    extra = np.maximum(0.0, watts - idle[pool]) * flows.chips[on] * flows.mean_frac[on] * program.chip_unit
+    on, pool, chips = flows.seats()
+    first = np.arange(len(on)) < int((flows.pool >= 0).sum())
+    each = np.array([(_watts(tables, a.pool, a.w_per_chip), 0.0 if a.decode is None else _watts(tables, a.decode.pool, a.decode.w_per_chip))
+                     for a in tables.arcs]).reshape(-1, 2)  # fmt: skip
+    watts = np.where(first, each[flows.arc[on], 0], each[flows.arc[on], 1]) if len(on) else np.empty(0)
+    extra = np.maximum(0.0, watts - idle[pool]) * chips * flows.mean_frac[on] * program.chip_unit
     parts = [(pool, flows.slot[on], flows.label[on], extra)]
     for p, t, label in chips_by_slot(program):
         parts.append((p, t, label, idle[p] * program.chip_unit))
     return parts, on
 
 
-def _watts(tables: Problem, arc: Arc) -> float:
+def _watts(tables: Problem, p: int, w_per_chip: float) -> float:
     """Return a busy chip's power: as the serving point says, else its all-in power; needed only where a site meters it."""
-    if arc.pool < 0 or np.isfinite(arc.w_per_chip):
-        return arc.w_per_chip
-    pool = tables.pools[arc.pool]
+    if p < 0 or np.isfinite(w_per_chip):
+        return w_per_chip
+    pool = tables.pools[p]
     site = site_of(tables, pool)
     if pool.chip.all_in_w is None and site is not None and (site.usd_per_kwh or site.g_co2_per_kwh):
         raise MissingFact(pool.chip.id, "all_in_w", needed_for=f"energy and carbon at site {site.id}")

@@ -22,7 +22,7 @@ def shadow_prices(program: Program, solution: Solution) -> tuple[ShadowPrice, ..
     answered by solving again.
     """
     found: list[ShadowPrice] = []
-    for kind in (_chip_hours, _tokens, _commitments, _power, _scarcity, _shares, _budgets, _carbon, _ports, _resilience):
+    for kind in (_chip_hours, _tokens, _commitments, _power, _scarcity, _shares, _budgets, _carbon, _ports, _links, _resilience):
         found += [replace(p, usd=float(p.usd)) for p in kind(program, solution) if abs(p.usd) > SMALL_USD]
     return tuple(found)
 
@@ -165,6 +165,20 @@ def _ports(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
             "port",
             candidate.start,
         )
+
+
+def _links(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    """Yield what one more GB/s between pools that share a workload would save a month."""
+    tables, rows = program.tables, program.rows.get("link")
+    if rows is None:
+        return
+    worth: dict[tuple[int, int], float] = {}
+    for link, slot, usd in zip(rows.meta["link"], rows.meta["slot"], -solution.duals[rows.labels], strict=True):
+        y = int(tables.slot_period[slot])
+        worth[int(link), y] = worth.get((int(link), y), 0.0) + usd / _discount(program, y)
+    for (i, y), usd in worth.items():
+        months = program.period_hours[y] / HOURS_PER_MONTH
+        yield ShadowPrice(f"link:{tables.links[i].id}", f"one more GB/s on the wire {tables.links[i].id} for a month", usd / months, "GB/s-month", y)
 
 
 def _resilience(program: Program, solution: Solution) -> Iterator[ShadowPrice]:

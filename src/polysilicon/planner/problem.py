@@ -8,7 +8,7 @@ would be started in a given period, or a workload on a per-token offer. What may
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,32 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodeSeat:
+    """The second half of a disaggregated way to serve: who decodes, and the link the KV comes over."""
+
+    pool: int
+    link: int
+    gb_per_request: float
+    port: int = -1
+    rps_per_chip: float = 0.0
+    w_per_chip: float = 0.0
+    engine: str = ""
+    max_share_frac: float = 1.0
+    efficiency_frac: tuple[float, ...] = ()  # by period; where it is 0, the arc's own is 0 as well
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A wire for KV between pools, and the per-token offer under which its charge is billed."""
+
+    id: str
+    offer: int  # index into token_offers
+    gb_per_s: float | None  # between each pair of pools
+    gb_per_s_per_chip: float
+    usd_per_gb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Arc:
     """One feasible way to serve a workload."""
 
@@ -56,6 +82,7 @@ class Arc:
     engine: str = ""
     max_share_frac: float = 1.0  # cap of the engine's stage
     efficiency_frac: tuple[float, ...] = ()  # by period; 0: not usable
+    decode: DecodeSeat | None = None  # where another pool decodes what this one prefills; `usd_per_request` is then the transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +115,8 @@ class Problem:
     existing: Mapping[str, tuple[float, ...]]  # offer -> chips already signed, by period (rolling horizon)
     excluded: Mapping[str, tuple[str, ...]]  # workload -> why pools are closed to it
     notes: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
+    phases: Mapping[tuple[str, str, str], ServingPoint] = field(default_factory=dict)  # (workload, chip, phase)
 
     @property
     def slots(self) -> int:
@@ -117,7 +146,11 @@ class Problem:
         dead_pool = [bool((cloud and p.cloud == cloud) or (vendor and p.chip.vendor == vendor)) for p in self.pools]
         dead_token = [bool((cloud and o.cloud == cloud) or o.id in offers) for o in self.token_offers]
         keep = [i for i, o in enumerate(self.offers) if not dead_pool[self.pool_of[i]] and o.id not in offers]
-        arcs = tuple(a for a in self.arcs if not (dead_pool[a.pool] if a.pool >= 0 else dead_token[a.offer]))
+        arcs = tuple(
+            a
+            for a in self.arcs
+            if not (dead_pool[a.pool] if a.pool >= 0 else dead_token[a.offer]) and not (a.decode is not None and dead_pool[a.decode.pool])
+        )
         contracts = tuple(c for c in self.contracts if c.signed or not (cloud and c.cloud == cloud))
         dead_chips = {p.chip.id for p, dead in zip(self.pools, dead_pool, strict=True) if dead}
         contracts = tuple(c for c in contracts if not (c.holds_chips and (c.cloud == cloud or (vendor and c.chip in dead_chips))))

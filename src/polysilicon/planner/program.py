@@ -53,6 +53,16 @@ class Flows:
     mean_frac: F8  # mean over the block of the busy chips, as a share of those
     hours: F8
     label: I8
+    decode_pool: I8  # -1: the same replicas decode
+    decode_chips: F8  # busy chips there at share 1
+
+    def seats(self, flow: I8 | None = None) -> tuple[I8, I8, F8]:
+        """Return (place in `flow`, pool, busy chips at share 1) of every seat on chips: one a flow, two where phases are apart."""
+        flow = np.arange(len(self.arc)) if flow is None else flow
+        first, second = np.flatnonzero(self.pool[flow] >= 0), np.flatnonzero(self.decode_pool[flow] >= 0)
+        pool = np.concatenate([self.pool[flow[first]], self.decode_pool[flow[second]]])
+        chips = np.concatenate([self.chips[flow[first]], self.decode_chips[flow[second]]])
+        return np.concatenate([first, second]), pool, chips
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +237,7 @@ def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, 
     c.capacity(program)
     c.ports_live(program)
     c.stages(program)
+    c.links(program)
     money.spend(program)
     money.fixed(program)
     money.overage(program)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polysilicon.planner.build import months_between
-from polysilicon.planner.constraints import held_by_pool
+from polysilicon.planner.constraints import held_by_pool, ported
 from polysilicon.planner.problem import I8, Problem
 from polysilicon.planner.program import UNLIMITED_CHIPS, Program, Term
 
@@ -69,6 +69,8 @@ def survive(program: Program) -> None:
     up_token = np.array([[owner(tables, kind, offer=o) != name for o in range(len(tables.token_offers))] for kind, name, _, _ in broken], bool)
     token = np.array([a.offer for a in tables.arcs], np.int64)[flows.arc[base]]
     alive = np.where(flows.pool[base] >= 0, up_pool[:, flows.pool[base]], up_token[:, token] if len(tables.token_offers) else True)
+    apart = flows.decode_pool[base]
+    alive &= np.where(apart >= 0, up_pool[:, apart], True)
     months = np.array([months_between(tables, 0, y) for y in range(len(tables.periods))])
     due = months[None, :] >= np.array([since for *_, since in broken])[:, None] - 0.05  # [failure, period]
     failure, flow = np.nonzero(alive & due[:, flows.period[base]])
@@ -109,12 +111,11 @@ def _unreachable(program: Program, served: I8, words: list[str], share: np.ndarr
 def _engines(program: Program, failure: I8, flow: I8, serve: I8) -> None:
     """State that after a failure, too, an engine serves only once it is started."""
     tables, flows = program.tables, program.flows
-    port = np.array([a.port for a in tables.arcs], np.int64)[flows.arc[flow]]
-    mine = np.flatnonzero(port >= 0)
+    mine, port = ported(program, flow)
     if not len(mine):
         return
     count = len(program.demand_requests)
-    keys = (failure[mine] * len(tables.candidates) + port[mine]) * count + flows.row[flow[mine]]
+    keys = (failure[mine] * len(tables.candidates) + port) * count + flows.row[flow[mine]]
     unique, row = np.unique(keys, return_inverse=True)
     z = program.blocks["port"][unique // count % len(tables.candidates)]
     program.constrain("survive_port", [(row, serve[mine], np.ones(len(mine))), (np.arange(len(unique)), z, -np.ones(len(unique)))], "<=", 0.0)
@@ -125,9 +126,8 @@ def _chips(program: Program, failure: I8, flow: I8, serve: I8, up_pool: np.ndarr
     tables, flows = program.tables, program.flows
     periods, cap = len(tables.periods), tables.limits.utilisation_max_frac
     pools = len(tables.pools)
-    on = np.flatnonzero(flows.pool[flow] >= 0)
-    busy = flow[on]
-    terms: list[Term] = [((failure[on] * pools + flows.pool[busy]) * periods + flows.period[busy], serve[on], flows.chips[busy])]
+    on, seat, chips = flows.seats(flow)
+    terms: list[Term] = [((failure[on] * pools + seat) * periods + flows.period[flow[on]], serve[on], chips)]
     for pool, period, labels in held_by_pool(program):
         f, j = np.nonzero(up_pool[:, pool])
         terms.append(((f * pools + pool[j]) * periods + period[j], labels[j], np.full(len(j), -cap)))

@@ -116,7 +116,7 @@ class Asker:
         tokens = np.array([owner(-1, o) for o in range(len(tables.token_offers))] + [False], bool)
         token_of = np.array([a.offer for a in tables.arcs], np.int64)[flows.arc] if len(flows.arc) else np.empty(0, np.int64)
         pool_of = np.array(tables.pool_of, np.int64)
-        parts = [flows.label[pools[flows.pool] | ((flows.pool < 0) & tokens[token_of])]]
+        parts = [flows.label[pools[flows.pool] | pools[flows.decode_pool] | ((flows.pool < 0) & tokens[token_of])]]
         for offer, block in ((program.rent_offer, "rent"), (program.sign_offer, "sign")):
             if len(offer):
                 parts.append(program.blocks[block][pools[pool_of[offer]]])
@@ -140,11 +140,15 @@ def served_share(asker: Asker, answer: Answer, owner: Owner) -> float:
         return 0.0
     per_request = np.array([tables.mtok(w, 1.0) for w in range(len(tables.workloads))])
     mtok = answer.values[flows.label] * program.demand_requests[flows.row] * per_request[flows.workload]
+    lengths = [w.lengths for w in tables.workloads]
+    out_frac = np.array([x.osl_tokens / (x.isl_tokens + x.osl_tokens) for x in lengths])[flows.workload]
     pools = np.array([owner(p, -1) for p in range(len(tables.pools))] + [False], bool)
     tokens = np.array([owner(-1, o) for o in range(len(tables.token_offers))] + [False], bool)
     token_of = np.array([a.offer for a in tables.arcs], np.int64)[flows.arc]
     mine = pools[flows.pool] | ((flows.pool < 0) & tokens[token_of])
-    return float(mtok[mine].sum() / max(float(mtok.sum()), 1e-30))
+    apart = flows.decode_pool >= 0  # who prefills serves the prompt's tokens, who decodes the output's
+    served = np.where(apart, (1.0 - out_frac) * mine + out_frac * pools[flows.decode_pool], mine)
+    return float((mtok * served).sum() / max(float(mtok.sum()), 1e-30))
 
 
 def supplier(tables: Problem, kind: str, name: str) -> Owner:

@@ -35,16 +35,17 @@ def margins(program: Program, solution: Solution) -> Margins:
     flows, tables = program.flows, program.tables
     requests = program.demand_requests[flows.row]
     discount = program.discount[flows.period]
-    on = flows.pool >= 0
-    pool = np.where(on, flows.pool, 0)
     dual, held, asked = _duals(program, solution), _held(program, solution), _asked(program)
-    has = held[pool, flows.slot] > LITTLE_CHIPS
-    paid = flows.chips * dual[pool, flows.slot] / discount
-    price = np.where(on, asked[pool, flows.slot], 0.0)
-    rented = flows.chips * program.chip_unit * flows.hours * price / tables.limits.utilisation_max_frac
-    energy = program.cost_usd()[flows.label] / discount
+    flow, pool, chips = flows.seats()
+    slot = flows.slot[flow]
+    has = held[pool, slot] > LITTLE_CHIPS
+    paid = chips * dual[pool, slot] / discount[flow]
+    rented = chips * program.chip_unit * flows.hours[flow] * asked[pool, slot] / tables.limits.utilisation_max_frac
+    energy = program.cost_usd()[flows.label] / discount  # of two phases apart, the wire's charge as well
+    seats = np.zeros(len(flows.arc))
+    np.add.at(seats, flow, np.where(has, paid, rented))
     token = np.array([arc.usd_per_request if arc.pool < 0 else 0.0 for arc in tables.arcs])
-    usd = np.where(on, (np.where(has, paid, rented) + energy) / requests, token[flows.arc])
+    usd = np.where(flows.pool >= 0, (seats + energy) / requests, token[flows.arc])
     cheapest: dict[tuple[int, int], float] = {}
     for arc, row, each in zip(flows.arc.tolist(), flows.row.tolist(), usd.tolist(), strict=True):
         cheapest[arc, row] = min(each, cheapest.get((arc, row), np.inf))
@@ -110,6 +111,8 @@ def words(here: float, others: Sequence[tuple[float, str]]) -> str:
 
 def _place(program: Program, a: int) -> str:
     arc, tables = program.tables.arcs[a], program.tables
+    if arc.decode is not None:
+        return f"{tables.pools[arc.pool].id} with {tables.pools[arc.decode.pool].id} decoding"
     return tables.pools[arc.pool].id if arc.pool >= 0 else tables.token_offers[arc.offer].id
 
 

@@ -87,9 +87,12 @@ def _out_frac(workload: WorkloadEvidence) -> float:
 def label(chip: str, cloud: str, pool: str = "") -> str:
     """Name a place the way a person does: chip and cloud, or the offer that sells tokens.
 
-    >>> label("gb200", "azure"), label("", "openai", "openai-gpt-5")
-    ('GB200 · Azure', 'tokens · OpenAI')
+    >>> label("gb200", "azure"), label("", "openai", "openai-gpt-5"), label("gb200", "azure", "gb200@azure/e>h100@gcp/e")
+    ('GB200 · Azure', 'tokens · OpenAI', 'GB200 · Azure prefills, H100 · Google Cloud decodes')
     """
+    chip_there, _, place = pool.partition(">")[2].partition("@")
+    if chip_there:
+        return f"{label(chip, cloud)} prefills, {label(chip_there, place.partition('/')[0])} decodes"
     return f"{proper(chip)} · {proper(cloud)}" if chip else f"tokens · {proper(cloud or pool)}"
 
 
@@ -108,10 +111,12 @@ def waterfall(plan: Plan) -> tuple[Step, ...]:
         if not given(holding):
             listed[_listed_name(holding)] += holding.bill_usd
     tokens = sum(p.usd for p in plan.placements if not p.chip)
+    moved = sum(p.decode.transfer_usd for p in plan.placements if p.decode is not None)
     steps = [Step(name, usd) for name, usd in sorted(listed.items(), key=lambda item: -item[1])]
     steps.append(Step("Tokens bought", tokens))
+    steps.append(Step("KV over wires", moved))
     eligible = sum(bill.eligible_usd for bill in plan.contracts)
-    steps.append(Step("Contract discounts", eligible - sum(listed.values()) - tokens))
+    steps.append(Step("Contract discounts", eligible - sum(listed.values()) - tokens - moved))
     steps.append(Step("Commitment shortfall", sum(bill.shortfall_usd for bill in plan.contracts)))
     steps.append(Step("Overage", sum(bill.overage_usd for bill in plan.contracts)))
     steps.append(Step("Fixed charges less rebates", sum(bill.fixed_usd for bill in plan.contracts)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 
-from polysilicon.errors import InputError
+from polysilicon.errors import InputError, did_you_mean
 from polysilicon.scenario.calendar import add_months
 from polysilicon.scenario.document import Loc
 from polysilicon.scenario.schema import ContractPart, LengthsPart, Scenario, SloPart, TrafficPart
@@ -36,6 +36,7 @@ def internal_problems(scenario: Scenario, place: Place) -> list[InputError]:
         out += _ascending([day for day, _ in site.ramp_mw], ("sites", i, "ramp_mw"), place)
     out += _own_offers(scenario, place)
     out += _limits(scenario, place)
+    out += _links(scenario, place)
     return out
 
 
@@ -45,6 +46,7 @@ def _duplicates(scenario: Scenario, place: Place) -> Iterator[InputError]:
         (("offers", "own"), [o.id for o in scenario.offers.own]),
         (("contracts",), [c.id for c in scenario.contracts]),
         (("sites",), [s.id for s in scenario.sites]),
+        (("disaggregation", "links"), [link.id for link in (scenario.disaggregation.links if scenario.disaggregation else ())]),
         (("ports",), [f"{p.model_family} on {p.chip_family}" for p in scenario.ports]),
     )
     for loc, names in groups:
@@ -223,3 +225,15 @@ def _limits(scenario: Scenario, place: Place) -> Iterator[InputError]:
     for i, kind in enumerate(kinds):
         if kind in kinds[:i]:
             yield InputError(f"limits.survive_loss_of[{i}]: {kind} is listed twice", where=place(("limits", "survive_loss_of", i)))
+
+
+def _links(scenario: Scenario, place: Place) -> Iterator[InputError]:
+    """Refuse links for workloads that are not there, or that promise no latency to keep."""
+    part = scenario.disaggregation
+    known = {w.id: w for w in scenario.workloads}
+    for i, name in enumerate(part.workloads if part is not None else ()):
+        where = place(("disaggregation", "workloads", i))
+        if name not in known:
+            yield InputError(f'disaggregation.workloads[{i}]: "{name}" is no workload of this scenario', where=where, hint=did_you_mean(name, known))
+        elif known[name].slo.deadline_s is not None:
+            yield InputError(f'disaggregation.workloads[{i}]: "{name}" has a deadline and no latency; it is served whole', where=where)

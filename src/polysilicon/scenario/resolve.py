@@ -29,7 +29,7 @@ from polysilicon.scenario.lengths import lengths_of
 from polysilicon.scenario.models import model_of
 from polysilicon.scenario.offers import Selection, chip_matches, select_offers
 from polysilicon.scenario.reference import reference_problems
-from polysilicon.scenario.schema import ContractPart, Horizon, LimitsPart, PortPart, Scenario, SitePart, StudyPart, WorkloadPart
+from polysilicon.scenario.schema import ContractPart, DisaggregationPart, Horizon, LimitsPart, PortPart, Scenario, SitePart, StudyPart, WorkloadPart
 from polysilicon.silicon.chip import Chip, System
 
 
@@ -56,6 +56,7 @@ class Resolved:
     peak_rps: Mapping[str, F8] = field(default_factory=dict)  # by workload: [period, block], busiest hour of the block
     hours: tuple[tuple[int, ...], ...] = ()  # UTC hours of each block
     notes: tuple[str, ...] = ()
+    disaggregation: DisaggregationPart | None = None
 
     def workload(self, name: str) -> Workload:
         """Return the workload of an id."""
@@ -98,6 +99,7 @@ def resolve(scenario: Scenario, catalogue: Catalogue) -> Resolved:
         peak_rps=peak,
         hours=hours,
         notes=(*scenario.notes, *selection.notes),
+        disaggregation=scenario.disaggregation,
     )
 
 

@@ -304,6 +304,32 @@ class SurvivePart(Part):
     """Months after the start from which it must hold: before, no second engine may be live yet."""
 
 
+class LinkPart(Part):
+    """A wire over which prefilled KV goes from one pool's chips to another's."""
+
+    id: Name
+    prefill: Annotated[Names, Field(min_length=1)]
+    """Pools that may prefill, as chip@cloud/region or patterns of it."""
+    decode: Annotated[Names, Field(min_length=1)]
+    """Pools that may decode what comes over this link."""
+    gb_per_s_per_chip: Positive
+    """What one sending chip gets of the wire, GB/s in one direction."""
+    gb_per_s: Positive | None = None
+    """What the link carries in all between each pair of pools; left out, the chips' own wires are the limit."""
+    latency_s: NonNegative = 0.0
+    usd_per_gb: NonNegative = 0.0
+    """Charge of the sending cloud for what leaves; 0 inside a site."""
+    source: Text = ""
+
+
+class DisaggregationPart(Part):
+    """Prefill on one pool, decode on another: chips for what each does best."""
+
+    links: Annotated[tuple[LinkPart, ...], Field(min_length=1)]
+    workloads: Names = ()
+    """Only these; empty: every workload that promises a latency."""
+
+
 class LimitsPart(Part):
     """What the plan must respect beyond prices."""
 
@@ -368,6 +394,8 @@ class Scenario(Part):
     contracts: tuple[ContractPart, ...] = ()
     ports: tuple[PortPart, ...] = ()
     sites: tuple[SitePart, ...] = ()
+    disaggregation: DisaggregationPart | None = None
+    """Lets the plan split prefill and decode over pools; left out, one replica does both."""
     limits: LimitsPart = LimitsPart()
     study: StudyPart = StudyPart()
     notes: tuple[Text, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from polysilicon.application.workload import Slo, Workload
 from polysilicon.errors import InputError, InputErrors, MissingFact, unknown_name
 from polysilicon.model.port import Port
 from polysilicon.performance import StepTimes
-from polysilicon.portfolio import Plan
+from polysilicon.portfolio import Placement, Plan
 from polysilicon.simulator.state import ROLES
 
 if TYPE_CHECKING:
@@ -203,18 +203,32 @@ def from_plan(plan: Plan, catalogue: Catalogue, period: int, *, workloads: Seque
     for placement in plan.placements:
         if placement.period != period or not placement.chip or placement.share_frac <= 0 or placement.workload not in by_id:
             continue
-        pool = _placed_pool(plan, catalogue, placement.workload, placement.pool, period)
-        pools.append(pool)
-        routes.setdefault(placement.workload, {})[pool.name] = placement.share_frac
+        made = _placed_pools(plan, catalogue, placement)
+        pools += made
+        routes.setdefault(placement.workload, {})[made[0].name] = placement.share_frac
     slos = {workload.id: workload.slo for workload in workloads}
     return Fleet(tuple(pools), routes, slos=slos)
 
 
-def _placed_pool(plan: Plan, catalogue: Catalogue, workload: str, place: str, period: int) -> Pool:
+def _placed_pools(plan: Plan, catalogue: Catalogue, placement: Placement) -> list[Pool]:
+    """Return the pool of a placement; where prefill and decode are apart, both, the entrance first.
+
+    Ignores: the wire's rate, which a plan file does not hold: the chip's own scale-out link is taken.
+    """
+    name, other = f"{placement.workload}:{placement.pool}", placement.decode
+    first = _placed_pool(plan, catalogue, placement, name, "both" if other is None else "prefill")
+    if other is None:
+        return [first]
+    there = replace(placement, chip=other.chip, cloud=other.cloud, region=other.region, peak_chips=other.peak_chips)
+    second = _placed_pool(plan, catalogue, there, f"{name}:decode", "decode")
+    return [replace(first, role="prefill", decode_pool=second.name), replace(second, role="decode")]
+
+
+def _placed_pool(plan: Plan, catalogue: Catalogue, placement: Placement, name: str, phase: str) -> Pool:
     from polysilicon import performance
 
-    placement = next(p for p in plan.placements if (p.period, p.workload, p.pool) == (period, workload, place))
-    point = next((s for s in plan.serving if s.workload == workload and s.chip == placement.chip), None)
+    workload = placement.workload
+    point = next((s for s in plan.points if (s.workload, s.chip, s.phase) == (workload, placement.chip, phase)), None)
     if point is None:
         raise MissingFact(f"{workload} on {placement.chip}", "serving point", needed_for="the replay", where="plan")
     chip = catalogue.chip(placement.chip)
@@ -222,19 +236,26 @@ def _placed_pool(plan: Plan, catalogue: Catalogue, workload: str, place: str, pe
     port = catalogue.port(model.family, chip.family)
     share = _efficiency(plan, port) if port else 1.0
     times = performance.step_times(model, chip, point.layout, efficiency_frac=share / point.slower_ratio)
-    here = (period, placement.chip, placement.cloud, placement.region)
+    here = (placement.period, placement.chip, placement.cloud, placement.region)
     holdings = [h for h in plan.holdings if (h.period, h.chip, h.cloud, h.region) == here]
-    placed = sum(p.peak_chips for p in plan.placements if (p.period, p.chip, p.cloud, p.region) == here)
+    placed = sum(_peak_chips_at(p, here) for p in plan.placements)
     spare = max(1.0, sum(h.peak_chips for h in holdings) / placed) if placed > 0 else 1.0
     chips = sum(h.chips for h in holdings)
     usd = sum(h.chips * h.usd_per_chip_hour for h in holdings) / chips if chips > 0 else 0.0
     return Pool(
-        name=f"{workload}:{place}", step_times=times, replicas=max(1, math.ceil(spare * placement.peak_chips / point.chips - 1e-6)),
+        name=name, step_times=times, replicas=max(1, math.ceil(spare * placement.peak_chips / point.chips - 1e-6)),
         model=point.model,
         chip=placement.chip, cloud=placement.cloud, region=placement.region, vendor=chip.vendor, chips_per_replica=point.chips,
         max_batch=int(min(MAX_BATCH, max(1, math.ceil(1.25 * point.batch)))), usd_per_chip_hour=usd, busy_w_per_chip=point.w_per_chip,
         idle_w_per_chip=IDLE_POWER_FRAC * point.w_per_chip,
     )  # fmt: skip
+
+
+def _peak_chips_at(p: Placement, where: tuple[int, str, str, str]) -> float:
+    """Return the peak chips of a placement at (period, chip, cloud, region), of both its phases."""
+    here = p.peak_chips if (p.period, p.chip, p.cloud, p.region) == where else 0.0
+    other = p.decode
+    return here + (other.peak_chips if other is not None and (p.period, other.chip, other.cloud, other.region) == where else 0.0)
 
 
 def _efficiency(plan: Plan, port: Port) -> float:

@@ -94,9 +94,10 @@ def _idle_rps(job: Replay, work: Workload, placement: Placement, period: int) ->
     waiting = {w.id for w in resolved.workloads if w.slo.deferrable}
     busy = np.zeros(24)
     for other in plan.placements:
-        if other.period == period and other.pool == placement.pool and other.workload not in waiting:
+        here = sum(chips for pool, _, chips, _ in other.seats() if pool == placement.pool)
+        if other.period == period and here > 0 and other.workload not in waiting:
             shape = hourly_rps(job, resolved.workload(other.workload), period)
-            busy += other.chips * shape / shape.mean()
+            busy += here * shape / shape.mean()
     # several workloads that may wait share what is idle as the plan has them share the pool
     mine = placement.chips / max(
         1e-12, sum(p.chips for p in plan.placements if p.period == period and p.pool == placement.pool and p.workload in waiting)

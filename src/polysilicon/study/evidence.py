@@ -143,7 +143,6 @@ def _series(result: StudyResult) -> tuple[Series, ...]:
 def _energy(result: StudyResult) -> tuple[EnergyUse, ...]:
     """Return energy by pool over the horizon: busy chips at their serving point's power, facility included."""
     plan, resolved = result.plan, result.resolved
-    watts = {(p.workload, p.chip): p.w_per_chip for p in plan.serving}
     sites = {(s.cloud, s.region): s for s in resolved.sites}
     hours = {p.index: p.hours for p in plan.periods}
     total_h = sum(hours.values())
@@ -151,11 +150,11 @@ def _energy(result: StudyResult) -> tuple[EnergyUse, ...]:
     mtok: dict[str, float] = {}
     place: dict[str, tuple[str, str]] = {}
     for q in plan.placements:
-        w_per_chip = watts.get((q.workload, q.chip))
-        if not q.chip or w_per_chip is None or w_per_chip != w_per_chip:
+        watts = sum(busy * each for _, _, busy, each in plan.watts(q)) if q.chip else float("nan")
+        if watts != watts:
             continue
         lengths = resolved.workload(q.workload).lengths
-        it_wh[q.pool] = it_wh.get(q.pool, 0.0) + q.chips * w_per_chip * hours[q.period]
+        it_wh[q.pool] = it_wh.get(q.pool, 0.0) + watts * hours[q.period]
         mtok[q.pool] = mtok.get(q.pool, 0.0) + q.mtok * lengths.osl_tokens / (lengths.isl_tokens + lengths.osl_tokens)
         place[q.pool] = (q.cloud, q.region)
     out = []
@@ -178,7 +177,7 @@ def _warnings(result: StudyResult) -> tuple[str, ...]:
     old = sorted(o.id for o in resolved.offers if o.id in used and o.quoted_on and _days(o.quoted_on, start) > STALE_DAYS)
     if old:
         out.append(f"{len(old)} quotes in use are more than {STALE_DAYS} days older than the first day planned: {', '.join(old[:6])}")
-    unsure = sorted({p.chip for p in plan.serving if p.basis not in ("measured", "calibrated")})
+    unsure = sorted({p.chip for p in plan.points if p.basis not in ("measured", "calibrated")})
     if unsure:
         out.append(f"no measurement calibrates {', '.join(unsure)}: their speed is from the datasheet, within {_band(result, unsure)}")
     bought = sorted({q.workload for q in plan.placements if not q.chip})
@@ -189,7 +188,7 @@ def _warnings(result: StudyResult) -> tuple[str, ...]:
 
 
 def _band(result: StudyResult, chips: Sequence[str]) -> str:
-    widest = max(p.error_frac for p in result.plan.serving if p.chip in chips)
+    widest = max(p.error_frac for p in result.plan.points if p.chip in chips)
     return f"±{widest:.0%}"
 
 

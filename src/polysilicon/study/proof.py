@@ -115,7 +115,7 @@ def replay(job: Replay, work: Workload, period: int, *, extra_frac: float = 0.0)
         extra_frac=extra_frac,
         margin_quantile=job.margin_quantile,
     )
-    prefill = sum(pool.replicas * pool.max_step_tokens / float(pool.step_times.tokens_s[-1]) for pool in fleet.pools)
+    prefill = sum(pool.replicas * pool.max_step_tokens / float(pool.step_times.tokens_s[-1]) for pool in fleet.pools if pool.role != "decode")
     window = peak_window(work, rps=rps, seconds=seconds, prefill_tok_per_s=prefill, seed=job.seed + period)
     result = simulate(fleet, window.trace, seed=job.seed)
     rows = result.requests
@@ -132,7 +132,7 @@ def replay(job: Replay, work: Workload, period: int, *, extra_frac: float = 0.0)
         rps=rps,
         planned_rps=planned,
         replicas=count,
-        held_replicas=sum(part.replicas for part in parts),
+        held_replicas=sum(part.held_replicas for part in parts),
         goodput_frac=float(result.met()[counted].mean()) if counted.any() else 0.0,
         cached_frac=float(rows["cached_tokens"][counted].sum()) / isl if isl else 0.0,
         latencies={name: _curve(values) for name, values in columns.items()},
@@ -170,7 +170,7 @@ def needed_headroom(job: Replay, work: Workload, period: int, *, one: Replayer =
 
 
 def _seconds(work: Workload, parts: list[Part]) -> float:
-    request_s = max(part.point.ttft_s + work.lengths.osl_tokens * part.point.tpot_s for part in parts)
+    request_s = max(part.point.ttft_s + work.lengths.osl_tokens * part.tpot_s for part in parts)
     return float(min(600.0, max(60.0, 12.0 * request_s)))
 
 

@@ -166,7 +166,7 @@ def _round(loop: _Loop, *, proof: bool, on_plan: OnPlan | None) -> StudyResult:
         loop.table = serving_table(loop.resolved, margin_quantile=loop.margin_quantile, strictness=loop.strictness)
     table = loop.table
     _refuse_unservable(loop, table)
-    tables = planner.problem(loop.resolved, table.points, headroom_frac=loop.headroom)
+    tables = planner.problem(loop.resolved, table.points, headroom_frac=loop.headroom, phases=table.phases)
     plan, program, solution = _plan(loop, tables, table)
     if on_plan is not None:
         on_plan(plan)
@@ -263,7 +263,7 @@ def _measure(loop: _Loop, job: Replay) -> tuple[Measured, ...]:
 def _unchanged(job: Replay, work: Workload, period: int) -> tuple[object, ...]:
     """Return what a replay depends on: the same load on the same replicas need not be replayed twice."""
     parts = parts_of(job.resolved, job.plan, job.points, work, period)
-    held = tuple((p.placement.pool, p.replicas, round(p.rps, 6), p.point.layout, p.point.batch) for p in parts)
+    held = tuple((p.placement.pool, p.held_replicas, round(p.rps, 6), tuple((x.layout, x.batch) for x in p.points)) for p in parts)
     return (work.id, period, held)
 
 
@@ -289,8 +289,9 @@ def _raise_headroom(loop: _Loop, result: StudyResult) -> None:
         work = loop.resolved.workload(m.workload)
         extra = needed_headroom(job, work, m.period, one=_one)
         if extra is not None:
-            wanted = (1.0 + result.plan.headroom_frac.get(m.workload, 0.0)) * (1.0 + extra) - 1.0
-            loop.headroom[m.workload] = max(loop.headroom.get(m.workload, 0.0), round(wanted, 3))
+            for key in {p.headroom_key for p in result.plan.placements if (p.workload, p.period) == (m.workload, m.period)}:
+                wanted = (1.0 + result.plan.headroom_frac.get(key, 0.0)) * (1.0 + extra) - 1.0
+                loop.headroom[key] = max(loop.headroom.get(key, 0.0), round(wanted, 3))
             continue
         if m.workload in planned_shorter:
             continue

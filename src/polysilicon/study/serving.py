@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from polysilicon import performance
 from polysilicon.application.workload import Slo, Workload
 from polysilicon.errors import DoesNotFit, MissingFact
-from polysilicon.model.port import Port
 from polysilicon.performance import ServingPoint
 from polysilicon.performance.measured import Own
 from polysilicon.scenario import Resolved
 from polysilicon.study.own import own_of
+from polysilicon.study.phases import phase_points
+from polysilicon.study.promises import engine_of, stricter
 
 Progress = Callable[[float, str], None]
 
@@ -24,10 +25,11 @@ class Table:
     points: Mapping[tuple[str, str], ServingPoint]
     absent: Mapping[tuple[str, str], str]
     notes: tuple[str, ...] = ()  # what became of the user's own points
+    phases: Mapping[tuple[str, str, str], ServingPoint] = field(default_factory=dict)  # (workload, chip, prefill or decode)
 
     def why_nowhere(self, workload: str) -> str:
         """Return, chip by chip, why a workload has no serving point at all; empty where it has one."""
-        if any(key[0] == workload for key in self.points):
+        if any(key[0] == workload for key in self.points) or {p for w, _, p in self.phases if w == workload} == {"prefill", "decode"}:
             return ""
         return "; ".join(f"{chip}: {reason}" for (name, chip), reason in sorted(self.absent.items()) if name == workload)
 
@@ -63,23 +65,7 @@ def serving_table(
             absent[work.id, chip] = found
         else:
             points[work.id, chip] = replace(found, workload=work.id)
-    return Table(points, absent, notes)
-
-
-def engine_of(resolved: Resolved, workload: Workload, chip: str) -> Port | None:
-    """Return the port of a workload's model family to a chip's family, or None."""
-    family, target = resolved.models[workload.model].family, resolved.chips[chip].family
-    return next((p for p in resolved.ports if p.model_family == family and p.chip_family == target), None)
-
-
-def stricter(slo: Slo, share: float) -> Slo:
-    """Return promises with latencies cut to a share.
-
-    >>> stricter(Slo(ttft_s=1.0, tpot_s=0.04), 0.5).tpot_s
-    0.02
-    """
-    cut = {k: v * share for k in ("ttft_s", "tpot_s", "e2e_s") if (v := getattr(slo, k)) is not None}
-    return replace(slo, **cut)
+    return Table(points, absent, notes, phase_points(resolved, margin_quantile=margin_quantile, strictness=strictness))
 
 
 def _point(resolved: Resolved, work: Workload, chip_id: str, margin_quantile: float, slo: Slo, own: Own) -> ServingPoint | str:
