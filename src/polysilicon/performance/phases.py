@@ -25,7 +25,7 @@ Steady = Callable[[Ground, Degrees, Slopes, Lengths, float, float], Grid]
 
 
 def phase_best(
-    model: Model, chip: Chip, lengths: Lengths, slo: Slo, phase: Phase, *, workload: str = "", layouts: Sequence[Layout] | None = None,
+    model: Model, chip: Chip, lengths: Lengths, slo: Slo, phase: Phase, *, layouts: Sequence[Layout] | None = None,
     margin_quantile: float = 0.5, efficiency_frac: float = 1.0, efficiency_path: str = "",
 ) -> ServingPoint | None:  # fmt: skip
     """Return the phase's point with most requests per second per chip that keeps its part of the promise, or None.
@@ -56,7 +56,7 @@ def phase_best(
         raise DoesNotFit(nearest[1])
     kept = [p for p in points if _keeps(p, slo, phase)]
     most = max(kept, key=lambda p: p.tok_per_s_per_chip, default=None)
-    return None if most is None else replace(most, phase=phase, workload=workload)
+    return None if most is None else replace(most, phase=phase)
 
 
 def _keeps(point: ServingPoint, slo: Slo, phase: Phase) -> bool:

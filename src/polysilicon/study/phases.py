@@ -77,7 +77,6 @@ def _point(
             work.lengths,
             slo,
             phase,
-            workload=work.id,
             margin_quantile=margin_quantile,
             efficiency_frac=slowest,
             efficiency_path=str(resolved.scenario.file_beside(resolved.scenario.efficiency)) if resolved.scenario.efficiency else "",
@@ -88,6 +87,7 @@ def _point(
         return None
     return replace(
         point,
+        workload=work.id,
         requests_per_s=point.requests_per_s / slowest,
         tok_per_s_per_chip=point.tok_per_s_per_chip / slowest,
         j_per_token=point.j_per_token * slowest,
