@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from polysilicon import catalogue
 from polysilicon.cli.app import build
 from polysilicon.errors import InputError
-from polysilicon.exchange import bands, closed_loop, fitting, points, results, validate
+from polysilicon.exchange import bands, closed_loop, fitting, points, validate
 from polysilicon.exchange.cases import of
 from polysilicon.exchange.predict import columns, embedded, play, reached
 from polysilicon.exchange.reference import Lookup, scaled
@@ -180,61 +180,6 @@ def test_impossible_runs_are_set_aside(tmp_path):
     aside = {r.aside for r in fitting.gather(points.read(path), KNOWN)}
     assert "the weights exceed the memory of the chips named" in aside
     assert "implies over 60 % of dense peak" in aside
-
-
-SAMPLES = {
-    "vllm": {"model_id": "llama-3.1-70b", "max_concurrency": 8, "completed": 10, "total_input_tokens": 10000, "total_output_tokens": 5000,
-             "mean_ttft_ms": 80.0, "mean_tpot_ms": 9.0, "output_throughput": 800.0, "gpu": "H100", "num_gpus": 8,
-             "tensor_parallel_size": 8, "date": "20260301-120000", "precision": "fp8"},
-    "sglang": {"model_id": "llama-3.1-70b", "concurrency": 7.9, "completed": 10, "total_input_tokens": 10000, "total_output_tokens": 5000,
-               "mean_ttft_ms": 80.0, "mean_tpot_ms": 9.0, "output_throughput": 800.0, "total_throughput": 900.0, "gpu": "H100"},
-    "guidellm": {"guidellm_version": "0.8", "config": {"model": "llama-3.1-70b", "accelerator": "H100", "accelerators": 8}, "benchmarks": [
-        {"metrics": {k: {"successful": {"mean": v}} for k, v in {
-            "prompt_token_count": 1000, "output_token_count": 200, "request_concurrency": 4.2, "time_to_first_token_ms": 90,
-            "inter_token_latency_ms": 11, "output_tokens_per_second": 300}.items()}}]},
-    "aiperf": {"aiperf_version": "0.13", "input_config": {"endpoint": {"model_names": ["llama-3.1-70b"]}, "loadgen": {"concurrency": 4},
-               "accelerator": "H100"}, "time_to_first_token": {"unit": "ms", "avg": 90}, "inter_token_latency": {"unit": "ms", "avg": 11},
-               "output_token_throughput": {"avg": 300}, "input_sequence_length": {"avg": 1000}, "output_sequence_length": {"avg": 200}},
-    "inferencex": {"hw": "b200-trt", "conc": 16, "model": "deepseek-r1", "framework": "trt", "precision": "fp4", "isl": 1024, "osl": 1024,
-                   "tp": 8, "ep": 1, "dp_attention": False, "mean_ttft": 0.2, "mean_tpot": 0.01, "output_tput_per_gpu": 150.0},
-    "inferencex api": {"hardware": "h200", "conc": 16, "model": "deepseek-r1", "framework": "sglang", "precision": "fp8", "isl": 1024,
-                       "osl": 1024, "decode_tp": 8, "metrics": {"median_ttft": 0.2, "median_tpot": 0.02}},
-    "llm-d": {"version": "0.2.1", "run": {"time": {"start": "2026-05-01T00:00:00Z"}}, "scenario": {
-        "stack": [{"standardized": {"kind": "inference_engine", "tool": "vllm", "model": {"name": "llama-3.1-70b"},
-                                    "accelerator": {"model": "H100", "count": 8, "parallelism": {"tp": 8}}}}],
-        "load": {"standardized": {"concurrency": 8, "input_seq_len": {"value": 1000}, "output_seq_len": {"value": 200}}}},
-        "results": {"request_performance": {"aggregate": {"latency": {
-            "time_to_first_token": {"mean": 80, "units": "ms"}, "time_per_output_token": {"mean": 9, "units": "ms/token"}},
-            "throughput": {"output_token_rate": {"mean": 800}}}}}},
-    "mlperf": [{"ID": "5.1-1", "Model": "llama2-70b-99", "Scenario": "Offline", "Nodes": 1, "Accelerator": "NVIDIA H200-SXM", "a#": 8,
-                "Performance_Result": 30000.0, "Performance_Units": "Tokens/s", "weight_data_types": "fp8", "version": "v5.1"}],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-def test_results_of_other_tools_become_points_and_are_predicted(tmp_path, name):
-    path = tmp_path / "r.json"
-    path.write_text(json.dumps(SAMPLES[name]))
-    found = results.read(path)
-    assert found
-    checked, refused = validate.check(found, KNOWN)
-    assert not refused, refused
-    assert len(checked) == len(found)
-
-
-@pytest.mark.parametrize("text", ["{", "[1, 2]", '{"a": 1}', "{}", "[]", '{"mean_ttft_ms": -1}', "\x00\x01"])
-def test_damaged_results_are_refused(tmp_path, text):
-    path = tmp_path / "r.json"
-    path.write_text(text)
-    with pytest.raises(InputError):
-        results.read(path)
-
-
-def test_json_lines_are_read(tmp_path):
-    path = tmp_path / "r.jsonl"
-    path.write_text("\n".join(json.dumps(SAMPLES["sglang"]) for _ in range(3)))
-    assert len({p.row for p in results.read(path)}) >= 1
-    assert len(results.read(path)) == 9
 
 
 @pytest.mark.shared

@@ -107,10 +107,7 @@ def of(point: Point, lookup: Lookup) -> Case:
         ttft_limit_s=limits[0],
         tpot_limit_s=limits[1],
         replicas=max(1, point.n_chips // layout.chips),
-        accepted_tokens=DRAFT_ACCEPTED_TOKENS
-        if "speculative" in f"{point.quant} {point.note}".replace("decoding off", "")
-        and "speculative decoding off" not in point.note
-        else 1.0,
+        accepted_tokens=_accepted(point),
         cached_frac=_cached(point),
     )
 
@@ -187,6 +184,15 @@ def _limits(point: Point, model: Model) -> tuple[float, float]:
 
 def _uniform(point: Point) -> bool:
     return "[0.8L, L]" in point.note or "inferencex" in point.source.casefold()
+
+
+def _accepted(point: Point) -> float:
+    """Return the tokens a decode step yields: as the point tells, as a small draft model gives, or one without speculation."""
+    words = f"{point.quant} {point.note}".replace("speculative decoding off", "").replace("decoding off", "")
+    if "speculative" not in words:
+        return 1.0
+    told = re.search(r"(\d+(?:\.\d+)?) tokens a step", words)
+    return max(1.0, float(told.group(1))) if told else DRAFT_ACCEPTED_TOKENS
 
 
 def _cached(point: Point) -> float:

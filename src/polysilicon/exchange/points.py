@@ -110,6 +110,8 @@ def read(path: Path) -> list[Point]:
 def _point(row: dict[str, str | None], number: int) -> Point:
     words = {k: (v or "").strip() for k, v in row.items() if isinstance(k, str) and not isinstance(v, list)}
     value = _positive(words.get("value", ""), "value")
+    if words["metric"].startswith(tuple(KINDS)) and words.get("unit", "") not in _SECONDS:
+        raise ValueError(f"unit of {words['metric']} is {words.get('unit', '')[:20]!r}; ms, s or us is expected")
     return Point(
         row=number, source=words.get("source", ""), model=words["model"], total_params=_billions(words.get("params_total", "")),
         active_params=_billions(words.get("params_active", "")), quant=words.get("quant", ""), chip=words["chip"],
