@@ -90,8 +90,8 @@ LLMD = {
         "requests": {"total": 500, "failures": 0, "input_length": {"mean": 1000.0}, "output_length": {"mean": 200.0}}}}},
 }  # fmt: skip
 MLPERF = [
-    {"ID": "5.1-1", "Submitter": "A", "Availability": "available", "Category": "closed", "Suite": "datacenter", "System": "s", "Model": "llama2-70b-99",
-     "UsedModel": "llama2-70b-99", "Scenario": "Offline", "Nodes": 1, "Accelerator": "NVIDIA H200-SXM", "a#": 8, "Performance_Result": 30000.0,
+    {"ID": "5.1-1", "Submitter": "A", "Availability": "available", "Category": "closed", "Suite": "datacenter", "System": "s",
+     "Model": "llama2-70b-99", "UsedModel": "llama2-70b-99", "Scenario": "Offline", "Nodes": 1, "Accelerator": "NVIDIA H200-SXM", "a#": 8, "Performance_Result": 30000.0,
      "Performance_Units": "Tokens/s", "has_power": False, "weight_data_types": "fp8", "Software": "TensorRT 10", "version": "v5.1"},
     {"ID": "5.1-2", "Model": "resnet", "Accelerator": "NVIDIA H200-SXM", "a#": 8, "Performance_Result": 1.0, "Performance_Units": "Samples/s"},
 ]  # fmt: skip

@@ -67,7 +67,8 @@ def gather(points: Sequence[Point], known: Catalogue) -> list[Run]:
             case = case_module.of(point, lookup)
         except PolysiliconError:
             continue
-        if case.protocol == "closed" and case.accepted_tokens == 1.0 and case.chip.family in _CURRENT and not point.metric.endswith(("p99", "itl_p50")):
+        plain = case.protocol == "closed" and case.accepted_tokens == 1.0
+        if plain and case.chip.family in _CURRENT and not point.metric.endswith(("p99", "itl_p50")):
             found.setdefault(case.key, (case, {}))[1][point.kind] = point
     runs = []
     for case, kinds in found.values():
