@@ -92,7 +92,8 @@ LLMD = {
 MLPERF = [
     {"ID": "5.1-1", "Submitter": "A", "Availability": "available", "Category": "closed", "Suite": "datacenter", "System": "s",
      "Model": "llama2-70b-99", "UsedModel": "llama2-70b-99", "Scenario": "Offline", "Nodes": 1, "Accelerator": "NVIDIA H200-SXM", "a#": 8,
-     "Performance_Result": 30000.0,     "Performance_Units": "Tokens/s", "has_power": False, "weight_data_types": "fp8", "Software": "TensorRT 10", "version": "v5.1"},
+     "Performance_Result": 30000.0, "Performance_Units": "Tokens/s", "has_power": False, "weight_data_types": "fp8",
+     "Software": "TensorRT 10", "version": "v5.1"},
     {"ID": "5.1-2", "Model": "resnet", "Accelerator": "NVIDIA H200-SXM", "a#": 8, "Performance_Result": 1.0, "Performance_Units": "Samples/s"},
 ]  # fmt: skip
 SAMPLES = {"vllm": VLLM, "sglang": SGLANG, "guidellm": GUIDELLM, "aiperf": AIPERF, "inferencex": INFERENCEX, "inferencex disagg": DISAGG,
