@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,56 @@ class Plan:
     def to_json(self) -> bytes:
         """Return the plan as JSON that `read_plan` reads back to an equal plan."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1)
+
+
+def hhi(amounts: Iterable[float]) -> float:
+    """Return the Herfindahl-Hirschman index: the sum of squared shares, 1 for a single supplier, 1/n for n equal ones; 0 of nothing.
+
+    >>> hhi([5.0, 5.0, 5.0, 5.0]), hhi([])
+    (0.25, 0.0)
+    """
+    held = [amount for amount in amounts if amount > 0]
+    whole = math.fsum(held)
+    return math.fsum((amount / whole) ** 2 for amount in held) if whole > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Concentration:
+    """How much of a plan hangs on one supplier."""
+
+    by: str  # vendor, cloud, region
+    of: str  # dollars, tokens
+    hhi: float
+    top: str
+    top_frac: float
+    suppliers: int
+
+
+def concentration(plan: Plan, vendor_of: Mapping[str, str]) -> tuple[Concentration, ...]:
+    """Return index and largest share by chip vendor, cloud and region, of dollars and of tokens; what amounts to nothing is left out.
+
+    Dollars are those of holdings and of tokens bought. `vendor_of` maps chip ids to vendors; tokens bought count as their seller's own.
+    """
+    views: dict[str, Callable[[Holding | Placement], str]] = {
+        "vendor": lambda x: vendor_of.get(x.chip, "") or (f"tokens · {x.cloud}" if not x.chip else x.chip),
+        "cloud": lambda x: x.cloud,
+        "region": lambda x: f"{x.cloud}/{x.region}",
+    }
+    out = []
+    for by, of in views.items():
+        amounts: dict[str, dict[str, float]] = {"dollars": {}, "tokens": {}}
+        for holding in plan.holdings:
+            amounts["dollars"][of(holding)] = amounts["dollars"].get(of(holding), 0.0) + holding.bill_usd
+        for placement in plan.placements:
+            bought = placement.usd if not placement.chip else 0.0
+            amounts["dollars"][of(placement)] = amounts["dollars"].get(of(placement), 0.0) + bought
+            amounts["tokens"][of(placement)] = amounts["tokens"].get(of(placement), 0.0) + placement.mtok
+        for what, held in amounts.items():
+            whole = sum(held.values())
+            if whole > 0:
+                top = max(held, key=lambda k: held[k])
+                out.append(Concentration(by, what, hhi(held.values()), top, held[top] / whole, sum(v > 0 for v in held.values())))
+    return tuple(out)
 
 
 def read_plan(path: Path) -> Plan:

@@ -7,7 +7,8 @@ from datetime import date
 import pytest
 
 from polysilicon.catalogue import load
-from polysilicon.catalogue.prices import TokenPrice, conflicts_on, price_on
+from polysilicon.catalogue.prices import conflicts_on
+from polysilicon.cloud.token_price import TokenPrice, price_on
 
 KNOWN = load()
 

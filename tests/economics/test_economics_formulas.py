@@ -111,7 +111,7 @@ def test_an_option_is_worth_at_least_its_gain_and_no_more_than_the_forward():
 @pytest.mark.parametrize(
     "wrong",
     [lambda: finance.stake_frac(2.0, 1.0), lambda: finance.implied_post_money_usd(1.0, 0.0), lambda: finance.margins(0.0, 1.0),
-     lambda: finance.cost_cut_frac(-1.0), lambda: finance.herfindahl([0.0]), lambda: Rack(pue=0.9),
+     lambda: finance.cost_cut_frac(-1.0), lambda: Rack(pue=0.9),
      lambda: Rack(sold_frac=0.0), lambda: finance.capital_recovery_per_year(0.1, 0), lambda: finance.tokens_per_month(1.0, 1.0, 0.0)],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(wrong):

@@ -286,6 +286,21 @@ targets:
         compile_wiring(config.load_text(text.replace("region: us-east5", "region: elsewhere")), plan())
 
 
+def test_a_target_takes_its_price_from_the_catalogue_by_name() -> None:
+    from polysilicon import catalogue
+
+    text = """polysilicon: 1
+listen: {open: true}
+targets:
+  - {id: a, door: anthropic, url: 'http://h:1', cloud: aws, region: us-east-1, models: {claude-opus-4-5: {price: anthropic/claude-opus-4-5-20251101}}}
+"""
+    wiring = compile_wiring(config.load_text(text), prices=catalogue.load().token_prices)
+    tariff = wiring.variants[0].tariff
+    assert tariff.batch is not None and tariff.rates[0] > 0
+    with pytest.raises((InputErrors, MissingFact), match="token price"):
+        compile_wiring(config.load_text(text.replace("20251101", "19991101")), prices=catalogue.load().token_prices)
+
+
 @pytest.mark.parametrize("to", ["litellm", "httproute", "llm-d", "openrouter", "haproxy", "kserve", "vllm-stack", "skypilot"])
 def test_compilers_carry_the_shares(to: str) -> None:
     from plans import plan

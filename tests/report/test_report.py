@@ -13,7 +13,7 @@ from sample import HOSTILE, evidence, plan
 
 from polysilicon import report
 from polysilicon.errors import InputError
-from polysilicon.portfolio import read_plan
+from polysilicon.portfolio import hhi, read_plan
 from polysilicon.report import figures, page, words
 from polysilicon.report.charts import charts
 
@@ -174,8 +174,8 @@ def test_revenue_by_hand():
 
 
 def test_hhi_by_hand():
-    assert figures.hhi([1, 1, 1, 1]) == 0.25 and figures.hhi([7]) == 1.0 and figures.hhi([]) == 0.0
-    assert figures.hhi([3, 1]) == pytest.approx(0.625)
+    assert hhi([1, 1, 1, 1]) == 0.25 and hhi([7]) == 1.0 and hhi([]) == 0.0
+    assert hhi([3, 1]) == pytest.approx(0.625)
 
 
 def test_concentration_counts_vendor_cloud_and_region_in_dollars_and_tokens():

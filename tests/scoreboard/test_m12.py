@@ -4,7 +4,8 @@ import pytest
 from toy import offer, port, solve, work, world
 
 from polysilicon.cloud.contract import Contract
-from polysilicon.planner.measures import waterfall
+from polysilicon.report.charts import steps
+from polysilicon.report.figures import waterfall
 
 
 def test_m12():
@@ -13,5 +14,10 @@ def test_m12():
     works = [work("chat", rps=100.0), work("training", rps=20.0, batch=True)]
     found = solve(world(works, [offer("h100", 2.0), offer("maia200", 1.0)], ports=ports, months=12, contracts=(macc,)))
     parts = waterfall(found, training=("training",))
-    assert sum(parts.values()) == pytest.approx(found.bill_usd + found.energy_usd + found.port_usd + found.unserved_usd, rel=1e-4)
-    assert parts["training"] > 0 and parts["inference"] > parts["training"] and parts["unused commitment"] > 0 and parts["porting"] == 1e5
+    of = {step.layer: step.usd for step in parts}
+    whole = found.bill_usd + found.energy_usd + found.port_usd
+    assert sum(step.usd for step in parts if not step.total) == pytest.approx(whole, rel=1e-4) == pytest.approx(of["Total"], rel=1e-4)
+    assert of["Training"] > 0 and of["Inference"] > of["Training"] and of["Commitment shortfall"] > 0 and of["Ports"] == 1e5
+    assert sum(step.usd for step in waterfall(found) if not step.total) == pytest.approx(whole, rel=1e-4)  # and by layer
+    (bars,) = steps(parts)["datasets"].values()
+    assert [v["layer"] for v in bars][:2] == ["Inference", "Training"]

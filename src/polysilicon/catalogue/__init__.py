@@ -10,13 +10,14 @@ from pathlib import Path
 
 from polysilicon.catalogue import build
 from polysilicon.catalogue.configs import looks_like_path, read_config
-from polysilicon.catalogue.prices import TokenPrice, conflicts_on, price_on, token_prices
+from polysilicon.catalogue.prices import conflicts_on, token_prices
 from polysilicon.catalogue.profiles import Profile, profiles
 from polysilicon.catalogue.rows import Row
 from polysilicon.catalogue.sources import Content, check_table, read_all
 from polysilicon.catalogue.spot import SpotRecord, spot_records
 from polysilicon.cloud.offer import Offer
 from polysilicon.cloud.site import Site
+from polysilicon.cloud.token_price import TokenPrice, price_on
 from polysilicon.errors import InputError, InputErrors, unknown_name
 from polysilicon.facts import Fact
 from polysilicon.model.architecture import Model, from_config

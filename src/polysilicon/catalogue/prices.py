@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
+from typing import cast
 
 from polysilicon.catalogue.rows import Row
 from polysilicon.catalogue.schema import parse_date
-
-
-@dataclass(frozen=True, slots=True)
-class TokenPrice:
-    """A list price of one model at one provider, as one source recorded it."""
-
-    provider: str
-    model: str
-    usd_per_mtok_in: float | None
-    usd_per_mtok_out: float | None
-    usd_per_mtok_cached: float | None = None  # input tokens read from the provider's cache
-    cache_write_usd_per_mtok: float | None = None  # kept for five minutes
-    cache_write_1h_usd_per_mtok: float | None = None
-    batch_in_usd_per_mtok: float | None = None
-    batch_out_usd_per_mtok: float | None = None
-    long_context_from_tokens: int | None = None
-    long_context_in_usd_per_mtok: float | None = None
-    long_context_out_usd_per_mtok: float | None = None
-    max_input_tokens: int | None = None
-    valid_from: str = ""  # ISO date; empty: not stated
-    valid_to: str = ""  # the first day on which it no longer holds
-    condition: str = ""
-    as_of: str = ""  # when the source said so
-    source: str = ""
-    basis: str = "list_price"
-    note: str = ""
+from polysilicon.cloud.token_price import TokenPrice, price_on
+from polysilicon.errors import InputError
+from polysilicon.facts import Basis
 
 
 def token_prices(rows: Iterable[Row]) -> tuple[TokenPrice, ...]:
-    """Return the prices that checked rows hold."""
+    """Return the prices that checked rows hold.
+
+    Raises: InputError where batch work pays another share of the input than of the output price: a price holds one.
+    """
     return tuple(_price(row) for row in rows)
 
 
@@ -51,50 +31,39 @@ def _price(row: Row) -> TokenPrice:
         return int(float(text)) if text else None
 
     return TokenPrice(
-        provider=row.get("provider"),
         model=row.get("model"),
+        provider=row.get("provider"),
         usd_per_mtok_in=number("usd_per_mtok_in"),
         usd_per_mtok_out=number("usd_per_mtok_out"),
         usd_per_mtok_cached=number("usd_per_mtok_cached"),
-        cache_write_usd_per_mtok=number("usd_per_mtok_cache_write"),
-        cache_write_1h_usd_per_mtok=number("usd_per_mtok_cache_write_1h"),
-        batch_in_usd_per_mtok=number("usd_per_mtok_batch_in"),
-        batch_out_usd_per_mtok=number("usd_per_mtok_batch_out"),
-        long_context_from_tokens=count("long_context_from_tokens"),
-        long_context_in_usd_per_mtok=number("long_context_usd_per_mtok_in"),
-        long_context_out_usd_per_mtok=number("long_context_usd_per_mtok_out"),
+        usd_per_mtok_write_5m=number("usd_per_mtok_cache_write"),
+        usd_per_mtok_write_1h=number("usd_per_mtok_cache_write_1h"),
+        batch_frac=_batch_frac(row, number("usd_per_mtok_in"), number("usd_per_mtok_out")),
+        long_from_tokens=count("long_context_from_tokens"),
+        usd_per_mtok_in_long=number("long_context_usd_per_mtok_in"),
+        usd_per_mtok_out_long=number("long_context_usd_per_mtok_out"),
         max_input_tokens=count("max_input_tokens"),
         valid_from=row.get("valid_from"),
         valid_to=row.get("valid_to"),
         condition=row.get("condition"),
         as_of=row.get("as_of"),
         source=row.get("source"),
-        basis=row.get("basis"),
+        basis=cast(Basis, row.get("basis")),
         note=row.get("note"),
     )
 
 
-def price_on(prices: Sequence[TokenPrice], day: date) -> TokenPrice | None:
-    """Return the price that held on a day, or None where no source reaches that far back.
-
-    A source that states from when or until when a price holds goes before one that only saw it; among equals the later
-    record wins. A price that was merely seen holds from the day it was seen. Prices bound to a condition (an hour of the
-    day) are left out.
-    """
-    best: tuple[bool, date, date] | None = None
-    found: TokenPrice | None = None
-    for price in prices:
-        if price.condition or (price.usd_per_mtok_in is None and price.usd_per_mtok_out is None):
-            continue
-        seen = parse_date(price.as_of)
-        begin = parse_date(price.valid_from) if price.valid_from else (date.min if price.valid_to else seen)
-        end = parse_date(price.valid_to) if price.valid_to else date.max
-        if not begin <= day < end:
-            continue
-        rank = (bool(price.valid_from or price.valid_to), begin, seen)
-        if best is None or rank > best:
-            best, found = rank, price
-    return found
+def _batch_frac(row: Row, fresh: float | None, out: float | None) -> float | None:
+    """Return the share of the list price that batch work pays."""
+    shares = [
+        float(text) / base
+        for column, base in (("usd_per_mtok_batch_in", fresh), ("usd_per_mtok_batch_out", out))
+        if (text := row.get(column)) and base
+    ]
+    if len(shares) == 2 and abs(shares[0] - shares[1]) > 1e-3:
+        message = f"batch pays {shares[0]:.0%} of the input price and {shares[1]:.0%} of the output price; one share of both is allowed"
+        raise InputError(message, where=row.where("usd_per_mtok_batch_out"))
+    return round(shares[0], 6) if shares else None
 
 
 def conflicts_on(prices: Sequence[TokenPrice], day: date) -> tuple[TokenPrice, ...]:

@@ -1,8 +1,10 @@
-"""The price of tokens: one dated row a model and provider, and the exact bill of a request."""
+"""The price of tokens: one dated row a model and provider, which row holds on a day, and the exact bill of a request."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 from polysilicon.errors import InputError, MissingFact
 from polysilicon.facts import Basis
@@ -10,7 +12,7 @@ from polysilicon.facts import Basis
 
 @dataclass(frozen=True, slots=True)
 class TokenPrice:
-    """What a provider charges for one model's tokens from a day on, in dollars per million.
+    """What a provider charges for one model's tokens from a day on, in dollars per million, as one source recorded it.
 
     A rate that is not published is None. `long_from_tokens` is the prompt length above which the `_long` rates hold,
     for the whole request.
@@ -28,10 +30,48 @@ class TokenPrice:
     usd_per_mtok_in_long: float | None = None
     usd_per_mtok_out_long: float | None = None
     valid_from: str = ""  # ISO date the price holds from; empty: unknown
-    as_of: str = ""
+    valid_to: str = ""  # the first day on which it no longer holds; empty: not stated
+    condition: str = ""  # an hour of the day, a tier: a price that holds for some only
+    max_input_tokens: int | None = None
+    as_of: str = ""  # when the source said so
     source: str = ""
     basis: Basis = "list_price"
     note: str = ""
+
+
+def price_on(prices: Iterable[TokenPrice], day: date) -> TokenPrice | None:
+    """Return the price of a model that held on a day, or None where no source reaches that far back.
+
+    A source that states from when or until when a price holds goes before one that only saw it; among equals the later
+    record wins. A price that was merely seen holds from the day it was seen. Prices bound to a condition (an hour of the
+    day) are left out.
+
+    >>> book = [TokenPrice("m", "p", 15, 75, valid_from="2025-05-22"), TokenPrice("m", "p", 5, 25, valid_from="2025-11-24")]
+    >>> price_on(book, date(2025, 11, 23)).usd_per_mtok_in, price_on(book, date(2025, 11, 24)).usd_per_mtok_in
+    (15, 5)
+    """
+    best: tuple[bool, date, date] | None = None
+    found: TokenPrice | None = None
+    for price in prices:
+        if price.condition or (price.usd_per_mtok_in is None and price.usd_per_mtok_out is None):
+            continue
+        seen = first_day(price.as_of)
+        begin = first_day(price.valid_from) if price.valid_from else (date.min if price.valid_to else seen)
+        end = first_day(price.valid_to) if price.valid_to else date.max
+        rank = (bool(price.valid_from or price.valid_to), begin, seen)
+        if begin <= day < end and (best is None or rank > best):
+            best, found = rank, price
+    return found
+
+
+def first_day(text: str) -> date:
+    """Return the first day of an ISO year, month or day; of nothing, the first of all.
+
+    >>> first_day("2025-02"), first_day("2025")
+    (datetime.date(2025, 2, 1), datetime.date(2025, 1, 1))
+    """
+    year, month, day = (int(part or 1) for part in (f"{text}---".split("-"))[:3])
+    return date(year, month, day) if text else date.min
 
 
 @dataclass(frozen=True, slots=True)

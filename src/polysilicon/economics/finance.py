@@ -312,15 +312,3 @@ def margins(revenue_usd: float, cost_usd: float) -> MarginPair:
     if revenue_usd <= 0 or cost_usd <= 0:
         raise InputError(f"a revenue of {revenue_usd:g} $ and a cost of {cost_usd:g} $ have no margin; both must be above 0")
     return MarginPair((revenue_usd - cost_usd) / cost_usd, (revenue_usd - cost_usd) / revenue_usd)
-
-
-def herfindahl(shares: Sequence[float]) -> float:
-    """Return the concentration of amounts: the sum of squared shares; 1/n where n are equal.
-
-    >>> herfindahl([1, 1, 1, 1])
-    0.25
-    """
-    total = math.fsum(shares)
-    if total <= 0 or min(shares) < 0:
-        raise InputError("concentration needs amounts that are 0 or more and not all 0")
-    return math.fsum((s / total) ** 2 for s in shares)

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from polysilicon.cloud.site import Site
-from polysilicon.economics.finance import herfindahl
 from polysilicon.errors import InputError, MissingFact
-from polysilicon.portfolio import Plan
+from polysilicon.portfolio import Plan, concentration
 
 
 def custom_silicon(amounts: Mapping[str, float], vendor_of: Mapping[str, str], *, merchants: Sequence[str] = ("Nvidia", "AMD", "Intel")) -> float:
@@ -25,25 +24,21 @@ def custom_silicon(amounts: Mapping[str, float], vendor_of: Mapping[str, str], *
 
 
 def of_plan(plan: Plan, vendor_of: Mapping[str, str]) -> dict[str, float]:
-    """Return the figures of a plan: share of custom silicon in tokens and dollars, concentration by vendor and cloud."""
+    """Return the figures of a plan: share of custom silicon in tokens and dollars, concentration by vendor and cloud, of dollars."""
     tokens: dict[str, float] = {}
     dollars: dict[str, float] = {}
-    clouds: dict[str, float] = {}
-    vendors: dict[str, float] = {}
     for p in plan.placements:
-        clouds[p.cloud] = clouds.get(p.cloud, 0.0) + p.usd
         if p.chip:
             tokens[p.chip] = tokens.get(p.chip, 0.0) + p.mtok
             dollars[p.chip] = dollars.get(p.chip, 0.0) + p.usd
-            vendors[vendor_of[p.chip]] = vendors.get(vendor_of[p.chip], 0.0) + p.usd
     out = {}
     if sum(tokens.values()) > 0 and sum(dollars.values()) > 0:
         out["custom_silicon_tokens_frac"] = custom_silicon(tokens, vendor_of)
         out["custom_silicon_usd_frac"] = custom_silicon(dollars, vendor_of)
-    for name, amounts in (("vendor", vendors), ("cloud", clouds)):
-        if sum(amounts.values()) > 0:
-            out[f"{name}_concentration_hhi"] = herfindahl(list(amounts.values()))
-            out[f"{name}_largest_frac"] = max(amounts.values()) / sum(amounts.values())
+    for found in concentration(plan, vendor_of):
+        if found.of == "dollars" and found.by != "region":
+            out[f"{found.by}_concentration_hhi"] = found.hhi
+            out[f"{found.by}_largest_frac"] = found.top_frac
     return out
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 
-from polysilicon.catalogue.prices import TokenPrice
+from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.economics.references import own_facts
 from polysilicon.errors import InputError, MissingFact
 

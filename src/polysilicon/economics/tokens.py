@@ -7,7 +7,7 @@ cached one the memory that keeps its keys and values for as long as it is held b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polysilicon.economics.cost import Rack, chip_hour
@@ -237,16 +237,3 @@ class UnitRow:
     def application_margin_frac(self) -> float:
         """Return the application's own margin when it pays the transfer price instead of the list."""
         return 1 - (self.transfer_usd_per_mtok + self.other_usd_per_mtok) / self.price_usd_per_mtok
-
-
-def waterfall(price_usd_per_mtok: float, layers: Mapping[str, float]) -> list[tuple[str, float, float]]:
-    """Return steps (name, from, to) from a price down through its costs to the margin, ending where the sum says.
-
-    >>> waterfall(10.0, {"compute": 4.0, "support": 1.0})
-    [('price', 0.0, 10.0), ('compute', 10.0, 6.0), ('support', 6.0, 5.0), ('gross margin', 0.0, 5.0)]
-    """
-    steps, level = [("price", 0.0, price_usd_per_mtok)], price_usd_per_mtok
-    for name, usd in layers.items():
-        steps.append((name, level, level - usd))
-        level -= usd
-    return [*steps, ("gross margin", 0.0, level)]

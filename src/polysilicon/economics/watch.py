@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from polysilicon.catalogue.prices import TokenPrice
 from polysilicon.cloud.offer import Offer
+from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.economics.reading import check
 from polysilicon.errors import InputError, InputErrors
 from polysilicon.facts import Fact

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from polysilicon.economics import finance
 from polysilicon.economics.cost import Rack, chip_hour
 from polysilicon.economics.deal_report import DealAnswer
 from polysilicon.economics.tokens import UnitRow
 from polysilicon.errors import InputError
+from polysilicon.portfolio import hhi
 
 MONEY, NUMBER, SHARE = "#,##0.00;[Red]-#,##0.00", "#,##0.####", "0.0%"
 
@@ -472,5 +472,5 @@ def diligence_workbook(tables: Mapping[str, tuple[Sequence[str], Sequence[Sequen
                 at = len(rows) + 2
                 sheet.write(at, len(heads) + k - 1, "HHI", book.formats["bold"])
                 cells = f"{letter(len(heads) + k)}2:{letter(len(heads) + k)}{len(rows) + 1}"
-                book.formula(sheet, at, len(heads) + k, f"=SUMSQ({cells})", finance.herfindahl(amounts), NUMBER)
+                book.formula(sheet, at, len(heads) + k, f"=SUMSQ({cells})", hhi(amounts), NUMBER)
     return book.done()

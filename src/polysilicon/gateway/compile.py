@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import date
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from polysilicon.cloud.region import geographies
-from polysilicon.cloud.token_price import TokenPrice
+from polysilicon.cloud.token_price import TokenPrice, price_on
 from polysilicon.errors import InputError, InputErrors, MissingFact
 from polysilicon.gateway.config import GatewayConfig, PricePart, ServedPart, TargetPart
 from polysilicon.gateway.tariff import Tariff, compile_price
@@ -117,13 +116,10 @@ def _price(part: TargetPart, model: str, served: ServedPart, known: list[TokenPr
         valid = given.valid_from.isoformat() if given.valid_from else ""
         return TokenPrice(model, part.id, valid_from=valid, **given.model_dump(exclude={"valid_from"}))
     provider, _, name = given.partition("/") if given else ("", "", model)
-    fitting = [
-        p for p in known if p.model == name and (not provider or p.provider == provider) and (not p.valid_from or p.valid_from <= day.isoformat())
-    ]
-    if not fitting:
+    found = price_on((p for p in known if p.model == name and (not provider or p.provider == provider)), day)
+    if found is None:
         raise MissingFact(f"{provider + '/' if provider else ''}{name}", "token price", needed_for=f"target {part.id}")
-    newest = max(fitting, key=lambda p: p.valid_from)
-    return replace(newest)
+    return found
 
 
 def _key(given: Mapping[str, object], budgets: tuple[Budget, ...]) -> Key:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from polysilicon.economics.deal_report import DealAnswer
 from polysilicon.economics.diligence import tables
 from polysilicon.economics.flows import matrix
-from polysilicon.economics.tokens import margin_stack, waterfall
+from polysilicon.economics.tokens import margin_stack
 from polysilicon.report import money_charts as charts
+from polysilicon.report.charts import steps as steps_chart
+from polysilicon.report.figures import Step, price_steps
 from polysilicon.report.sheet import Section, drawing, sankey, sheet
 
 
@@ -103,12 +105,12 @@ def _sides(answer: DealAnswer) -> list[Section]:
         price = answer.projection.drivers["usd_per_chip_hour"]
         layers = margin_stack(price, mtok_per_chip_hour=1.0, rent_usd_per_chip_hour=price, rack=answer.deal.rack(), sold_frac=1.0)
         layers.pop("lab gross margin")
-        steps = waterfall(price, {name: usd for name, usd in layers.items() if name != "cloud's margin after capital"})
+        steps = price_steps(price, [Step(name, usd) for name, usd in layers.items() if name != "cloud's margin after capital"])
         out.append(
             Section(
                 "The provider",
                 tuple(words),
-                (("From the price of a chip-hour to what is left, $", drawing(charts.waterfall(steps, title="$ per chip-hour"))),),
+                (("From the price of a chip-hour to what is left, $", drawing(steps_chart(steps, gain=True))),),
             )
         )
     if answer.supplier and answer.supplier.returned_ratio:

@@ -7,11 +7,12 @@ shown apart and never added to the cost.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from polysilicon.portfolio import Holding, Placement, Plan, ShadowPrice
+from polysilicon.portfolio import concentration as of_plan
 from polysilicon.report.evidence import Evidence, WorkloadEvidence
 from polysilicon.report.names import proper
 from polysilicon.units import HOURS_PER_YEAR
@@ -101,10 +102,12 @@ def given(holding: Holding) -> bool:
     return holding.offer == holding.contract
 
 
-def waterfall(plan: Plan) -> tuple[Step, ...]:
+def waterfall(plan: Plan, training: Collection[str] = ()) -> tuple[Step, ...]:
     """Return the steps from metered list price to the total; they add up to `total_usd`.
 
     list price by kind + contract discounts + shortfall + overage + fixed charges + energy + ports = total
+
+    With the ids of workloads that train, list price is told by inference and training instead of by kind, idle chips in proportion.
     """
     listed: dict[str, float] = defaultdict(float)
     for holding in plan.holdings:
@@ -114,6 +117,10 @@ def waterfall(plan: Plan) -> tuple[Step, ...]:
     moved = sum(p.decode.transfer_usd for p in plan.placements if p.decode is not None)
     steps = [Step(name, usd) for name, usd in sorted(listed.items(), key=lambda item: -item[1])]
     steps.append(Step("Tokens bought", tokens))
+    if training:
+        placed, metered = sum(p.usd for p in plan.placements), sum(listed.values()) + tokens
+        share = sum(p.usd for p in plan.placements if p.workload in training) / placed if placed > 0 else 0.0
+        steps = [Step("Inference", metered * (1 - share)), Step("Training", metered * share)]
     steps.append(Step("KV over wires", moved))
     eligible = sum(bill.eligible_usd for bill in plan.contracts)
     steps.append(Step("Contract discounts", eligible - sum(listed.values()) - tokens - moved))
@@ -145,49 +152,10 @@ def unserved_frac(plan: Plan) -> float:
     return 1.0 - done / asked if asked > 0 else 0.0
 
 
-def hhi(amounts: Iterable[float]) -> float:
-    """Return the Herfindahl-Hirschman index: the sum of squared shares, 1 for a single supplier.
-
-    >>> hhi([5.0, 5.0, 5.0, 5.0])
-    0.25
-    """
-    held = [amount for amount in amounts if amount > 0]
-    whole = sum(held)
-    return sum((amount / whole) ** 2 for amount in held) if whole > 0 else 0.0
-
-
 def concentration(evidence: Evidence) -> Table:
     """Return HHI and largest share by chip vendor, cloud and region, of dollars and of tokens."""
-    plan, rows = evidence.plan, []
-    vendor = evidence.vendors
-    views: list[tuple[str, Callable[[Holding | Placement], str]]] = [
-        ("chip vendor", lambda x: vendor.get(x.chip, "") or (f"tokens · {x.cloud}" if not x.chip else x.chip)),
-        ("cloud", lambda x: x.cloud),
-        ("region", lambda x: f"{x.cloud}/{x.region}"),
-    ]
-    for name, of in views:
-        usd: dict[str, float] = defaultdict(float)
-        tokens: dict[str, float] = defaultdict(float)
-        for holding in plan.holdings:
-            usd[of(holding)] += holding.bill_usd
-        for placement in plan.placements:
-            tokens[of(placement)] += placement.mtok
-            if not placement.chip:
-                usd[of(placement)] += placement.usd
-        for basis, amounts in (("dollars", usd), ("tokens", tokens)):
-            if sum(amounts.values()) <= 0:
-                continue
-            top = max(amounts, key=lambda k: amounts[k])
-            rows.append(
-                (
-                    name,
-                    basis,
-                    hhi(amounts.values()),
-                    top,
-                    amounts[top] / sum(amounts.values()),
-                    sum(v > 0 for v in amounts.values()),
-                )
-            )
+    names = {"vendor": "chip vendor"}
+    rows = [(names.get(c.by, c.by), c.of, c.hhi, c.top, c.top_frac, c.suppliers) for c in of_plan(evidence.plan, evidence.vendors)]
     columns = _columns(
         "by | By",
         "of | Share of",
@@ -382,6 +350,12 @@ def _revenue_usd_per_mtok(w: WorkloadEvidence) -> float | None:
     return usd / (w.lengths.isl_tokens + w.lengths.osl_tokens)
 
 
+def price_steps(price_usd: float, costs: Iterable[Step]) -> tuple[Step, ...]:
+    """Return the steps from a price through its costs, as falls, down to the margin that the sum leaves."""
+    falls = [Step(step.layer, -step.usd) for step in costs if not step.total]
+    return (Step("Price", price_usd, total=True), *falls, Step("Margin", price_usd + sum(step.usd for step in falls), total=True))
+
+
 def margin_steps(evidence: Evidence) -> tuple[Step, ...]:
     """Return the steps from price to gross margin, in dollars per million tokens; empty where a price is missing.
 
@@ -392,8 +366,7 @@ def margin_steps(evidence: Evidence) -> tuple[Step, ...]:
     if not table or served <= 0 or any(row["revenue_usd"] is None for row in table):
         return ()
     revenue = sum(float(row["revenue_usd"] or 0.0) for row in table) / served
-    costs = [Step(step.layer, -step.usd / served) for step in waterfall(evidence.plan) if not step.total]
-    return (Step("Price", revenue, total=True), *costs, Step("Margin", revenue + sum(step.usd for step in costs), total=True))
+    return price_steps(revenue, [Step(step.layer, step.usd / served, step.total) for step in waterfall(evidence.plan)])
 
 
 def bills(evidence: Evidence) -> Table:

@@ -49,23 +49,6 @@ def tornado(bars: Sequence[Bar], *, title: str, scale: float = 1e9) -> Spec:
     }
 
 
-def waterfall(steps: Sequence[tuple[str, float, float]], *, title: str) -> Spec:
-    """Return steps (name, from, to) as floating bars."""
-    rows = [{"step": name, "from": a, "to": b, "kind": "level" if a == 0 else "down" if b < a else "up"} for name, a, b in steps]
-    return {
-        "width": WIDTH,
-        "height": HEIGHT,
-        "data": {"values": rows},
-        "mark": "bar",
-        "encoding": {
-            "x": {"field": "step", "type": "nominal", "sort": [s[0] for s in steps], "title": None, "axis": {"labelAngle": -30}},
-            "y": {"field": "from", "type": "quantitative", "title": title},
-            "y2": {"field": "to"},
-            "color": {"field": "kind", "type": "nominal", "legend": None},
-        },
-    }
-
-
 def lines(rows: Sequence[Mapping[str, Any]], *, title: str, value: str = "value", when: str = "temporal") -> Spec:
     """Return lines by `what` over `when` (a date, or a number with `when="quantitative"`)."""
     return {

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-INK = "#6b7280"
+INK, WIDTH = "#6b7280", 640
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", sans-serif'
 PALETTE = ("#4269d0", "#e08a1e", "#2fa37c", "#d1495b", "#8b5fd0", "#3aa5c9", "#a08030", "#8a8f98")
 Table = tuple[Sequence[str], Sequence[Sequence[object]]]
@@ -48,7 +48,7 @@ def drawing(spec: dict[str, Any]) -> Markup:
     """Return a Vega-Lite specification as SVG text, drawn here so that the page needs no script."""
     import vl_convert
 
-    config = {
+    config: dict[str, Any] = {
         "background": "transparent",
         "font": FONT,
         "padding": {"left": 24, "right": 24, "top": 5, "bottom": 5},  # the reader's font may be wider than the one drawn with
@@ -57,8 +57,12 @@ def drawing(spec: dict[str, Any]) -> Markup:
         "view": {"stroke": None},
         "range": {"category": list(PALETTE)},
         "header": {"labelColor": INK, "titleColor": INK},
+        "text": {"color": INK},
     }
-    full = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "config": config, **spec}
+    theirs = spec.get("config", {})
+    merged = config | theirs | {key: config[key] | theirs[key] for key in theirs if isinstance(config.get(key), dict)}
+    width = {"width": WIDTH} if spec.get("width") == "container" else {}
+    full = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", **spec, **width, "config": merged, "autosize": "pad"}
     return Markup(vl_convert.vegalite_to_svg(json.dumps(full)))  # made of numbers and names that the renderer escapes
 
 

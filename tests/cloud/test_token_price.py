@@ -1,13 +1,14 @@
 """Token prices: exact bills, tiers, dates."""
 
+from datetime import date
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysilicon.application.tokens import TokenPrice, TokenUse, blended_usd_per_mtok, nano_usd, price_on, request_usd
-from polysilicon.application.workload import Lengths
+from polysilicon import catalogue
+from polysilicon.cloud.token_price import TokenPrice, TokenUse, nano_usd, price_on
 from polysilicon.errors import InputError, MissingFact
 
 LONG = TokenPrice("m", "p", 3.0, 15.0, 0.3, 3.75, 6.0, 0.5, 200_000, 6.0, 22.5)
@@ -51,14 +52,15 @@ def test_batch_pays_its_share_and_unknown_rates_are_said():
 
 def test_prices_by_date():
     book = [TokenPrice("m", "p", 15, 75, valid_from="2025-05-22"), TokenPrice("m", "p", 5, 25, valid_from="2025-11-24")]
-    assert price_on(book, "m", on="2026-01-01").usd_per_mtok_in == 5
-    with pytest.raises(MissingFact):
-        price_on(book, "m", on="2025-01-01")
-    with pytest.raises(InputError):
-        price_on(book, "n", on="2026-01-01")
+    assert price_on(book, date(2026, 1, 1)).usd_per_mtok_in == 5
+    assert price_on(book, date(2025, 1, 1)) is None
+    night = TokenPrice("m", "p", 1, 5, valid_from="2026-01-01", condition="23:00 to 07:00")
+    assert price_on([*book, night], date(2026, 1, 2)).usd_per_mtok_in == 5
 
 
-def test_the_mean_request_and_its_bill_agree():
-    lengths = Lengths(1000.0, 200.0, cached_frac=0.4)
-    assert request_usd(LONG, lengths) * 1e9 == pytest.approx(nano_usd(LONG, TokenUse(600, 400, output_tokens=200)))
-    assert blended_usd_per_mtok(LONG, lengths) == pytest.approx(request_usd(LONG, lengths) / 1200 * 1e6)
+def test_the_catalogue_holds_the_prices_that_bill():
+    book = [p for p in catalogue.load().token_prices if p.provider == "anthropic" and p.usd_per_mtok_cached and p.batch_frac]
+    assert book and {p.batch_frac for p in book} == {0.5}
+    price = book[-1]
+    use = TokenUse(1_000_000, cached_tokens=1_000_000, output_tokens=1_000_000)
+    assert nano_usd(price, use) == round((price.usd_per_mtok_in + price.usd_per_mtok_cached + price.usd_per_mtok_out) * 1e9)
