@@ -20,7 +20,7 @@ def page(title: str, findings: Sequence[Finding]) -> str:
     wrong = [f for f in findings if f.verdict not in ("holds", "unsupported")]
     figures = (("Recomputed over stated, where they differ", drawing(charts.claimed(wrong))),) if any(f.ratio and f.ratio > 0 for f in wrong) else ()
     sections = [Section("Overview", figures=figures, tables=((heads, rows),))]
-    sections += [Section(f"{f.id}: {VERDICTS[f.verdict]}", tuple(_words(f)), tables=_premises(f)) for f in findings]
+    sections += [Section(f"{f.id}: {VERDICTS[f.verdict]}", tuple(_words(f)), tables=_premises(f), short=f.id) for f in findings]
     return sheet(title, over="Claim audit", facts=counts, sections=sections)
 
 

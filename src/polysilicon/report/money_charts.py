@@ -110,7 +110,7 @@ def heat_map(points: Sequence[SurfacePoint]) -> Spec:
     spends = [f"{x / 1e9:g} B$" for x in dict.fromkeys(p.spend_usd_per_year for p in points)]
     costs = [f"{x / 1e6:g} M$" for x in dict.fromkeys(p.cost_usd for p in points)]
     axes = {
-        "x": {"field": "spend", "type": "nominal", "sort": spends, "title": "model spend a year"},
+        "x": {"field": "spend", "type": "nominal", "sort": spends, "title": "model spend a year", "axis": {"labelAngle": 0}},
         "y": {"field": "cost", "type": "nominal", "sort": costs, "title": "porting cost"},
     }
     colour = {
@@ -119,10 +119,12 @@ def heat_map(points: Sequence[SurfacePoint]) -> Spec:
         "title": "break-even gain",
         "scale": {"scheme": "viridis", "domain": [0, 1], "clamp": True},
         "legend": {"format": "%"},
+        "condition": {"test": "!isValid(datum.gain)", "value": "#8a8f98"},
     }
+    ink = {"condition": {"test": "datum.gain > 0.6", "value": "#101216"}, "value": "white"}  # of what lies under it
     layer = [
         {"mark": "rect", "encoding": {**axes, "color": colour}},
-        {"mark": {"type": "text", "fontSize": 11}, "encoding": {**axes, "text": {"field": "label"}, "color": {"value": "white"}}},
+        {"mark": {"type": "text", "fontSize": 11}, "encoding": {**axes, "text": {"field": "label"}, "color": ink}},
     ]
     return {
         "data": {"values": rows},

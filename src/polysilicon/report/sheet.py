@@ -26,6 +26,7 @@ class Section:
     words: tuple[str, ...] = ()
     figures: tuple[tuple[str, Markup], ...] = ()
     tables: tuple[Table, ...] = ()
+    short: str = ""  # in the list of contents
 
 
 def sheet(title: str, *, over: str, lead: str = "", facts: Sequence[tuple[str, str, str]] = (), sections: Sequence[Section] = ()) -> str:
@@ -88,7 +89,7 @@ def sankey(bands: Sequence[tuple[str, str, float]], *, unit: str, width: int = 7
         for name, (y, size, scale) in side.items():
             total = size / scale if scale else 0.0
             label = escape(f"{name}  {total:.3g}")
-            parts.append(f'<text x="{x}" y="{y + size / 2 + 4:.1f}" text-anchor="{anchor}" font-size="12" fill="{INK}">{label}</text>')
+            parts.append(f'<text x="{x}" y="{y + size / 2 + 4:.1f}" text-anchor="{anchor}" font-size="12" class="name" fill="{INK}">{label}</text>')
     return Markup(f'<svg viewBox="0 0 {width} {height}" role="img" font-family="sans-serif">{"".join(parts)}</svg>')
 
 
