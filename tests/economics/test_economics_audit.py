@@ -159,6 +159,28 @@ def test_the_hand_made_audit_agrees_or_the_difference_is_explained(shared_dir, c
     assert set(differing) == {"A-14", "A-17", "E-10"} and all(differing.values())
 
 
+def test_the_documents_count_as_the_engine_does(cite):
+    from collections import Counter
+    from importlib.resources import files
+    from pathlib import Path
+
+    found = Counter(f.verdict for f in audit(read_claims(Path(str(files("polysilicon") / "data" / "claims.yaml"))), cite))
+    own, wrong = found["contradicts_own_premises"], found["contradicts_own_premises"] + found["contradicted_by_source"]
+    text = " ".join((Path(__file__).parents[2] / "docs/concepts/claims.md").read_text().split())
+    told = f"{found['holds']} hold, {wrong} are contradicted ({own} by their own premises), {found['ambiguous']} are ambiguous, {found['unsupported']} unsupported"
+    assert told in text
+
+
+@pytest.mark.shared
+def test_the_embedded_audit_against_the_hand_made_one(shared_dir, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "from polysilicon.cli.app import main; main()", "audit", "--against", str(shared_dir / "data" / "claims.csv")],
+        capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}, cwd=tmp_path,
+    )  # fmt: skip
+    told = [line for line in done.stdout.splitlines() if " says " in line]
+    assert [line[:4] for line in told] == ["A-14", "A-17", "E-10"] and all("reproduces" in line for line in told)
+
+
 @pytest.mark.shared
 def test_the_table_itself_is_read_and_its_verdicts_checked(shared_dir, cite):
     findings = audit(read_claims(shared_dir / "data" / "claims.csv"), cite)

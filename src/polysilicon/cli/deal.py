@@ -111,10 +111,12 @@ def _percent(value: float | None) -> str:
 
 
 def _print_deal(answer: Any) -> None:
+    from polysilicon.economics.uncertainty import scaled
+
     circle = answer.circularity
     print(f"{answer.deal.name}  ({answer.deal.as_of}; {answer.scenario or 'base'})")
     print_table(
-        ["party", "in B$", "out B$", "net B$", "NPV B$", "NPV with what it owns", "IRR cash", "IRR with what it owns", "verdict"],
+        ["party", "in B$", "out B$", "net B$", "NPV B$", "owning", "IRR cash", "owning", "payback, years", "coverage", "verdict"],
         [
             [
                 v.party,
@@ -125,6 +127,8 @@ def _print_deal(answer: Any) -> None:
                 _bn(v.npv_with_values_usd),
                 _percent(v.irr_frac),
                 _percent(v.irr_with_values_frac),
+                v.payback_years,
+                v.coverage_ratio,
                 v.verdict,
             ]
             for v in answer.parties
@@ -142,7 +146,7 @@ def _print_deal(answer: Any) -> None:
     _print_sides(answer)
     if answer.uncertainty:
         rows = [
-            [name, s.p10, s.p50, s.p90, f"{s.negative_frac:.0%}", answer.uncertainty.tornado[name][0].driver]
+            [*scaled(name, s), f"{s.negative_frac:.0%}", answer.uncertainty.tornado[name][0].driver]
             for name, s in answer.uncertainty.outcomes.items()
         ]
         print_table(

@@ -17,6 +17,9 @@ def audit(
     claims: Annotated[Path | None, typer.Argument(help="A claims file (YAML), or a CSV table; without one, the embedded audit.")] = None,
     only: Annotated[str, typer.Option(help="One claim by its id, or all of one verdict.")] = "",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write a page with every claim, HTML.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another audit of the same claims, a table with verdicts: where it differs is told, and why.")
+    ] = None,
     overlay: Overlay = None,
     json: Json = False,
 ) -> None:
@@ -28,12 +31,15 @@ def audit(
     from polysilicon.economics.audit import audit as run
     from polysilicon.economics.claims import read_claims
     from polysilicon.economics.references import citer
+    from polysilicon.economics.wording import show_range
     from polysilicon.errors import InputError
 
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f'"{out.suffix}" cannot be written', where=str(out), hint="the audit is a page: .html")
     path = claims or Path(str(files("polysilicon") / "data" / "claims.yaml"))
     chosen = read_claims(path)
+    if against is not None:
+        chosen = chosen.model_copy(update={"expected": dict(read_claims(against).expected)})
     everything = findings = run(chosen, citer(catalogue.load(overlay)))
     if only:
         findings = tuple(f for f in everything if only in (f.id, f.verdict) or only in f.covers)
@@ -45,13 +51,14 @@ def audit(
         write_atomically(out, page(chosen.title or path.name, everything).encode())
         say(f"wrote {out}")
     if json:
-        print_json({"claims": [f.as_json() for f in findings], "counts": _counts(findings)})
+        print_json({"claims": [f.as_json() for f in findings]})
         return
     _print_findings(findings, detailed=len(findings) <= 12)
     print("  ".join(f"{VERDICTS[name]}: {count}" for name, count in _counts(findings).items()))
     for f in findings:
         if f.differs:
-            print(f'{f.id}: the file says "{f.expected}", here {VERDICTS[f.verdict]}: {f.why}')
+            values = f"{show_range(f.recomputed, f.unit)} against a stated {show_range(f.stated, f.unit, above=f.bound)}"
+            print(f'{f.id}: {against or path} says "{f.expected}", here {VERDICTS[f.verdict]}: {f.why}; {values}')
 
 
 def _counts(findings: Any) -> dict[str, int]:
@@ -124,7 +131,8 @@ def lockin(
     points = surface([0.1e9, 0.2e9, 0.5e9, 1e9, 3e9, 10e9], (10e6, 25e6, 50e6), (3.0, 5.0), PortTerms(movable_frac=movable))
     if out is not None:
         from polysilicon.report import money_charts
-        from polysilicon.report.sheet import Section, drawing, sheet
+        from polysilicon.report.evidence import Section
+        from polysilicon.report.sheet import drawing, sheet
 
         figure = ("Gain in performance per dollar at which a port pays", drawing(money_charts.heat_map(points)))
         write_atomically(

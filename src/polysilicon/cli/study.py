@@ -74,9 +74,11 @@ def _study(
     from polysilicon.catalogue.freshness import warning
     from polysilicon.study.alternatives import alternatives_of, what_ifs_of
     from polysilicon.study.answers import answers_of
+    from polysilicon.study.deals import papers_of, sections_of
     from polysilicon.study.evidence import evidence_of
 
     _check_pairs(scenario, catalogue, pairs)
+    papers = papers_of(scenario, catalogue)
     stale = warning(catalogue)
     if stale:
         say(stale)
@@ -95,7 +97,8 @@ def _study(
             others = alternatives_of(result, seconds=SECONDS_FOR_ALTERNATIVES) if alternatives else ()
             asked = answers_of(result, wanted, pairs=pairs, progress=lambda done, words: bar(0.9 + 0.05 * done, words))
             evidence = evidence_of(
-                result, catalogue, alternatives=others, what_ifs=what_ifs_of(result), asked=asked, command=command
+                result, catalogue, alternatives=others, what_ifs=what_ifs_of(result), asked=asked,
+                sections=sections_of(papers, result.plan), command=command,
             )  # fmt: skip
             bar(0.95, "report")
             paths = report.write(evidence, out)

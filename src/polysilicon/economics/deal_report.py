@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from polysilicon.economics import flows, uncertainty, verdicts
-from polysilicon.economics.deal import Deal
+from polysilicon.economics.deal import Deal, contract_of
 from polysilicon.economics.projection import Projection, project
 from polysilicon.economics.rights import Exercise, exercise
 from polysilicon.errors import InputError, did_you_mean
@@ -31,6 +31,11 @@ class DealAnswer:
     entanglements: tuple[str, ...]
     uncertainty: uncertainty.Uncertainty | None
     scenarios: Mapping[str, Mapping[str, float]]
+
+    def due_usd(self) -> Callable[[str], float]:
+        """Return what all binding commitments have due by a day, cumulative."""
+        terms = [contract_of(c.contract, self.deal.rack()) for c in self.deal.binding_commitments()]
+        return lambda day: sum(t.due_usd(day) for t in terms if t.commit_usd)
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""

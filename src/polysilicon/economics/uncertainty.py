@@ -22,6 +22,7 @@ from polysilicon.economics.verdicts import legs
 from polysilicon.errors import InputError
 
 F8 = NDArray[np.float64]
+RATIOS = ("return a year", "margin", "over commitments")  # outcomes that are no dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,13 @@ def outcomes_of(deal: Deal, projection: Projection) -> dict[str, float]:
         out["lab: sales over commitments"] = sales / billed if billed > 0 else 0.0
     out["shortfall"] = sum(p.shortfall_usd for p in projection.periods)
     return {name: value for name, value in out.items() if not name.startswith("outside")}
+
+
+def scaled(outcome: str, spread: Spread) -> tuple[str, float, float, float]:
+    """Return an outcome's name and percentiles as a person reads them: dollars in billions, ratios as they are."""
+    if any(word in outcome for word in RATIOS) and "net present value" not in outcome:
+        return outcome, spread.p10, spread.p50, spread.p90
+    return f"{outcome}, B$", spread.p10 / 1e9, spread.p50 / 1e9, spread.p90 / 1e9
 
 
 def run(deal: Deal, *, draws: int | None = None, seed: int | None = None, sobol: bool = False) -> Uncertainty:

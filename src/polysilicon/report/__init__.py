@@ -11,6 +11,7 @@ from polysilicon.report.evidence import (
     EnergyUse,
     Evidence,
     Round,
+    Section,
     Series,
     WhatIf,
     WorkloadEvidence,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "Alternative", "ContractEvidence", "Distribution", "EnergyUse", "Evidence", "Round", "Series", "WhatIf",
+    "Alternative", "ContractEvidence", "Distribution", "EnergyUse", "Evidence", "Round", "Section", "Series", "WhatIf",
     "WorkloadEvidence", "embed", "write",
 ]  # fmt: skip
 

@@ -7,21 +7,27 @@ from collections.abc import Sequence
 from polysilicon.economics.audit import VERDICTS, Finding
 from polysilicon.economics.wording import show_range
 from polysilicon.report import money_charts as charts
-from polysilicon.report.sheet import Section, drawing, sheet
+from polysilicon.report.evidence import Section
+from polysilicon.report.sheet import drawing, sheet
 
 
 def page(title: str, findings: Sequence[Finding]) -> str:
     """Return findings as one HTML page: an overview, then every claim with its arithmetic."""
     counts = [(words, str(sum(f.verdict == name for f in findings)), "") for name, words in VERDICTS.items()]
+    each = [Section(f"{f.id}: {VERDICTS[f.verdict]}", tuple(_words(f)), tables=_premises(f), short=f.id) for f in findings]
+    return sheet(title, over="Claim audit", facts=counts, sections=[overview(findings), *each])
+
+
+def overview(findings: Sequence[Finding]) -> Section:
+    """Return all findings in one table under a chart of recomputed over stated."""
     heads = ("claim", "quote", "stated", "recomputed", "ratio", "verdict")
     rows = [
         (f.id, f.quote, show_range(f.stated, f.unit, above=f.bound), show_range(f.recomputed, f.unit), f.ratio, VERDICTS[f.verdict]) for f in findings
     ]
     wrong = [f for f in findings if f.verdict not in ("holds", "unsupported")]
     figures = (("Recomputed over stated, where they differ", drawing(charts.claimed(wrong))),) if any(f.ratio and f.ratio > 0 for f in wrong) else ()
-    sections = [Section("Overview", figures=figures, tables=((heads, rows),))]
-    sections += [Section(f"{f.id}: {VERDICTS[f.verdict]}", tuple(_words(f)), tables=_premises(f), short=f.id) for f in findings]
-    return sheet(title, over="Claim audit", facts=counts, sections=sections)
+    counts = ", ".join(f"{sum(f.verdict == name for f in findings)} {words}" for name, words in VERDICTS.items())
+    return Section("Overview", (f"{len(findings)} claims: {counts}.",), figures, ((heads, rows),))
 
 
 def _words(finding: Finding) -> list[str]:

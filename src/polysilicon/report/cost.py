@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from polysilicon.economics.cost_report import CostAnswer
 from polysilicon.economics.price_history import Trend
 from polysilicon.report import money_charts as charts
-from polysilicon.report.sheet import Section, drawing, sheet
+from polysilicon.report.evidence import Section
+from polysilicon.report.sheet import drawing, sheet
 
 LAYERS = {"it_usd": "IT", "site_usd": "site", "power_usd": "power", "carbon_usd": "carbon", "opex_usd": "upkeep", "staff_usd": "staff"}
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from polysilicon.application.workload import Lengths, Slo
@@ -123,6 +123,18 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a page in words, drawings made beforehand and tables of (heads, rows)."""
+
+    title: str
+    words: tuple[str, ...] = ()
+    figures: tuple[tuple[str, str], ...] = ()  # caption, SVG that is safe to show
+    tables: tuple[tuple[Sequence[str], Sequence[Sequence[object]]], ...] = ()
+    short: str = ""  # in the list of contents
+    under: bool = False  # belongs to the section before
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything a report shows."""
 
@@ -140,6 +152,7 @@ class Evidence:
     asked: Asked = field(default_factory=Asked)  # suppliers, offers, ports, shocks, tighter limits
     energy: tuple[EnergyUse, ...] = ()
     series: tuple[Series, ...] = ()
+    sections: tuple[Section, ...] = ()  # of deals and claims that the scenario refers to
     vendors: Mapping[str, str] = field(default_factory=dict)  # chip id -> vendor
     offer_models: Mapping[str, str] = field(default_factory=dict)  # per-token offer id -> provider
     sources: Mapping[str, str] = field(default_factory=dict)  # key -> full reference

@@ -13,7 +13,7 @@ import polars as pl
 
 from polysilicon.errors import InputError
 from polysilicon.report import contents, figures, page, words
-from polysilicon.report.evidence import Evidence
+from polysilicon.report.evidence import Evidence, Section
 from polysilicon.report.figures import Table
 
 FLOAT_FORMS = ("usd", "usd_per_mtok", "usd_per_hour", "number", "whole", "frac", "seconds", "kwh")
@@ -59,9 +59,15 @@ def record(evidence: Evidence) -> dict[str, Any]:
         "waterfall": [asdict(step) for step in figures.waterfall(plan)],
         "margin_waterfall_usd_per_mtok": [asdict(step) for step in figures.margin_steps(evidence)],
         "tables": {name: table.records() for name, table in contents.tables(evidence).items()},
+        "sections": [_section(section) for section in evidence.sections],
         "warnings": list(evidence.warnings),
         "notes": list(plan.notes),
     }
+
+
+def _section(section: Section) -> dict[str, Any]:
+    tables = [{"heads": list(heads), "rows": [list(row) for row in rows]} for heads, rows in section.tables]
+    return {"title": section.title, "words": list(section.words), "tables": tables}
 
 
 def parquet(table: Table) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from polysilicon.errors import InputError, did_you_mean
-from polysilicon.report import contents, figures, words
+from polysilicon.report import contents, figures, sheet, words
 from polysilicon.report.evidence import Evidence
 from polysilicon.report.names import proper
 
@@ -42,7 +42,9 @@ def html(evidence: Evidence) -> str:
         "burn": [name for name in drawn if name.startswith("burn-down-")],
         "latency": [f"{d.measure}-{d.workload}" for d in evidence.distributions if f"{d.measure}-{d.workload}" in drawn],
         "series": [name for name in drawn if name.startswith("series-")],
-        "sections": _sections(context["tables"], drawn),
+        "sections": _sections(context["tables"], drawn, evidence),
+        "extra": evidence.sections,
+        "plain_words": sheet.words,
         "hidden": ("chips_last",) if len(evidence.plan.periods) == 1 else (),
         "glance": figures.at_a_glance(evidence),
         "where": _main_places(context["tables"].get("placements")),
@@ -53,6 +55,7 @@ def html(evidence: Evidence) -> str:
 def markdown(evidence: Evidence) -> str:
     """Return the report as Markdown: the same words and the same tables."""
     context = _context(evidence) | {"waterfall": figures.waterfall(evidence.plan), "md": _plain}
+    context |= {"extra": evidence.sections, "plain_words": sheet.words}
     for key in ("recommendation", "title", "proof"):
         context[key] = _plain(str(context[key]))
     return _environment(escape=False).get_template("report.md.j2").render(context)
@@ -170,7 +173,8 @@ def _small(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else f"{share:.3%}" if share >= 1e-5 else "under 0.001%"
 
 
-def _sections(tables: dict[str, figures.Table], drawn: dict[str, Any]) -> list[tuple[str, str]]:
+def _sections(tables: dict[str, figures.Table], drawn: dict[str, Any], evidence: Evidence) -> list[tuple[str, str]]:
+    extra = [(f"x{i}", s.short or s.title, True) for i, s in enumerate(evidence.sections, 1) if not s.under]
     every = (
         ("where", "Where it runs", "placements" in tables),
         ("cost", "Cost", True),
@@ -188,6 +192,7 @@ def _sections(tables: dict[str, figures.Table], drawn: dict[str, Any]) -> list[t
         ("stress", "Stress", "shocks" in tables),
         ("frontier", "Frontier", "frontier" in tables),
         ("change", "What would change it", "what_ifs" in tables),
+        *extra,
         ("rests", "Assumptions", True),
     )
     return [(key, title) for key, title, shown in every if shown]

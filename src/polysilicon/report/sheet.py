@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
@@ -12,21 +11,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from polysilicon.report.evidence import Section
+
 INK, WIDTH = "#6b7280", 640
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", sans-serif'
 PALETTE = ("#4269d0", "#e08a1e", "#2fa37c", "#d1495b", "#8b5fd0", "#3aa5c9", "#a08030", "#8a8f98")
-Table = tuple[Sequence[str], Sequence[Sequence[object]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the page."""
-
-    title: str
-    words: tuple[str, ...] = ()
-    figures: tuple[tuple[str, Markup], ...] = ()
-    tables: tuple[Table, ...] = ()
-    short: str = ""  # in the list of contents
 
 
 def sheet(title: str, *, over: str, lead: str = "", facts: Sequence[tuple[str, str, str]] = (), sections: Sequence[Section] = ()) -> str:
@@ -34,10 +23,11 @@ def sheet(title: str, *, over: str, lead: str = "", facts: Sequence[tuple[str, s
     folder = files("polysilicon") / "report" / "templates"
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string((folder / "sheet.html.j2").read_text("utf-8"))
     css = Markup((folder / "report.css").read_text("utf-8"))  # our own file
-    return template.render(title=title, over=over, lead=lead, facts=facts, sections=sections, css=css, version=version("polysilicon"), words=_words)
+    return template.render(title=title, over=over, lead=lead, facts=facts, sections=sections, css=css, version=version("polysilicon"), words=words)
 
 
-def _words(cell: object) -> str:
+def words(cell: object) -> str:
+    """Return a cell as a person reads it."""
     if cell is None:
         return "-"
     if isinstance(cell, float):

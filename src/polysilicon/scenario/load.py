@@ -52,6 +52,14 @@ def _checked(document: Document, path: Path, catalogue: Catalogue | None) -> Sce
         raise InputErrors(problems)
     scenario = built.place_at(path)
     if catalogue is None:
+        lost = [
+            InputError(f'{section}[{i}]: "{name}" is not a file beside the scenario', where=document.where((section, i)))
+            for section, names in (("deals", scenario.deals), ("claims", scenario.claims))
+            for i, name in enumerate(names)
+            if not scenario.file_beside(name).is_file()
+        ]
+        if lost:
+            raise InputErrors(lost)
         if scenario.overlay and not scenario.file_beside(scenario.overlay).is_file():
             message = f'overlay: "{scenario.overlay}" is not a file beside the scenario'
             raise InputErrors([InputError(message, where=document.where(("overlay",)))])

@@ -383,6 +383,10 @@ class Scenario(Part):
     """The same seed gives the same answer."""
     overlay: str | None = None
     """A file of facts that override the catalogue, relative to this file."""
+    deals: Names = ()
+    """Deal files, relative to this file: the report gets their money, margins and ranges as sections."""
+    claims: Names = ()
+    """Files of claims, relative to this file: audited for the report."""
     efficiency: str | None = None
     """An efficiency table that `calibrate` wrote, relative to this file; rows for chips alone go over the embedded ones."""
     measured: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from polysilicon.report import (
     EnergyUse,
     Evidence,
     Round,
+    Section,
     Series,
     WhatIf,
     WorkloadEvidence,
@@ -31,6 +32,7 @@ def evidence_of(
     alternatives: Sequence[Alternative] = (),
     what_ifs: Sequence[WhatIf] = (),
     asked: Asked | None = None,
+    sections: Sequence[Section] = (),
     command: str = "",
 ) -> Evidence:
     """Return everything a report shows of a study; what was not done stays empty."""
@@ -80,6 +82,7 @@ def evidence_of(
         sources=dict(catalogue.sources),
         warnings=_warnings(result),
         made_on=max((o.quoted_on for o in resolved.offers if o.quoted_on), default=""),
+        sections=tuple(sections),
         command=command,
     )
 
