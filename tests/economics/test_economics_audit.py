@@ -167,7 +167,8 @@ def test_the_documents_count_as_the_engine_does(cite):
     found = Counter(f.verdict for f in audit(read_claims(Path(str(files("polysilicon") / "data" / "claims.yaml"))), cite))
     own, wrong = found["contradicts_own_premises"], found["contradicts_own_premises"] + found["contradicted_by_source"]
     text = " ".join((Path(__file__).parents[2] / "docs/concepts/claims.md").read_text().split())
-    told = f"{found['holds']} hold, {wrong} are contradicted ({own} by their own premises), {found['ambiguous']} are ambiguous, {found['unsupported']} unsupported"
+    told = f"{found['holds']} hold, {wrong} are contradicted ({own} by their own premises), {found['ambiguous']} are ambiguous, "
+    told += f"{found['unsupported']} unsupported"
     assert told in text
 
 
