@@ -49,6 +49,9 @@ QUESTIONS = {
     ),
     "power": lambda: world([work(rps=10.0)], [H100], sites=(Site("east", "azure", "eastus", it_mw=0.02),)),
     "share": lambda: world([work(rps=10.0)], [H100, offer("trn3", 2.0, cloud="aws")], limits=LimitsPart(**FULL, vendor_share_max_frac=0.6)),
+    "hhi": lambda: world(
+        [work(rps=10.0)], [H100, offer("trn3", 2.0, cloud="aws")], limits=LimitsPart(**FULL, vendor_hhi_max_frac=0.6)
+    ),
     "budget": lambda: world([work(rps=10.0)], [H100], limits=LimitsPart(**FULL, budget_usd_per_year=((2026, 1e5),))),
     "carbon": lambda: world(
         [work(rps=10.0)],
@@ -93,4 +96,4 @@ def test_every_block_of_rows_has_a_golden_text():
         seen |= set(program_of(name).rows)
     assert {"demand", "capacity", "holding", "terms_limit", "offer_limit", "port_once", "port_live", "stage", "take_or_pay", "tier_sum", "tier_width",
             "tier_order", "take_chips_0", "power", "vendor_sum", "vendor_share", "budget", "carbon", "utilisation_floor", "ports_at_once",
-            "survive_demand", "survive_capacity", "link"} <= seen  # fmt: skip
+            "survive_demand", "survive_capacity", "link", "vendor_hhi", "vendor_norm_0_0_rows"} <= seen  # fmt: skip

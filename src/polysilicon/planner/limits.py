@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from polysilicon.errors import MissingFact
@@ -11,6 +9,8 @@ from polysilicon.planner.arcs import site_of
 from polysilicon.planner.money import chips_by_slot, net_usd, power_coefficients
 from polysilicon.planner.problem import I8
 from polysilicon.planner.program import Program, Term
+
+ANGLES = 24  # of a quarter circle, for the length of a pair
 
 
 def power(program: Program) -> None:
@@ -52,49 +52,95 @@ def _mw(site: object, day: str) -> float:
 
 def shares(program: Program) -> None:
     """State that no supplier gets more than its share of a period's spend: S_v <= cap x sum of S [premium for diversity]."""
-    tables, table = program.tables, program.spend
-    limits, usd = tables.limits, net_usd(program)
+    limits = program.tables.limits
+    for short, words, cap in (
+        ("vendor", "chip vendor", limits.vendor_share_max_frac),
+        ("cloud", "cloud", limits.cloud_share_max_frac),
+        ("family", "chip family", limits.chip_family_share_max_frac),
+        ("region", "region", limits.region_share_max_frac),
+    ):
+        if cap is None or cap >= 1.0 or not len(program.spend.offer):
+            continue
+        names, spent = _spent(program, short)
+        periods, rows = len(program.tables.periods), np.arange(len(spent))
+        terms: list[Term] = [(rows, spent, np.ones(len(rows)))]
+        terms += [(rows, spent[n * periods + rows % periods], np.full(len(rows), -cap)) for n in range(len(names))]
+        program.constrain(
+            f"{short}_share",
+            terms,
+            "<=",
+            0.0,
+            words=[f"the {cap:.0%} cap on {words} {names[r // periods]}" for r in rows],
+            unit="$ of spend",
+            size=program.usd_unit,
+            period=rows % periods,
+        )
+
+
+def concentration(program: Program) -> None:
+    """State that squared shares of a period's spend add up to at most H: sum of S_v^2 <= H (sum of S)^2 [price of dispersion].
+
+    A cone: |S| <= sqrt(H) x sum of S. The norm is built of pairs, r >= a cos t + b sin t for K + 1 angles t, which is short
+    of the true one by at most 1 / cos(pi / 4K) a level; the right side is cut by as much, so the limit itself always holds
+    and costs at most 0.5 % of H (K = 24, four levels). Source: Ben-Tal and Nemirovski, polyhedral cones.
+    """
+    limits = program.tables.limits
+    for short, words, most in (("vendor", "chip vendors", limits.vendor_hhi_max_frac), ("cloud", "clouds", limits.cloud_hhi_max_frac)):
+        if most is None or most >= 1.0 or not len(program.spend.offer):
+            continue
+        names, spent = _spent(program, short)
+        periods = len(program.tables.periods)
+        level, levels = [spent[n * periods : (n + 1) * periods] for n in range(len(names))], 0
+        while len(level) > 1:
+            names_of = [f"{short}_norm_{levels}_{i}" for i in range(len(level))]
+            level = [_norm(program, names_of[i], *level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
+            levels += 1
+        every = np.arange(periods)
+        reach = np.sqrt(most) * np.cos(np.pi / 4.0 / ANGLES) ** levels
+        terms: list[Term] = [(every, level[0], np.ones(periods))]
+        terms += [(every, spent[n * periods + every], np.full(periods, -reach)) for n in range(len(names))]
+        program.constrain(
+            f"{short}_hhi",
+            terms,
+            "<=",
+            0.0,
+            words=[f"the HHI limit of {most:.3g} over {words}"] * periods,
+            unit="$ of spend",
+            size=program.usd_unit,
+            period=every,
+        )
+
+
+def _norm(program: Program, name: str, a: I8, b: I8) -> I8:
+    """Add r, at least the length of (a, b) as far as the angles tell, for each period."""
+    r = program.variables(name, len(a))
+    angles = np.linspace(0.0, np.pi / 2.0, ANGLES + 1)
+    rows = np.arange(len(a) * len(angles))
+    at, angle = rows // len(angles), angles[rows % len(angles)]
+    program.constrain(f"{name}_rows", [(rows, a[at], np.cos(angle)), (rows, b[at], np.sin(angle)), (rows, r[at], -np.ones(len(rows)))], "<=", 0.0)
+    return r
+
+
+def _spent(program: Program, short: str) -> tuple[list[str], I8]:
+    """Return the suppliers of a kind, and labels of each one's spend in each period, [supplier x periods + period]."""
+    tables, table, periods = program.tables, program.spend, len(program.tables.periods)
     pools = [tables.pools[p] for p in tables.pool_of]
-    kinds: list[tuple[str, str, float | None, list[str]]] = [
-        (
-            "vendor",
-            "chip vendor",
-            limits.vendor_share_max_frac,
-            [p.chip.vendor for p in pools] + [f"api {o.cloud}" for o in tables.token_offers],
-        ),
-        ("cloud", "cloud", limits.cloud_share_max_frac, [p.cloud for p in pools] + [o.cloud for o in tables.token_offers]),
-        (
-            "family",
-            "chip family",
-            limits.chip_family_share_max_frac,
-            [p.chip.family for p in pools] + [f"api {o.cloud}" for o in tables.token_offers],
-        ),
-    ]
-    for short, words, cap, owner in kinds:
-        if cap is not None and cap < 1.0 and len(table.offer):
-            _share(program, short, words, cap, owner, usd)
-
-
-def _share(program: Program, short: str, words: str, cap: float, owner: Sequence[str], usd: np.ndarray) -> None:
-    table, periods = program.spend, len(program.tables.periods)
+    owner = {
+        "vendor": [p.chip.vendor for p in pools] + [f"api {o.cloud}" for o in tables.token_offers],
+        "cloud": [p.cloud for p in pools] + [o.cloud for o in tables.token_offers],
+        "family": [p.chip.family for p in pools] + [f"api {o.cloud}" for o in tables.token_offers],
+        "region": [f"{p.cloud}/{p.region}" for p in pools] + [f"{o.cloud}/{o.region}" for o in tables.token_offers],
+    }[short]
     names = sorted(set(owner))
+    if f"{short}_spend" in program.blocks:
+        return names, program.blocks[f"{short}_spend"]
     of_offer = np.array([names.index(o) for o in owner], np.int64)
     group = of_offer[table.offer] * periods + table.period
     spent = program.variables(f"{short}_spend", len(names) * periods)
     rows = np.arange(len(spent))
-    program.constrain(f"{short}_sum", [(group, table.label, usd / program.usd_unit), (rows, spent, -np.ones(len(rows)))], "=", 0.0)
-    terms: list[Term] = [(rows, spent, np.ones(len(rows)))]
-    terms += [(rows, spent[n * periods + rows % periods], np.full(len(rows), -cap)) for n in range(len(names))]
-    program.constrain(
-        f"{short}_share",
-        terms,
-        "<=",
-        0.0,
-        words=[f"the {cap:.0%} cap on {words} {names[r // periods]}" for r in rows],
-        unit="$ of spend",
-        size=program.usd_unit,
-        period=rows % periods,
-    )
+    usd = net_usd(program) / program.usd_unit
+    program.constrain(f"{short}_sum", [(group, table.label, usd), (rows, spent, -np.ones(len(rows)))], "=", 0.0)
+    return names, spent
 
 
 def budgets(program: Program) -> None:

@@ -22,7 +22,7 @@ def shadow_prices(program: Program, solution: Solution) -> tuple[ShadowPrice, ..
     answered by solving again.
     """
     found: list[ShadowPrice] = []
-    for kind in (_chip_hours, _tokens, _commitments, _power, _scarcity, _shares, _budgets, _carbon, _ports, _links, _resilience):
+    for kind in (_chip_hours, _tokens, _commitments, _power, _scarcity, _shares, _dispersion, _budgets, _carbon, _ports, _links, _resilience):
         found += [replace(p, usd=float(p.usd)) for p in kind(program, solution) if abs(p.usd) > SMALL_USD]
     return tuple(found)
 
@@ -117,7 +117,7 @@ def _scarcity(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
 
 
 def _shares(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
-    for short in ("vendor", "cloud", "family"):
+    for short in ("vendor", "cloud", "family", "region"):
         rows = program.rows.get(f"{short}_share")
         if rows is None:
             continue
@@ -131,6 +131,19 @@ def _shares(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
                 "percentage point",
                 int(y),
             )
+
+
+def _dispersion(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
+    """Yield what the HHI limit costs: a change of H by 0.01 moves the cone's reach sqrt(H) x S by 0.005 S / sqrt(H)."""
+    limits = program.tables.limits
+    for short, most in (("vendor", limits.vendor_hhi_max_frac), ("cloud", limits.cloud_hhi_max_frac)):
+        rows = program.rows.get(f"{short}_hhi")
+        if rows is None or most is None:
+            continue
+        spent = solution.values[program.blocks[f"{short}_spend"]].reshape(-1, len(program.tables.periods)).sum(axis=0) * program.usd_unit
+        for text, y, usd in zip(rows.words, rows.meta["period"], -solution.duals[rows.labels] / program.usd_unit, strict=True):
+            worth = usd * 0.005 * spent[y] / np.sqrt(most) / _discount(program, int(y))
+            yield ShadowPrice(f"{short}-hhi", f"0.01 more under {text}", worth, "0.01 of HHI", int(y))
 
 
 def _budgets(program: Program, solution: Solution) -> Iterator[ShadowPrice]:

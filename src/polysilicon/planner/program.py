@@ -246,6 +246,7 @@ def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, 
     money.choices(program)
     limits.power(program)
     limits.shares(program)
+    limits.concentration(program)
     limits.budgets(program)
     limits.carbon(program)
     limits.utilisation(program)

@@ -337,6 +337,10 @@ class LimitsPart(Part):
     """Largest share of spend with one chip vendor."""
     cloud_share_max_frac: Share | None = None
     chip_family_share_max_frac: Share | None = None
+    region_share_max_frac: Share | None = None
+    vendor_hhi_max_frac: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    """Largest sum of squared shares of spend by chip vendor: 0.5 is two equal ones, 1 any."""
+    cloud_hhi_max_frac: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
     survive_loss_of: tuple[SurvivePart, ...] = ()
     budget_usd_per_year: tuple[tuple[int, NonNegative], ...] = ()
     """[calendar year, dollars]."""

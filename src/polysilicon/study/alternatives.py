@@ -35,7 +35,8 @@ def alternatives_of(result: StudyResult, *, seconds: float, progress: Progress |
     """
     if result.tables is None:
         return ()
-    lifted = {"vendor_share_max_frac": None, "cloud_share_max_frac": None, "chip_family_share_max_frac": None}
+    lifted = {"vendor_share_max_frac": None, "cloud_share_max_frac": None, "chip_family_share_max_frac": None,
+              "region_share_max_frac": None, "vendor_hhi_max_frac": None, "cloud_hhi_max_frac": None}  # fmt: skip
     tables = replace(result.tables, limits=result.tables.limits.model_copy(update=lifted))
     began = time.monotonic()
     jobs = _jobs(result, tables)
