@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from polysilicon.planner.build import months_between
-from polysilicon.planner.problem import I8
+from polysilicon.planner.problem import I8, Arc
 from polysilicon.planner.program import UNLIMITED_CHIPS, Flows, Program, open_pairs
 
 RELOAD_HOURS = 0.25  # of a spot chip's time lost at each interruption; assumed
@@ -21,8 +21,11 @@ def serve(program: Program) -> None:
 
     c = D / (rate x efficiency) chips; for deferrable work D is the period's requests, done within the block. Where prefill
     and decode are apart, one s takes chips in both pools, so x_pf : x_dc is the work of the same requests, always.
+    Engines of one pair that started at different times and are equally efficient by now share one s: what each serves is at
+    most its z, so what all serve is at most the sum of their z, and any such sum can be shared out again.
     """
     tables = program.tables
+    first = _alike(program)
     row_of = {
         (int(w), int(y), int(t)): i
         for i, (w, y, t) in enumerate(zip(program.demand_workload, program.demand_period, program.demand_slot, strict=True))
@@ -34,7 +37,7 @@ def serve(program: Program) -> None:
             y = int(tables.slot_period[t])
             eta = arc.efficiency_frac[y]
             row = row_of.get((arc.workload, y, -1 if deferrable else t))
-            if row is None or eta <= 0:
+            if row is None or eta <= 0 or any(first.get((k, y), k) != k for k, *_ in _seats(arc)):
                 continue
             chips, mean, apart, second = 0.0, 1.0, -1, 0.0
             if arc.pool >= 0:
@@ -65,6 +68,33 @@ def serve(program: Program) -> None:
         decode_chips=np.array(columns[9], float) / program.chip_unit,
     )
     program.variables("unserved", len(program.demand_requests), upper=1.0)
+
+
+def _alike(program: Program) -> dict[tuple[int, int], int]:
+    """Return the first port of each (port, period) whose engine is as efficient by then, and remember who stands for whom."""
+    tables = program.tables
+    by_age: dict[tuple[tuple[str, str], int, float, float, str], dict[int, None]] = {}
+    for arc in tables.arcs:
+        for k, eta, share, engine in _seats(arc):
+            if k >= 0:
+                for y, e in enumerate(eta):
+                    if e > 0:
+                        by_age.setdefault((tables.candidates[k].key, y, e, share, engine), {})[k] = None
+    program.alike = {(next(iter(ports)), y): tuple(ports) for (_, y, *_), ports in by_age.items()}
+    return {(k, y): ports[0] for (_, y), ports in program.alike.items() for k in ports}
+
+
+def _seats(arc: Arc) -> list[tuple[int, tuple[float, ...], float, str]]:
+    """Return (port, efficiency by period, stage's cap, engine) of each seat of an arc."""
+    first = (arc.port, arc.efficiency_frac, arc.max_share_frac, arc.engine)
+    return [first] if arc.decode is None else [first, (arc.decode.port, arc.decode.efficiency_frac, arc.decode.max_share_frac, arc.decode.engine)]
+
+
+def port_starts(program: Program, port: I8, period: I8) -> tuple[I8, I8]:
+    """Return (row, label of z) of every start whose engine serves by the variables of a (port, period), one row a pair."""
+    alike = [program.alike[int(k), int(y)] for k, y in zip(port, period, strict=True)]
+    row = np.repeat(np.arange(len(alike)), [len(a) for a in alike])
+    return row, program.blocks["port"][np.array([k for a in alike for k in a], np.int64)]
 
 
 def rent(program: Program) -> None:
@@ -299,8 +329,9 @@ def held_by_pool(program: Program) -> list[tuple[I8, I8, I8]]:
 
 
 def ports_live(program: Program) -> None:
-    """State that an engine serves only once it is started: for each port and demand row, sum of s over its pools <= z.
+    """State that an engine serves only once it is started: for each port and demand row, sum of s over its pools <= sum of z.
 
+    The sum of z is over the starts whose engines are alike by then, mostly one while an engine learns.
     One row a workload and block keeps the bound tight; one row a port would let a third of an engine serve everything.
     """
     flows = program.flows
@@ -309,14 +340,15 @@ def ports_live(program: Program) -> None:
         return
     keys = port * len(program.demand_requests) + flows.row[mine]
     unique, row = np.unique(keys, return_inverse=True)
-    z = program.blocks["port"][unique // len(program.demand_requests)]
+    needed = unique // len(program.demand_requests)
+    start, z = port_starts(program, needed, program.demand_period[unique % len(program.demand_requests)])
     program.constrain(
         "port_live",
-        [(row, flows.label[mine], np.ones(len(mine))), (np.arange(len(unique)), z, -np.ones(len(unique)))],
+        [(row, flows.label[mine], np.ones(len(mine))), (start, z, -np.ones(len(z)))],
         "<=",
         0.0,
         unit="share of demand",
-        port=unique // len(program.demand_requests),
+        port=needed,
         row=unique % len(program.demand_requests),
     )
 

@@ -158,9 +158,9 @@ def _usable(asker: Asker, base: Answer, flow: int, months: float, y: int) -> boo
     needed = {k for k in (arc.port, -1 if arc.decode is None else arc.decode.port) if k >= 0}
 
     def live(k: int) -> bool:
-        candidate = tables.candidates[k]
-        started = base.values[program.blocks["port"][k]] > 0.5 and candidate.live <= y
-        lead = candidate.port.lead_months
+        alike = [(i, tables.candidates[i]) for i in program.alike.get((k, y), (k,))]  # whose engines serve by this variable
+        started = any(base.values[program.blocks["port"][i]] > 0.5 and c.live <= y for i, c in alike)
+        lead = tables.candidates[k].port.lead_months
         return bool(started or (lead is not None and lead <= months))
 
     return all(live(k) for k in needed)

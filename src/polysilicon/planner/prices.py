@@ -199,7 +199,15 @@ def _resilience(program: Program, solution: Solution) -> Iterator[ShadowPrice]:
     if rows is None:
         return
     worth: dict[str, float] = {}
-    for text, usd in zip(rows.words, solution.duals[rows.labels], strict=True):
+    text_of: dict[int, str] = {}
+    for text, failure, usd in zip(rows.words, rows.meta["failure"], solution.duals[rows.labels], strict=True):
         worth[text] = worth.get(text, 0.0) + usd * 0.01
+        text_of[int(failure)] = text
+    engines = program.rows.get("survive_port")
+    if engines is not None:  # an engine carries at most the share, so its row moves with the share, too
+        meta = zip(engines.meta["failure"], engines.meta["port"], engines.meta["period"], solution.duals[engines.labels], strict=True)
+        for failure, port, y, usd in meta:
+            started = solution.values[program.blocks["port"][list(program.alike[int(port), int(y)])]].sum()
+            worth[text_of[int(failure)]] += usd * float(started) * 0.01
     for text, usd in worth.items():
         yield ShadowPrice(f"resilience:{text}", f"one percentage point less of {text}", usd, "percentage point")

@@ -41,7 +41,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Flows:
-    """Service variables: one per usable (arc, load block)."""
+    """Service variables: one per usable (arc, load block); engines alike by age in a period share one."""
 
     arc: I8
     slot: I8
@@ -88,8 +88,10 @@ class Program:
         self.nudge: list[tuple[I8, F8]] = []  # takes sides between plans that cost the same; not part of any bill
         self.constant_usd = 0.0
         self.impossible: set[str] = set()
+        self.implied: dict[str, str] = {}  # a limit in words -> the limit it follows from
         self.integer_rent = integer_rent
         self.flows: Flows
+        self.alike: dict[tuple[int, int], tuple[int, ...]] = {}  # (port, period) -> ports whose engines serve by its variables
         self.spend: Spend
         self.contract_of: I8  # [offer, period], -1: none
         self.rent_offer: I8

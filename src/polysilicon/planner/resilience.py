@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from polysilicon.planner.build import months_between
-from polysilicon.planner.constraints import held_by_pool, ported
-from polysilicon.planner.problem import I8, Problem
+from polysilicon.planner.constraints import held_by_pool, port_starts, ported
+from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import UNLIMITED_CHIPS, Program, Term
 
 KINDS = ("cloud", "vendor", "chip_family", "region")
@@ -23,6 +23,39 @@ def failures(tables: Problem) -> list[tuple[str, str, float, float]]:
         since = float(getattr(part, "from_month", 0))
         found += [(part.kind, name, part.demand_frac, since) for name in names if name]
     return found
+
+
+def hardest(tables: Problem) -> tuple[list[tuple[str, str, float, float]], dict[str, str]]:
+    """Return the failures to state, and those that follow from one of them, each with the one it follows from.
+
+    A failure that takes away no more than another, for no larger a share of demand and from no earlier a month, is survived
+    wherever the other is: the same chips that serve then serve it too. (A vendor sold in one cloud alone falls with the cloud.)
+    """
+    broken = failures(tables)
+    lost = [
+        frozenset([("pool", p) for p in range(len(tables.pools)) if owner(tables, kind, pool=p) == name]
+                  + [("token", o) for o in range(len(tables.token_offers)) if owner(tables, kind, offer=o) == name])
+        for kind, name, _, _ in broken
+    ]  # fmt: skip
+
+    def follows(i: int, j: int) -> bool:
+        (_, _, share_i, since_i), (_, _, share_j, since_j) = broken[i], broken[j]
+        same = lost[i] == lost[j] and share_i == share_j and since_i == since_j
+        return lost[i] <= lost[j] and share_i <= share_j and since_i >= since_j and (not same or j < i)
+
+    stated, implied = [], {}
+    for i, failure in enumerate(broken):
+        by = next((j for j in range(len(broken)) if j != i and follows(i, j)), None)
+        if by is None:
+            stated.append(failure)
+        else:
+            implied[_words(failure)] = _words(broken[by])
+    return stated, implied
+
+
+def _words(failure: tuple[str, str, float, float]) -> str:
+    kind, name, frac, _ = failure
+    return f"surviving the loss of {kind.replace('_', ' ')} {name} for {frac:.0%} of interactive demand"
 
 
 def owner(tables: Problem, kind: str, *, pool: int = -1, offer: int = -1) -> str:
@@ -54,12 +87,13 @@ def peak_slots(tables: Problem) -> I8:
 def survive(program: Program) -> None:
     """State, for each failure and period at the peak block: sum of s' over surviving arcs >= share, within surviving chips.
 
-    s' and u' are what would be served and rented then. Terms signed stay; hourly offers give up to their limit; spot gives
+    s' and u' are what would be served and rented then; no more than the share need be served, so an engine carries at most
+    that share: sum of s' over a port's pools <= share x z, which is tighter than z where ports are fractions. Terms signed stay; hourly offers give up to their limit; spot gives
     nothing; engines that are live serve. The dual is the price of resilience.
     Ignores: what the emergency itself would cost, and deferrable work, which waits.
     """
     tables, flows = program.tables, program.flows
-    broken = failures(tables)
+    broken, program.implied = hardest(tables)
     if not broken:
         return
     peak = peak_slots(tables)
@@ -81,11 +115,7 @@ def survive(program: Program) -> None:
     row_of[promises] = np.arange(len(promises))
     rows = np.arange(len(broken) * len(promises))
     share = (np.array([frac for _, _, frac, _ in broken])[:, None] * due[:, program.demand_period[promises]]).ravel()
-    words = [
-        f"surviving the loss of {kind.replace('_', ' ')} {name} for {frac:.0%} of interactive demand"
-        for kind, name, frac, _ in broken
-        for _ in promises
-    ]
+    words = [_words(f) for f in broken for _ in promises]
     program.constrain(
         "survive_demand",
         [(failure * len(promises) + row_of[flows.row[flow]], serve, np.ones(len(flow)))],
@@ -98,7 +128,7 @@ def survive(program: Program) -> None:
         row=promises[rows % max(1, len(promises))],
     )
     _unreachable(program, failure * len(promises) + row_of[flows.row[flow]], words, share)
-    _engines(program, failure, flow, serve)
+    _engines(program, failure, flow, serve, np.array([frac for _, _, frac, _ in broken]))
     _chips(program, failure, flow, serve, up_pool, peak)
 
 
@@ -108,8 +138,8 @@ def _unreachable(program: Program, served: I8, words: list[str], share: np.ndarr
     program.impossible |= {words[r] for r in missing if share[r] > 0}
 
 
-def _engines(program: Program, failure: I8, flow: I8, serve: I8) -> None:
-    """State that after a failure, too, an engine serves only once it is started."""
+def _engines(program: Program, failure: I8, flow: I8, serve: I8, share: F8) -> None:
+    """State that after a failure, too, an engine serves only once it is started: sum of s' over a port's pools <= share x z."""
     tables, flows = program.tables, program.flows
     mine, port = ported(program, flow)
     if not len(mine):
@@ -117,8 +147,11 @@ def _engines(program: Program, failure: I8, flow: I8, serve: I8) -> None:
     count = len(program.demand_requests)
     keys = (failure[mine] * len(tables.candidates) + port) * count + flows.row[flow[mine]]
     unique, row = np.unique(keys, return_inverse=True)
-    z = program.blocks["port"][unique // count % len(tables.candidates)]
-    program.constrain("survive_port", [(row, serve[mine], np.ones(len(mine))), (np.arange(len(unique)), z, -np.ones(len(unique)))], "<=", 0.0)
+    broken, needed = unique // count // len(tables.candidates), unique // count % len(tables.candidates)
+    period = program.demand_period[unique % count]
+    start, z = port_starts(program, needed, period)
+    terms = [(row, serve[mine], np.ones(len(mine))), (start, z, -share[broken][start])]
+    program.constrain("survive_port", terms, "<=", 0.0, failure=broken, port=needed, period=period)
 
 
 def _chips(program: Program, failure: I8, flow: I8, serve: I8, up_pool: np.ndarray, peak: I8) -> None:
