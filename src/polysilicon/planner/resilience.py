@@ -87,9 +87,9 @@ def peak_slots(tables: Problem) -> I8:
 def survive(program: Program) -> None:
     """State, for each failure and period at the peak block: sum of s' over surviving arcs >= share, within surviving chips.
 
-    s' and u' are what would be served and rented then; no more than the share need be served, so an engine carries at most
-    that share: sum of s' over a port's pools <= share x z, which is tighter than z where ports are fractions. Terms signed stay; hourly offers give up to their limit; spot gives
-    nothing; engines that are live serve. The dual is the price of resilience.
+    s' and u' are what would be served and rented then. Terms signed stay; hourly offers give up to their limit; spot gives
+    nothing; engines that are live serve. No more than the share need be served, so an engine carries at most that share:
+    sum of s' over a port's pools <= share x z, tighter than z where ports are fractions. The dual is the price of resilience.
     Ignores: what the emergency itself would cost, and deferrable work, which waits.
     """
     tables, flows = program.tables, program.flows

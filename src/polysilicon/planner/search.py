@@ -1,4 +1,8 @@
-"""Many integers: relax, decide the ports the relaxation touches, round the blocks, then prove against the whole."""
+"""Many integers: relax with few port starts, decide ports one after another, round the blocks, prove against the whole.
+
+The bound is always that of the whole program: first the relaxation's, then, where the gap is wider than asked for, that of a
+search over every start that its reduced cost does not rule out.
+"""
 
 from __future__ import annotations
 
@@ -9,79 +13,192 @@ import highspy
 import numpy as np
 
 from polysilicon.highs import INFEASIBLE, proven_bound
+from polysilicon.planner.build import months_between
+from polysilicon.planner.columns import Part, Root, Starts, relax
 from polysilicon.planner.problem import F8, I8
+from polysilicon.planner.program import Program
 from polysilicon.planner.solution import Engine, Progress
 
+Clock = Callable[[], float]  # seconds left
 LAST_SECONDS = 20.0  # beyond the time given, where nothing was found in it
-TOUCHED = 0.02  # a port that the relaxation starts by so much is a candidate
+RESERVE_FRAC = 0.15  # of the time, for the pricing run
+SEARCH_FRAC = 0.35  # of the time, kept from the relaxation for what follows
+CERTAIN, SLIGHT = 0.9, 0.1  # a start above is made, a pair below is not
+WHOLE = 1e-6
+SHIFTS = (0.5, 0.75)  # a fraction of a block is signed from one half on, or from a quarter on
 
 
-def relax_and_fix(
-    engine: Engine, left: Callable[[], float], gap_frac: float, tell: Progress, clock: dict[str, float]
-) -> tuple[F8 | None, float, bool]:
+def relax_and_fix(engine: Engine, left: Clock, gap_frac: float, tell: Progress, clock: dict[str, float]) -> tuple[F8 | None, float, bool]:
     """Return (plan or None, proven bound, whether the search finished)."""
-    program = engine.program
+    began, total = time.monotonic(), left()
+    starts = Starts(engine)
     blocks = _columns(engine, ("sign", "rent_blocks"))
-    binaries = np.setdiff1d(engine.integer_columns, blocks)
-    began = time.monotonic()
-    engine.integrality(engine.integer_columns, integer=False)
-    engine.options(solver="ipm" if len(engine.columns) > 20_000 else "choose")
-    status = engine.run(left())
-    if status in INFEASIBLE:
-        return None, -np.inf, True
-    if status != highspy.HighsModelStatus.kOptimal:
-        return _last_resort(engine), -np.inf, False
-    relaxed, bound = engine.point(), engine.objective
+    others = np.setdiff1d(np.setdiff1d(engine.integer_columns, blocks), starts.columns)
+    root = relax(engine, starts, lambda: left() - SEARCH_FRAC * total, gap_frac / 20)
     clock["relaxation"] = time.monotonic() - began
-    tell(0.2, "relaxation solved")
+    if root.part is None:
+        infeasible = root.status in INFEASIBLE
+        return (None if infeasible else _last_resort(engine, starts)), -np.inf, infeasible
+    tell(0.3, "relaxation solved")
 
-    closed = binaries[relaxed[binaries] < TOUCHED]
-    closed = closed[np.isin(engine.columns[closed], program.blocks.get("port", np.empty(0, np.int64)))]
-    engine.bounds(closed, np.zeros(len(closed)), np.zeros(len(closed)))
-    engine.integrality(binaries, integer=True)
-    engine.options(solver="choose", mip_rel_gap=gap_frac / 4)
-    engine.run(max(1.0, 0.35 * left()))
-    first = engine.point() if engine.found else None
-    engine.reset_bounds(closed)
+    def spare() -> float:
+        return left() - RESERVE_FRAC * total
+
+    plan, loose = None, None
+    if _decide_ports(root.part, starts, root.inside, spare) and _decide_others(root.part, others, gap_frac, spare):
+        loose = root.part.point()
     clock["ports"] = time.monotonic() - began - clock["relaxation"]
-    tell(0.5, "ports decided")
-
-    start = first if first is not None else _ceil(relaxed, binaries)
-    enough = bound + gap_frac * abs(bound)
-    plan, proven = _round_blocks(engine, start, binaries, blocks, enough=enough, seconds=max(2.0, min(10.0, 0.3 * left())))
-    bound = max(bound, proven) if not len(binaries) else bound  # with ports fixed it would be a bound of those ports only
-    best = _cost(engine, plan) if plan is not None else np.inf
+    tell(0.6, "ports decided")
+    if loose is not None:
+        enough = root.bound + gap_frac * abs(root.bound)
+        plan = _round_blocks(root.part, enough=enough, seconds=max(2.0, min(10.0, 0.5 * spare())))
     clock["blocks"] = time.monotonic() - began - clock["relaxation"] - clock["ports"]
-    if best - bound > gap_frac * abs(best) and left() > 1.0 and len(binaries):
-        engine.integrality(blocks, integer=False)
-        engine.integrality(binaries, integer=True)
-        if first is not None:
-            engine.start_from(first)
-        engine.options(mip_rel_gap=gap_frac / 2)
-        engine.run(left())
-        bound = max(bound, proven_bound(engine.highs))
+    bound = root.bound
+    if spare() > 1.0 and (plan is None or _cost(engine, plan) - bound > gap_frac * abs(bound)):
+        plan, bound = _prove(engine, starts, root, (plan, loose), gap_frac, spare)
         tell(0.9, "bound raised")
-        if engine.found and (first is None or engine.objective < _cost(engine, first) * (1 - 1e-4)):
-            enough = bound + gap_frac * abs(bound)
-            better, _ = _round_blocks(engine, engine.point(), binaries, blocks, enough=enough, seconds=10.0)
-            if better is not None and _cost(engine, better) < best:
-                plan, best = better, _cost(engine, better)
-    engine.integrality(engine.integer_columns, integer=True)
+        clock["proof"] = time.monotonic() - began - sum(clock.get(k, 0.0) for k in ("relaxation", "ports", "blocks"))
+    if plan is None:
+        return _last_resort(engine, starts), bound, False
     return plan, bound, left() > 0
 
 
-def _last_resort(engine: Engine) -> F8 | None:
-    """Return the plan that starts no port and leaves to the price of unserved demand what it must: never nothing."""
-    ports = engine.column_of[engine.program.blocks["port"]]
-    engine.bounds(ports, np.zeros(len(ports)), np.zeros(len(ports)))
+def _decide_ports(part: Part, starts: Starts, inside: I8, spare: Clock) -> bool:
+    """Make every port start of a part whole, one guess a step, each followed by the relaxation of what is left.
+
+    Starts near one are made and pairs near nil dropped along the way; the guess is the pair nearest to a whole port. A guess
+    that leaves no plan is turned round once. Where time ends, all that is touched is started. Return whether a plan was found.
+    """
+    columns, pair = starts.columns[inside], starts.pair[inside]
+    low, high = np.zeros(len(inside)), np.ones(len(inside))
+    z, slowest = part.point()[columns], 0.0
+    while ((z > WHOLE) & (z < 1 - WHOLE)).any():
+        before = low.copy(), high.copy()
+        hurry = spare() < 3.0 * slowest
+        guess = _fix_starts(z, pair, low, high, all_of_them=hurry)
+        began = time.monotonic()
+        part.bounds(columns, low, high)
+        status = part.run(max(1.0, spare()))
+        if status in INFEASIBLE and not hurry:
+            low, high = before
+            _turn_round(z, pair, low, high, guess)
+            part.bounds(columns, low, high)
+            status = part.run(max(1.0, spare()))
+        if status != highspy.HighsModelStatus.kOptimal:
+            return False
+        slowest = max(slowest, time.monotonic() - began)
+        z = part.point()[columns]
+    fixed = np.round(z)
+    part.bounds(columns, fixed, fixed)
+    return True
+
+
+def _fix_starts(z: F8, pair: I8, low: F8, high: F8, *, all_of_them: bool) -> int:
+    """Fix starts that are settled, and one pair that is not; return that pair, -1 where all are fixed."""
+    open_pairs = []
+    for p in np.unique(pair):
+        mine = np.flatnonzero(pair == p)
+        if not (high[mine] > low[mine]).any():
+            continue
+        if z[mine].max() > CERTAIN:
+            _start(mine, int(mine[z[mine].argmax()]), low, high)
+        elif z[mine].sum() < SLIGHT:
+            high[mine] = 0.0
+        elif all_of_them:
+            _start(mine, int(mine[z[mine].argmax()]), low, high)
+        else:
+            open_pairs.append((float(z[mine].sum()), int(p)))
+    if not open_pairs:
+        return -1
+    surest, least = max(open_pairs), min(open_pairs)
+    guess = surest[1] if surest[0] > 0.5 else least[1]
+    mine = np.flatnonzero(pair == guess)
+    if surest[0] > 0.5:
+        _start(mine, int(mine[z[mine].argmax()]), low, high)
+    else:
+        high[mine] = 0.0
+    return guess
+
+
+def _start(mine: I8, k: int, low: F8, high: F8) -> None:
+    low[mine] = high[mine] = 0.0
+    low[k] = high[k] = 1.0
+
+
+def _turn_round(z: F8, pair: I8, low: F8, high: F8, guess: int) -> None:
+    """Take the other side of a guess that left no plan; with no guess, start what is touched."""
+    for p in np.unique(pair) if guess < 0 else [guess]:
+        mine = np.flatnonzero(pair == p)
+        if not (high[mine] > low[mine]).any() or z[mine].sum() < WHOLE:
+            continue
+        if guess >= 0 and z[mine].sum() > 0.5:
+            high[mine] = 0.0
+        else:
+            _start(mine, int(mine[z[mine].argmax()]), low, high)
+
+
+def _decide_others(part: Part, others: I8, gap_frac: float, spare: Clock) -> bool:
+    """Make whole what is neither port nor block (contracts taken, tiers), the ports being fixed, and solve the rest again."""
+    if not len(others):
+        return True
+    part.integrality(others, integer=True)
+    part.options(solver="choose", mip_rel_gap=gap_frac / 4)
+    part.run(max(1.0, 0.5 * spare()))
+    part.integrality(others, integer=False)
+    if not part.found:
+        return False
+    fixed = np.round(part.point()[others])
+    part.bounds(others, fixed, fixed)
+    part.options(solver="simplex")
+    return part.run(max(1.0, spare())) == highspy.HighsModelStatus.kOptimal
+
+
+def _prove(engine: Engine, starts: Starts, root: Root, found: tuple[F8 | None, F8 | None], gap_frac: float, spare: Clock) -> tuple[F8 | None, float]:
+    """Return the better plan and the higher bound of a search over every start that could still be part of a better plan.
+
+    A start whose reduced cost lifts the bound above a known plan's cost is in no better plan. Blocks are continuous here.
+    """
+    plan, loose = found
+    blocks = _columns(engine, ("sign", "rent_blocks"))
+    most = _cost(engine, loose) if loose is not None else np.inf
+    inside = np.union1d(np.flatnonzero(root.bound + root.reduced <= most), root.inside)
+    part = Part(engine, *starts.part(engine, inside))
+    whole = np.setdiff1d(engine.integer_columns, blocks)
+    part.integrality(whole, integer=True)
+    part.options(solver="choose", mip_rel_gap=gap_frac / 2)
+    if loose is not None:
+        part.start_from(loose)
+    part.run(max(1.0, 0.8 * spare()))
+    bound = max(root.bound, min(proven_bound(part.highs), most))
+    if part.found and (loose is None or part.objective < most * (1 - 1e-4)):
+        fixed = np.round(part.point()[whole])
+        part.integrality(whole, integer=False)
+        part.bounds(whole, fixed, fixed)
+        part.options(solver="simplex")
+        if part.run(max(2.0, spare())) == highspy.HighsModelStatus.kOptimal:
+            better = _round_blocks(part, enough=bound + gap_frac * abs(bound), seconds=max(2.0, min(10.0, spare())))
+            if better is not None and (plan is None or _cost(engine, better) < _cost(engine, plan)):
+                plan = better
+    return plan, bound
+
+
+def _last_resort(engine: Engine, starts: Starts) -> F8 | None:
+    """Return a plan that starts no port, or serves nothing, or starts every port at once: never nothing where one exists."""
+    ports, serve = starts.columns, engine.column_of[engine.program.blocks["serve"]]
+    firsts = np.zeros(len(ports))
+    firsts[np.unique(starts.pair, return_index=True)[1]] = 1.0
+    engine.integrality(engine.integer_columns, integer=False)
     engine.options(solver="choose")
-    engine.run(LAST_SECONDS)
-    if not engine.found:
-        serve = engine.column_of[engine.program.blocks["serve"]]
-        engine.bounds(serve, np.zeros(len(serve)), np.zeros(len(serve)))
+    found = None
+    for started, nothing in ((np.zeros(len(ports)), False), (firsts, False), (np.zeros(len(ports)), True)):
+        engine.bounds(ports, started, started)
+        if nothing:
+            engine.bounds(serve, np.zeros(len(serve)), np.zeros(len(serve)))
         engine.run(LAST_SECONDS)
-        engine.reset_bounds(serve)
-    found = engine.point() if engine.found else None
+        if engine.found:
+            found = engine.point()
+            break
+    engine.reset_bounds(serve)
     engine.reset_bounds(ports)
     if found is not None:
         blocks = _columns(engine, ("sign", "rent_blocks"))
@@ -90,57 +207,77 @@ def _last_resort(engine: Engine) -> F8 | None:
     return found
 
 
-def _round_blocks(engine: Engine, point: F8, binaries: I8, blocks: I8, *, enough: float, seconds: float) -> tuple[F8 | None, float]:
-    """Fix the ports of a plan and make its blocks whole; return it with the bound that the search proved for these ports.
+def _round_blocks(part: Part, *, enough: float, seconds: float) -> F8 | None:
+    """Make the blocks of a solved part whole, all else that is whole being fixed.
 
-    Rounding settles it if that costs no more than `enough`; else a short search does. Rounding up is nearly always possible;
-    dropping small fractions is often cheaper, as hourly chips fill the gap.
+    Period by period settles it if that costs no more than `enough`; else a search does, within the seconds.
     """
-    fixed = np.round(point[binaries])
-    engine.bounds(binaries, fixed, fixed)
-    engine.integrality(engine.integer_columns, integer=False)
-    engine.options(solver="simplex")
-    best, cost, proven = None, np.inf, -np.inf
-    for whole in _whole(engine, point, blocks):
-        engine.bounds(blocks, whole, whole)
-        engine.run(max(seconds, 5.0))
-        if engine.found and engine.objective < cost:
-            best, cost = engine.point(), engine.objective
-    engine.reset_bounds(blocks)
-    if cost > enough:
-        engine.integrality(blocks, integer=True)
-        engine.options(solver="choose", mip_rel_gap=1e-3)
+    blocks = _columns(part.engine, ("sign", "rent_blocks"))
+    best, cost = None, np.inf
+    began = time.monotonic()
+    for shift in SHIFTS:
+        part.options(solver="simplex")
+        left = began + seconds - time.monotonic()
+        if _period_by_period(part, shift, max(2.0, left)) and part.objective < cost:
+            best, cost = part.point(), part.objective
+        part.reset_bounds(blocks)
+        if cost <= enough or left < 0:
+            break
+    left = began + seconds - time.monotonic()
+    if cost > enough and (best is None or left > 1.0):
+        part.integrality(blocks, integer=True)
+        part.options(solver="choose", mip_rel_gap=1e-3)
         if best is not None:
-            engine.start_from(best)
-        engine.run(seconds)
-        proven = proven_bound(engine.highs)
-        if engine.found and engine.objective < cost:
-            best = engine.point()
-        engine.integrality(blocks, integer=False)
-    engine.reset_bounds(binaries)
-    return best, proven
+            part.start_from(best)
+        part.run(max(2.0, left))
+        if part.found and part.objective < cost:
+            best = part.point()
+        part.integrality(blocks, integer=False)
+    return best
 
 
-def _whole(engine: Engine, point: F8, blocks: I8) -> list[F8]:
-    """Return ways to make blocks whole: what was signed up to each period raised, or rounded; then each signing raised.
+def _period_by_period(part: Part, shift: float, seconds: float) -> bool:
+    """Round what is signed in a period, solve again, go on to the next: later terms and hourly chips make up for what is off.
 
-    Raising every signing apart would buy up to a block too many a period; raising their running sum buys at most one in all.
+    Where a rounded period leaves no plan it is raised instead, then lowered. Hourly blocks come last, all raised.
     """
-    program = engine.program
-    up = np.ceil(point[blocks] - 1e-7)
-    column_of_sign = engine.column_of[program.blocks["sign"]]
-    place = np.searchsorted(np.sort(blocks), column_of_sign)
-    order = np.argsort(blocks)[place] if len(column_of_sign) else np.empty(0, np.int64)
-    found = []
-    for shift in (1.0 - 1e-7, 0.75, 0.5):
-        whole = up.copy()
-        for o in np.unique(program.sign_offer):
-            mine = np.flatnonzero(program.sign_offer == o)
-            mine = mine[np.argsort(program.sign_period[mine])]
-            reached = np.floor(np.cumsum(point[column_of_sign[mine]]) + shift)
-            whole[order[mine]] = np.diff(reached, prepend=0.0)
-        found.append(whole)
-    return [*found, up]
+    engine, program, began = part.engine, part.engine.program, time.monotonic()
+    sign = engine.column_of[program.blocks["sign"]]
+    point = part.point()
+    for y in np.unique(program.sign_period):
+        mine = sign[program.sign_period == y]
+        count = point[mine]
+        part.bounds(mine, np.round(count), np.round(count))
+        if (np.abs(count - np.round(count)) < WHOLE).all():
+            continue
+        late, room = time.monotonic() - began > seconds, _room(program, int(y), point[sign])
+        for whole in (np.ceil(count - WHOLE),) if late else (np.floor(count + shift), np.ceil(count - WHOLE), np.floor(count + WHOLE)):
+            whole = np.minimum(whole, room)
+            part.bounds(mine, whole, whole)
+            status = part.run(seconds)
+            if status == highspy.HighsModelStatus.kOptimal:
+                break
+        else:
+            return False
+        point = part.point()
+    rent = _columns(engine, ("rent_blocks",))
+    if len(rent):
+        whole = np.minimum(np.ceil(point[rent] - WHOLE), engine.upper[rent])
+        part.bounds(rent, whole, whole)
+    return part.run(seconds) == highspy.HighsModelStatus.kOptimal
+
+
+def _room(program: Program, y: int, signed: F8) -> F8:
+    """Return how many blocks of each offer may still be signed in a period, by what it can give and what is in force by then."""
+    tables, periods = program.tables, program.sign_period
+    room = []
+    for o in program.sign_offer[periods == y]:
+        offer = tables.offers[o]
+        term = max(offer.min_term_months, 1) - 0.05
+        force = [j for j in np.flatnonzero((program.sign_offer == o) & (periods < y)) if months_between(tables, int(periods[j]), y) < term]
+        most = np.inf if offer.max_chips is None else offer.max_chips - max(tables.existing.get(offer.id, ()), default=0.0)
+        room.append(np.floor(most / max(1, offer.block_chips) - signed[force].sum() + WHOLE))
+    return np.maximum(np.array(room), 0.0)
 
 
 def port_columns(engine: Engine) -> I8:
@@ -154,11 +291,5 @@ def _columns(engine: Engine, names: tuple[str, ...]) -> I8:
     return engine.column_of[labels]
 
 
-def _ceil(point: F8, columns: I8) -> F8:
-    raised = point.copy()
-    raised[columns] = np.ceil(point[columns] - 0.5)
-    return raised
-
-
 def _cost(engine: Engine, point: F8) -> float:
-    return float(np.array(engine.highs.getLp().col_cost_) @ point)
+    return float(engine.cost @ point)

@@ -13,6 +13,7 @@ from typing import Any
 
 import highspy
 import numpy as np
+from scipy import sparse
 
 from polysilicon.highs import INFEASIBLE, has_point, new_solver, proven_bound, run
 from polysilicon.planner.problem import F8, I8
@@ -47,7 +48,9 @@ class Engine:
     def __init__(self, program: Program) -> None:
         self.program = program
         matrices = program.model.matrices
-        self.highs = _highs(matrices)
+        self.matrix, self.row_lower, self.row_upper = _rows(matrices)
+        self.cost = np.asarray(matrices.c, float)
+        self.highs = _highs(matrices, self.matrix, self.row_lower, self.row_upper)
         self.columns = np.asarray(matrices.vlabels)  # label of each column
         self.row_labels = np.asarray(matrices.clabels)
         self.column_of = np.full(int(self.columns.max(initial=-1)) + 1, -1, np.int64)
@@ -105,7 +108,13 @@ class Engine:
         self.highs.setSolution(solution)
 
 
-def _highs(matrices: Any) -> highspy.Highs:
+def _rows(matrices: Any) -> tuple[sparse.csr_matrix, F8, F8]:
+    """Return the rows of a linopy model: matrix, lower and upper bound."""
+    matrix = matrices.A.tocsr() if matrices.A is not None else sparse.csr_matrix((0, len(matrices.vlabels)))
+    return matrix, np.where(matrices.sense != "<", matrices.b, -np.inf), np.where(matrices.sense != ">", matrices.b, np.inf)
+
+
+def _highs(matrices: Any, rows: sparse.csr_matrix, lower: F8, upper: F8) -> highspy.Highs:
     """Return a silent HiGHS with the matrices of a linopy model; linopy's own hand-over prints a banner on stdout."""
     highs = new_solver()
     highs.addVars(len(matrices.vlabels), matrices.lb, matrices.ub)
@@ -113,10 +122,7 @@ def _highs(matrices: Any) -> highspy.Highs:
     if len(whole):
         highs.changeColsIntegrality(len(whole), whole, np.full(len(whole), highspy.HighsVarType.kInteger))
     highs.changeColsCost(len(matrices.vlabels), np.arange(len(matrices.vlabels), dtype=np.int32), matrices.c)
-    rows = matrices.A.tocsr() if matrices.A is not None else None
-    if rows is not None:
-        lower = np.where(matrices.sense != "<", matrices.b, -np.inf)
-        upper = np.where(matrices.sense != ">", matrices.b, np.inf)
+    if rows.shape[0]:
         highs.addRows(rows.shape[0], lower, upper, rows.nnz, rows.indptr, rows.indices, rows.data)
     return highs
 
