@@ -183,9 +183,9 @@ def relax(engine: Engine, starts: Starts, left: Callable[[], float], tolerance: 
     best = Root(None, inside, -np.inf, np.zeros(len(starts.columns)), status)
     part: Part | None = None
     for _ in range(ROUNDS):
-        few = part is not None and len(inside) - len(best.inside) < 0.6 * len(best.inside)
-        part = Part(engine, *starts.part(engine, inside), part.basis if few and part is not None else None)
-        status = _run_relaxed(part, left(), warm=few)
+        warm = part.basis if part is not None and len(best.inside) else None  # without any start the first basis says little
+        part = Part(engine, *starts.part(engine, inside), warm)
+        status = _run_relaxed(part, left(), warm=warm is not None)
         if status in INFEASIBLE and len(inside) < len(starts.columns):
             wider = _firsts(starts) if not len(inside) else np.arange(len(starts.columns))
             part, inside = None, wider

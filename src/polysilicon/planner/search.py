@@ -156,19 +156,19 @@ def _decide_others(part: Part, others: I8, gap_frac: float, spare: Clock) -> boo
 def _prove(engine: Engine, starts: Starts, root: Root, found: tuple[F8 | None, F8 | None], gap_frac: float, spare: Clock) -> tuple[F8 | None, float]:
     """Return the better plan and the higher bound of a search over every start that could still be part of a better plan.
 
-    A start whose reduced cost lifts the bound above a known plan's cost is in no better plan. Blocks are continuous here.
+    A start whose reduced cost lifts the bound above a known plan's cost is in no better plan. Blocks are continuous at first;
+    where that does not close the gap they are whole from the start.
     """
     plan, loose = found
     blocks = _columns(engine, ("sign", "rent_blocks"))
-    most = _cost(engine, loose) if loose is not None else np.inf
-    inside = np.union1d(np.flatnonzero(root.bound + root.reduced <= most), root.inside)
-    part = Part(engine, *starts.part(engine, inside))
     whole = np.setdiff1d(engine.integer_columns, blocks)
+    most = _cost(engine, loose) if loose is not None else np.inf
+    part = _worth_it(engine, starts, root, most)
     part.integrality(whole, integer=True)
     part.options(solver="choose", mip_rel_gap=gap_frac / 2)
     if loose is not None:
         part.start_from(loose)
-    part.run(max(1.0, 0.8 * spare()))
+    part.run(max(1.0, 0.5 * spare()))
     bound = max(root.bound, min(proven_bound(part.highs), most))
     if part.found and (loose is None or part.objective < most * (1 - 1e-4)):
         fixed = np.round(part.point()[whole])
@@ -177,9 +177,24 @@ def _prove(engine: Engine, starts: Starts, root: Root, found: tuple[F8 | None, F
         part.options(solver="simplex")
         if part.run(max(2.0, spare())) == highspy.HighsModelStatus.kOptimal:
             better = _round_blocks(part, enough=bound + gap_frac * abs(bound), seconds=max(2.0, min(10.0, spare())))
-            if better is not None and (plan is None or _cost(engine, better) < _cost(engine, plan)):
-                plan = better
-    return plan, bound
+            plan = better if better is not None and (plan is None or _cost(engine, better) < _cost(engine, plan)) else plan
+    most = _cost(engine, plan) if plan is not None else np.inf
+    if spare() <= 1.0 or most - bound <= gap_frac * abs(bound):
+        return plan, bound
+    part = _worth_it(engine, starts, root, most)
+    part.integrality(engine.integer_columns, integer=True)
+    part.options(solver="choose", mip_rel_gap=gap_frac)
+    if plan is not None:
+        part.start_from(plan)
+    part.run(spare())
+    bound = max(bound, min(proven_bound(part.highs), most))
+    return (part.point() if part.found and part.objective < most else plan), bound
+
+
+def _worth_it(engine: Engine, starts: Starts, root: Root, most: float) -> Part:
+    """Return the part of the program without the starts that no plan cheaper than `most` can have."""
+    inside = np.union1d(np.flatnonzero(root.bound + root.reduced <= most), root.inside)
+    return Part(engine, *starts.part(engine, inside))
 
 
 def _last_resort(engine: Engine, starts: Starts) -> F8 | None:
