@@ -292,7 +292,7 @@ def _room(program: Program, y: int, signed: F8) -> F8:
         force = [j for j in np.flatnonzero((program.sign_offer == o) & (periods < y)) if months_between(tables, int(periods[j]), y) < term]
         most = np.inf if offer.max_chips is None else offer.max_chips - max(tables.existing.get(offer.id, ()), default=0.0)
         room.append(np.floor(most / max(1, offer.block_chips) - signed[force].sum() + WHOLE))
-    return np.maximum(np.array(room), 0.0)
+    return np.asarray(np.maximum(np.array(room), 0.0))
 
 
 def port_columns(engine: Engine) -> I8:
