@@ -168,7 +168,7 @@ class Root:
 
     part: Part | None  # None: not one part was solved
     inside: I8
-    bound: float
+    bound_usd: float  # without the program's constant
     reduced: F8  # of each start, at the bound's duals
     status: highspy.HighsModelStatus
 
@@ -182,6 +182,7 @@ def relax(engine: Engine, starts: Starts, left: Callable[[], float], tolerance: 
     inside, status = np.empty(0, np.int64), highspy.HighsModelStatus.kNotset
     best = Root(None, inside, -np.inf, np.zeros(len(starts.columns)), status)
     part: Part | None = None
+    unit = engine.program.usd_unit
     for _ in range(ROUNDS):
         warm = part.basis if part is not None and len(best.inside) else None  # without any start the first basis says little
         part = Part(engine, *starts.part(engine, inside), warm)
@@ -198,8 +199,8 @@ def relax(engine: Engine, starts: Starts, left: Callable[[], float], tolerance: 
         outside[inside] = np.maximum(outside[inside], 0.0)
         least = np.zeros(int(starts.pair.max(initial=-1)) + 1)
         np.minimum.at(least, starts.pair, outside)
-        bound = max(best.bound, part.objective + float(least.sum()))
-        best = Root(part, inside, bound, reduced, status)
+        bound = max(best.bound_usd / unit, part.objective + float(least.sum()))
+        best = Root(part, inside, bound * unit, reduced, status)
         if part.objective - bound <= tolerance * abs(part.objective) or left() <= 0:
             return best
         new = [k for p in np.flatnonzero(least < 0) for k in _cheapest(outside, np.flatnonzero(starts.pair == p))]

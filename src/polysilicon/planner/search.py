@@ -44,16 +44,15 @@ def relax_and_fix(engine: Engine, left: Clock, gap_frac: float, tell: Progress, 
     def spare() -> float:
         return left() - RESERVE_FRAC * total
 
-    plan, loose = None, None
+    plan, loose, bound = None, None, root.bound_usd / engine.program.usd_unit
     if _decide_ports(root.part, starts, root.inside, spare) and _decide_others(root.part, others, gap_frac, spare):
         loose = root.part.point()
     clock["ports"] = time.monotonic() - began - clock["relaxation"]
     tell(0.6, "ports decided")
     if loose is not None:
-        enough = root.bound + gap_frac * abs(root.bound)
+        enough = bound + gap_frac * abs(bound)
         plan = _round_blocks(root.part, enough=enough, seconds=max(2.0, min(10.0, 0.5 * spare())))
     clock["blocks"] = time.monotonic() - began - clock["relaxation"] - clock["ports"]
-    bound = root.bound
     if spare() > 1.0 and (plan is None or _cost(engine, plan) - bound > gap_frac * abs(bound)):
         plan, bound = _prove(engine, starts, root, (plan, loose), gap_frac, spare)
         tell(0.9, "bound raised")
@@ -169,7 +168,7 @@ def _prove(engine: Engine, starts: Starts, root: Root, found: tuple[F8 | None, F
     if loose is not None:
         part.start_from(loose)
     part.run(max(1.0, 0.5 * spare()))
-    bound = max(root.bound, min(proven_bound(part.highs), most))
+    bound = max(root.bound_usd / engine.program.usd_unit, min(proven_bound(part.highs), most))
     if part.found and (loose is None or part.objective < most * (1 - 1e-4)):
         fixed = np.round(part.point()[whole])
         part.integrality(whole, integer=False)
@@ -193,7 +192,7 @@ def _prove(engine: Engine, starts: Starts, root: Root, found: tuple[F8 | None, F
 
 def _worth_it(engine: Engine, starts: Starts, root: Root, most: float) -> Part:
     """Return the part of the program without the starts that no plan cheaper than `most` can have."""
-    inside = np.union1d(np.flatnonzero(root.bound + root.reduced <= most), root.inside)
+    inside = np.union1d(np.flatnonzero(root.bound_usd / engine.program.usd_unit + root.reduced <= most), root.inside)
     return Part(engine, *starts.part(engine, inside))
 
 
