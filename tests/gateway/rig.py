@@ -48,7 +48,7 @@ def upstream_name(door: str) -> str:
     return {"bedrock": "us.anthropic.opus-v1:0", "vertex": "opus@20251001"}.get(door, MODEL)
 
 
-def target(index: int, spec: FleetEndpoint, port: int, **changes: Any) -> Target:
+def target(index: int, spec: FleetEndpoint, port: int, /, **changes: Any) -> Target:
     """The gateway's view of an emulated door."""
     secret = Secret(access_key="env:RIG_ACCESS", secret_key="env:RIG_SECRET") if spec.door in SIGNED else Secret(token="env:RIG_TOKEN")
     given: dict[str, Any] = {

@@ -145,7 +145,7 @@ class Attempt:
             if events:
                 self._tap(events)
                 self._hand_on(events)
-        except (UpstreamError, msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
+        except (UpstreamError, msgspec.MsgspecError, RecursionError, KeyError, TypeError, AttributeError) as error:
             self.drop()
             self.done = False
             words = error.message if isinstance(error, UpstreamError) else "sent events that cannot be read"
@@ -261,7 +261,7 @@ class Attempt:
                 self.owner.attempt_content(self, held)
 
     def _end_of_stream(self) -> None:
-        if not self._finished or self._cut.pending or (self._frames is not None and self._frames.pending):
+        if not (self._finished and self._said_content) or self._cut.pending or (self._frames is not None and self._frames.pending):
             self._fail(Refusal("cut", 502, "ended before its answer did", True, 0.0))
             return
         if self._to_client is not None:
@@ -286,7 +286,7 @@ class Attempt:
                 self.used.output_tokens = len(body) // 4
             if self.door.dialect != self.want:
                 body = _translate_answer(body, self.door.dialect, self.want)
-        except (UpstreamError, msgspec.MsgspecError, KeyError, TypeError, AttributeError, IndexError):
+        except (UpstreamError, msgspec.MsgspecError, RecursionError, KeyError, TypeError, AttributeError, IndexError):
             self._fail(Refusal("server", 502, "sent an answer that cannot be read", True, 0.0))
             return
         self.content_s = time.monotonic()
@@ -329,7 +329,7 @@ class _Typed(msgspec.Struct):
 def _kind(data: bytes) -> bytes:
     try:
         return msgspec.json.decode(data, type=_Typed).type.encode()
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return b""
 
 
@@ -346,7 +346,7 @@ def _of_error_event(data: bytes, rate_limit_open_s: float) -> Refusal:
     """Return what an error event means: the same as the status it stands for."""
     try:
         error = msgspec.json.decode(data, type=dict[str, Any]).get("error")
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         error = None
     kind = error.get("type", "") if isinstance(error, dict) else ""
     return classify(_STATUS_OF.get(kind, 500), {}, data, rate_limit_open_s=rate_limit_open_s)

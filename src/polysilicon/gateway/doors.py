@@ -252,7 +252,7 @@ def _retry_after_s(headers: dict[bytes, bytes]) -> float:
 def _message(body: bytes) -> str:
     try:
         given = msgspec.json.decode(body[:65536])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return ""
     error = given.get("error", given) if isinstance(given, dict) else {}
     text = error.get("message", "") if isinstance(error, dict) else error

@@ -128,7 +128,7 @@ class ToSse:
             try:
                 event = base64.b64decode(_CHUNK.decode(payload).bytes, validate=True)
                 name = msgspec.json.decode(event, type=_Typed).type
-            except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, RecursionError, binascii.Error, UnicodeDecodeError) as error:
                 raise UpstreamError("an event stream frame holds no Messages event") from error
             out.append(b"event: " + name.encode() + b"\ndata: " + event.replace(b"\n", b" ") + b"\n\n")
         return b"".join(out)
@@ -157,6 +157,6 @@ def _error_event(headers: dict[str, str], payload: bytes) -> bytes:
     try:
         message = msgspec.json.decode(payload, type=dict[str, msgspec.Raw]).get("message", msgspec.Raw(b'""'))
         text = msgspec.json.decode(message, type=str)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         text = headers.get(":error-message", "")
     return b"event: error\ndata: " + msgspec.json.encode({"type": "error", "error": {"type": error_type, "message": f"{kind}: {text}"}}) + b"\n\n"

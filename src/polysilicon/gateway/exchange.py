@@ -141,7 +141,7 @@ class Exchange:
                     return lane
         except KeyError:
             return 400, "invalid_request_error", "model: is missing"
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return 400, "invalid_request_error", "the body must be one JSON object with a model, in UTF-8"
         self.lane: Lane = lane  # type: ignore[assignment]
         return None
@@ -220,7 +220,7 @@ class Exchange:
             ask = self._ask_of(msgspec.json.decode(msgspec.json.encode(_translate(self.request.body, self.dialect, dialect)), type=Envelope))
         except InputError as error:
             self.refused_body = str(error).encode()
-        except (KeyError, TypeError, AttributeError, ValueError, msgspec.MsgspecError):
+        except (KeyError, TypeError, AttributeError, ValueError, msgspec.MsgspecError, RecursionError):
             self.refused_body = b"the request has not the shape its API asks for"
         self._asks[dialect] = ask
         return ask

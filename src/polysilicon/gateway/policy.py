@@ -73,7 +73,7 @@ def apply(envelope: Envelope, version: str) -> list[str]:
 def _turns(raw: Any) -> list[dict[str, Any]]:
     try:
         return msgspec.json.decode(bytes(raw), type=list[dict[str, Any]])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InputError("messages must be a list of turns", where="request.messages") from error
 
 

@@ -87,5 +87,5 @@ def ending(body: bytes, dialect: str) -> tuple[str, tuple[str, ...]]:
             stop = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}.get(choice.get("finish_reason"), "other")
             return stop, tuple(c["function"]["name"] for c in choice["message"].get("tool_calls") or ())
         return answer.get("stop_reason") or "", tuple(b["name"] for b in answer.get("content", ()) if b.get("type") == "tool_use")
-    except (msgspec.MsgspecError, KeyError, IndexError, TypeError, AttributeError):
+    except (msgspec.MsgspecError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
         return "", ()

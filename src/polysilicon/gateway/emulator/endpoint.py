@@ -148,7 +148,7 @@ class Endpoint:
             lines = f"retry-after: {refused.retry_after_s:g}\r\n".encode() if refused.retry_after_s else b""
             openai = self.spec.door == "openai"
             request.respond(refused.status, error_body(refused.kind, refused.message, openai=openai), lines)
-        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+        except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, AttributeError):
             request.respond(400, error_body("invalid_request_error", "the request cannot be read"))
         finally:
             seen.open_now -= 1

@@ -159,7 +159,7 @@ def _assistant_parts(message: Json, where: str) -> list[Json]:
         function = call.get("function") or {}
         try:
             arguments = msgspec.json.decode(function.get("arguments") or "{}", type=dict[str, Any])
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise InputError("a tool call's arguments must be a JSON object", where=where) from error
         parts.append({"type": "tool_use", "id": call.get("id", ""), "name": function.get("name", ""), "input": arguments})
     return parts

@@ -181,7 +181,7 @@ def answer(completion: Json) -> Json:
 def _input(function: Json) -> Json:
     try:
         return msgspec.json.decode(function.get("arguments") or "{}", type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UpstreamError("a tool call's arguments are not a JSON object") from error
 
 
