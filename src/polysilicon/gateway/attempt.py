@@ -55,6 +55,7 @@ class Attempt:
     _error = b""
     _deltas = 0
     _said_content = False
+    _begun_answers = 0
 
     def __init__(self, owner: Owner, variant: Variant, door: Door, pool: Pool, limits: Reliability) -> None:
         self.owner = owner
@@ -206,10 +207,13 @@ class Attempt:
             self._tap_chat(events)
             return
         self._deltas += events.count(b"event: content_block_delta")
-        if b"usage" in events or b"error" in events or b"message_stop" in events:
+        if b"usage" in events or b"error" in events or b"message_st" in events:
             for name, data in each(events):
                 kind = name or _kind(data)
                 if kind == b"message_start":
+                    self._begun_answers += 1
+                    if self._begun_answers > 1:
+                        raise UpstreamError("began its answer twice")
                     usage.of_message_start(data, self.used)
                 elif kind == b"message_delta":
                     usage.of_message(data, self.used)
