@@ -60,6 +60,7 @@ class DecodeSide:
     link: str
     gb_per_s: float  # KV in the busiest hour
     transfer_usd: float  # the wire's charge over the period, in the placement's dollars too
+    mtok: float  # output tokens over the period, of the placement's
     engine: str = ""
     stage: str = "production"
 
@@ -96,6 +97,20 @@ class Placement:
             return ((self.pool, "both", self.chips, self.peak_chips),)
         other = self.decode
         return ((self.pool.partition(">")[0], "prefill", self.chips, self.peak_chips), (other.pool, "decode", other.chips, other.peak_chips))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBlock:
+    """Where a training block stands in one period."""
+
+    period: int
+    run: str
+    pool: str
+    chip: str
+    cloud: str
+    region: str
+    chips: float
+    usd: float  # cost attributed, as to placements: its chips' share of what the pool costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +176,7 @@ class Plan:
     headroom_frac: Mapping[str, float] = field(default_factory=dict)  # workload -> extra capacity the proof required
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    training: tuple[TrainingBlock, ...] = ()
     phase_serving: tuple[ServingPoint, ...] = ()  # replicas that prefill or decode alone
 
     @property
@@ -210,7 +226,7 @@ def concentration(plan: Plan, vendor_of: Mapping[str, str]) -> tuple[Concentrati
 
     Dollars are those of holdings and of tokens bought. `vendor_of` maps chip ids to vendors; tokens bought count as their seller's own.
     """
-    views: dict[str, Callable[[Holding | Placement], str]] = {
+    views: dict[str, Callable[[Holding | Placement | DecodeSide], str]] = {
         "vendor": lambda x: vendor_of.get(x.chip, "") or (f"tokens · {x.cloud}" if not x.chip else x.chip),
         "cloud": lambda x: x.cloud,
         "region": lambda x: f"{x.cloud}/{x.region}",
@@ -223,7 +239,10 @@ def concentration(plan: Plan, vendor_of: Mapping[str, str]) -> tuple[Concentrati
         for placement in plan.placements:
             bought = placement.usd if not placement.chip else 0.0
             amounts["dollars"][of(placement)] = amounts["dollars"].get(of(placement), 0.0) + bought
-            amounts["tokens"][of(placement)] = amounts["tokens"].get(of(placement), 0.0) + placement.mtok
+            other = placement.decode  # who decodes serves the output's tokens
+            amounts["tokens"][of(placement)] = amounts["tokens"].get(of(placement), 0.0) + placement.mtok - (other.mtok if other else 0.0)
+            if other is not None:
+                amounts["tokens"][of(other)] = amounts["tokens"].get(of(other), 0.0) + other.mtok
         for what, held in amounts.items():
             whole = sum(held.values())
             if whole > 0:

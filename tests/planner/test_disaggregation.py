@@ -14,6 +14,7 @@ from polysilicon.errors import Infeasible, InputError
 from polysilicon.planner import leverage
 from polysilicon.planner.answer import plan_of
 from polysilicon.planner.resolve import Asker, supplier
+from polysilicon.portfolio import concentration
 from polysilicon.scenario.schema import DisaggregationPart, LimitsPart, LinkPart, SurvivePart
 
 PREFILL, DECODE = {"gb200": 10.0, "h100": 1.0}, {"h100": 4.0, "gb200": 4.0}
@@ -46,6 +47,8 @@ def test_each_phase_goes_where_it_is_cheapest_by_hand():
     assert placed.pool == "gb200@azure/eastus>h100@azure/eastus" and placed.share_frac == pytest.approx(1.0)
     assert (placed.chip, placed.peak_chips) == ("gb200", pytest.approx(10.0))
     assert (placed.decode.chip, placed.decode.peak_chips, placed.decode.link) == ("h100", pytest.approx(25.0), "hall")
+    tokens = {c.by: c for c in concentration(found, {"gb200": "one", "h100": "two"}) if c.of == "tokens"}
+    assert (tokens["vendor"].top, tokens["vendor"].top_frac) == ("one", pytest.approx(1000 / 1200))
     assert placed.decode.gb_per_s == pytest.approx(100 * 1000 * 1e5 / 1e9)
     assert {h.chip: h.peak_chips for h in found.holdings} == pytest.approx({"gb200": 10.0, "h100": 25.0})
     assert {(s.chip, s.phase) for s in found.phase_serving} == {("gb200", "prefill"), ("h100", "decode")} and found.serving == ()

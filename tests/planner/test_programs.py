@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from world import offer, phases, port, table, work, world
 from polysilicon import planner
 from polysilicon.cloud.contract import Contract, DiscountTier
 from polysilicon.cloud.site import Site
-from polysilicon.scenario.schema import DisaggregationPart, LimitsPart, LinkPart, SurvivePart
+from polysilicon.scenario.schema import DisaggregationPart, LimitsPart, LinkPart, SurvivePart, TrainingPart
 
 GOLDEN = Path(__file__).with_name("programs")
 FULL = {"utilisation_max_frac": 1.0}
@@ -20,6 +21,7 @@ TERMS = offer("h100", 1.0, kind="reserved", min_term_months=3, block_chips=8, ma
 MACC = Contract("macc", "azure", "committed_spend", "2026-01-01", "2026-07-01", commit_usd=1e5, draw_schedule=(("2026-04-01", 4e4),))
 MAIA = (port("cuda-hopper"), port("maia", "none", cost_usd=1e5, lead_months=3.0, initial_efficiency_frac=0.5, ramp_months=6.0))
 TWO = (("day", 12.0, 1.5), ("night", 12.0, 0.5))
+PRETRAIN = TrainingPart(id="pretrain", chips=20.0, on=("h100",), start=date(2026, 1, 1), end=date(2026, 4, 1))
 HALL = LinkPart(id="hall", prefill=("gb200@*",), decode=("h100@*",), gb_per_s_per_chip=50.0, gb_per_s=0.5, usd_per_gb=1e-5)
 WIRES = DisaggregationPart(links=(HALL,))
 QUESTIONS = {
@@ -61,6 +63,7 @@ QUESTIONS = {
     ),
     "utilisation_floor": lambda: world([work(rps=10.0)], [TERMS], limits=LimitsPart(**FULL, utilisation_min_frac=0.7)),
     "ports_at_once": lambda: world([work(rps=10.0)], [H100, offer("maia200", 1.0)], ports=MAIA, months=6, limits=LimitsPart(**FULL, ports_at_once=1)),
+    "training": lambda: world([work(rps=10.0)], [H100, offer("h100", 3.0, cloud="aws")], training=(PRETRAIN,)),
     "link": lambda: world([work(rps=10.0)], [H100, offer("gb200", 6.0)], disaggregation=WIRES),
     "survive": lambda: world(
         [work(rps=10.0)],
@@ -96,4 +99,5 @@ def test_every_block_of_rows_has_a_golden_text():
         seen |= set(program_of(name).rows)
     assert {"demand", "capacity", "holding", "terms_limit", "offer_limit", "port_once", "port_live", "stage", "take_or_pay", "tier_sum", "tier_width",
             "tier_order", "take_chips_0", "power", "vendor_sum", "vendor_share", "budget", "carbon", "utilisation_floor", "ports_at_once",
-            "survive_demand", "survive_capacity", "link", "vendor_hhi", "vendor_norm_0_0_rows"} <= seen  # fmt: skip
+            "survive_demand", "survive_capacity", "link",
+            "vendor_hhi", "vendor_norm_0_0_rows", "training", "training_place", "training_whole"} <= seen  # fmt: skip

@@ -60,6 +60,7 @@ class World:
     demand_rps: dict = field(default_factory=dict)
     peak_rps: dict = field(default_factory=dict)
     disaggregation: object = None
+    training: tuple = ()
 
 
 def work(name="chat", *, rps=100.0, batch=False, peak=1.0, model="m", **more):

@@ -8,6 +8,7 @@ from datetime import date
 import numpy as np
 
 from polysilicon.planner import ports as engines
+from polysilicon.planner import training
 from polysilicon.planner.constraints import RELOAD_HOURS
 from polysilicon.planner.money import IDLE_POWER_FRAC
 from polysilicon.planner.prices import shadow_prices
@@ -16,7 +17,7 @@ from polysilicon.planner.program import Program
 from polysilicon.planner.solution import Solution
 from polysilicon.planner.usage import bills, by_period_usd, recomputed_usd, taken
 from polysilicon.planner.why import margins, why
-from polysilicon.portfolio import Assumption, ContractBill, DecodeSide, Holding, Placement, Plan
+from polysilicon.portfolio import Assumption, ContractBill, DecodeSide, Holding, Placement, Plan, TrainingBlock
 from polysilicon.units import HOURS_PER_MONTH
 
 LITTLE = 1e-6
@@ -76,6 +77,7 @@ def plan_of(program: Program, solution: Solution, *, seconds: Mapping[str, float
         headroom_frac=dict(tables.headroom_frac),
         notes=(*tables.notes, *extra),
         seconds=dict(seconds),
+        training=_training(program, solution),
         phase_serving=tuple(point for key, point in tables.phases.items() if key in apart),
     )
 
@@ -186,6 +188,15 @@ def _placements(program: Program, solution: Solution) -> tuple[Placement, ...]:
     return tuple(sorted(found, key=lambda q: (q.period, q.workload, -q.share_frac, q.pool)))
 
 
+def _training(program: Program, solution: Solution) -> tuple[TrainingBlock, ...]:
+    tables, rate = program.tables, _average_rate(program, solution)
+    found = []
+    for r, p, y, chips in training.chips(program, solution.values):
+        pool, usd = tables.pools[p], chips * float(program.period_hours[y]) * rate.get((p, y), 0.0)
+        found.append(TrainingBlock(y, tables.training[r].id, pool.id, pool.chip.id, pool.cloud, pool.region, chips, usd))
+    return tuple(sorted(found, key=lambda b: (b.period, b.run, b.pool)))
+
+
 def _decode_side(program: Program, solution: Solution, j: I8, requests: float) -> DecodeSide:
     """Return where the flows `j`, those of one workload, pair of pools and period, are decoded."""
     tables, flows = program.tables, program.flows
@@ -207,6 +218,7 @@ def _decode_side(program: Program, solution: Solution, j: I8, requests: float) -
         tables.links[seat.link].id,
         float(np.bincount(flows.slot[j], rate, minlength=tables.slots).max()),
         requests * arc.usd_per_request,
+        requests * tables.workloads[arc.workload].lengths.osl_tokens / 1e6,
         seat.engine,
         "production" if seat.max_share_frac >= 1.0 else "pilot",
     )
@@ -242,6 +254,8 @@ def _average_rate(program: Program, solution: Solution) -> dict[tuple[int, int],
     flow, seat, chips = flows.seats()
     used = values[flows.label[flow]] * chips * flows.mean_frac[flow] * flows.hours[flow] * program.chip_unit
     busy += np.bincount(seat * periods + flows.period[flow], used, minlength=shape)
+    for _, p, y, held in training.chips(program, values):
+        busy[p * periods + y] += held * float(program.period_hours[y])
     return {(int(k // periods), int(k % periods)): float(paid[k] / busy[k]) for k in np.flatnonzero(busy > 0)}
 
 

@@ -13,11 +13,12 @@ import numpy as np
 from polysilicon.application.workload import Workload
 from polysilicon.cloud.contract import BillingPeriod, Contract, DiscountTier
 from polysilicon.cloud.offer import Offer
+from polysilicon.cloud.region import lies_in
 from polysilicon.errors import InputError, MissingFact
 from polysilicon.performance import ServingPoint
 from polysilicon.planner import ports as engines
 from polysilicon.planner.arcs import months, opens, with_arcs
-from polysilicon.planner.problem import F8, TOKEN_KINDS, Link, Pool, Problem, block_factors, check_numbers
+from polysilicon.planner.problem import F8, TOKEN_KINDS, Link, Pool, Problem, Run, block_factors, check_numbers
 from polysilicon.portfolio import Period
 from polysilicon.silicon.chip import Chip
 
@@ -86,9 +87,26 @@ def problem(
         excluded={},
         notes=tuple(notes),
         links=links,
+        training=_training(resolved, pools, calendar),
         phases=dict(phases or {}),
     )
     return with_arcs(draft, resolved, starts)
+
+
+def _training(resolved: Any, pools: Sequence[Pool], calendar: Sequence[BillingPeriod]) -> tuple[Run, ...]:
+    """Return training blocks with the pools they may stand in: the chips, clouds and regions they name."""
+    found = []
+    for part in getattr(resolved, "training", ()):
+        may = tuple(
+            i
+            for i, p in enumerate(pools)
+            if p.chip.id in part.on
+            and (not part.clouds or p.cloud in part.clouds)
+            and (not part.regions or any(lies_in(p.region, r) for r in part.regions))
+        )
+        touched = tuple(y for y, p in enumerate(calendar) if part.start.isoformat() < p.end and part.end.isoformat() > p.start)
+        found.append(Run(part.id, part.chips, touched, may, part.one_place))
+    return tuple(found)
 
 
 def _links(resolved: Any, first: int) -> tuple[tuple[Link, ...], tuple[Offer, ...]]:

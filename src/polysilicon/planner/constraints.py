@@ -284,7 +284,9 @@ def deferral(program: Program) -> None:
 
 
 def capacity(program: Program) -> None:
-    """State that busy chips fit in a pool: sum of c s <= utilisation cap x (sum of u + K + delivered) [mu, $/chip-hour]."""
+    """State that busy chips fit in a pool: sum of c s <= utilisation cap x (sum of u + K + delivered - training) [mu, $/chip-hour]."""
+    from polysilicon.planner import training
+
     tables, flows = program.tables, program.flows
     slots, cap = tables.slots, tables.limits.utilisation_max_frac
     flow, seat, chips = flows.seats()
@@ -301,6 +303,7 @@ def capacity(program: Program) -> None:
         ]
         index = np.array(for_slot, np.int64).reshape(-1, 2)
         terms.append((index[:, 0], labels[index[:, 1]], np.full(len(index), -cap)))
+    terms += training.capacity_terms(program, cap)
     if not any(len(t[0]) for t in terms):
         return
     rows = np.arange(len(tables.pools) * slots)

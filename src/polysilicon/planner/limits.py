@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polysilicon.errors import MissingFact
+from polysilicon.planner import training
 from polysilicon.planner.arcs import site_of
 from polysilicon.planner.money import chips_by_slot, net_usd, power_coefficients
 from polysilicon.planner.problem import I8
@@ -214,6 +215,9 @@ def utilisation(program: Program) -> None:
     on, _, chips = flows.seats()
     scale = program.period_hours[flows.period[on]]
     terms: list[Term] = [(flows.period[on], flows.label[on], chips * flows.mean_frac[on] * flows.hours[on] / scale)]
+    for _, slot, label in [training.busy(program)] if len(program.train_run) else []:
+        y = tables.slot_period[slot]
+        terms.append((y, label, tables.slot_hours[slot] / program.period_hours[y]))
     for _, slot, label in chips_by_slot(program):
         y = tables.slot_period[slot]
         terms.append((y, label, -floor * tables.slot_hours[slot] / program.period_hours[y]))

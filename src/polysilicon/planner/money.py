@@ -10,6 +10,7 @@ import numpy as np
 
 from polysilicon.cloud.contract import Contract, contract_for
 from polysilicon.errors import MissingFact
+from polysilicon.planner import training
 from polysilicon.planner.arcs import site_of
 from polysilicon.planner.constraints import held_by_pool
 from polysilicon.planner.problem import F8, I8, Problem
@@ -133,6 +134,9 @@ def power_coefficients(program: Program) -> tuple[list[tuple[I8, I8, I8, F8]], I
     parts = [(pool, flows.slot[on], flows.label[on], extra)]
     for p, t, label in chips_by_slot(program):
         parts.append((p, t, label, idle[p] * program.chip_unit))
+    if len(program.train_run):
+        p, t, label = training.busy(program)
+        parts.append((p, t, label, (1.0 / IDLE_POWER_FRAC - 1.0) * idle[p] * program.chip_unit))  # up to all-in power
     return parts, on
 
 

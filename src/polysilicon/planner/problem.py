@@ -58,6 +58,17 @@ class DecodeSeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """A training block: chips it keeps busy in the periods it touches, and the pools it may stand in."""
+
+    id: str
+    chips: float
+    periods: tuple[int, ...]
+    pools: tuple[int, ...]
+    one_place: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A wire for KV between pools, and the per-token offer under which its charge is billed."""
 
@@ -116,6 +127,7 @@ class Problem:
     excluded: Mapping[str, tuple[str, ...]]  # workload -> why pools are closed to it
     notes: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()
+    training: tuple[Run, ...] = ()
     phases: Mapping[tuple[str, str, str], ServingPoint] = field(default_factory=dict)  # (workload, chip, phase)
 
     @property

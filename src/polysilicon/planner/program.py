@@ -105,6 +105,9 @@ class Program:
         self.given_period: I8
         self.given_row: I8
         self.given_size: F8
+        self.train_run: I8
+        self.train_pool: I8
+        self.train_period: I8
         self.shortfall_contract: I8
         self.shortfall_period: I8
         self.take_contract: I8
@@ -226,7 +229,7 @@ def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, 
     `units` are chips and dollars per unit of the program; left out, powers of ten near what the demand needs.
     """
     from polysilicon.planner import constraints as c
-    from polysilicon.planner import limits, money, resilience
+    from polysilicon.planner import limits, money, resilience, training
 
     program = Program(tables, integer_rent=integer_rent, units=units)
     c.serve(program)
@@ -234,6 +237,7 @@ def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, 
     c.sign(program)
     c.given(program)
     c.start_ports(program)
+    training.train(program)
     c.demand(program)
     c.deferral(program)
     c.capacity(program)

@@ -122,6 +122,8 @@ class Asker:
                 parts.append(program.blocks[block][pools[pool_of[offer]]])
         if len(program.given_pool):
             parts.append(program.blocks["given"][pools[program.given_pool]])
+        if len(program.train_pool):
+            parts.append(program.blocks["train"][pools[program.train_pool]])
         return np.concatenate(parts)
 
     def spend_of(self, owner: Owner) -> tuple[I8, F8]:

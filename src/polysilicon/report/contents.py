@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polysilicon.report import answers, charts, figures
+from polysilicon.report import answers, charts, figures, training
 from polysilicon.report.evidence import Evidence
 from polysilicon.report.figures import Table
 from polysilicon.report.speed import speed
@@ -14,6 +14,8 @@ def tables(evidence: Evidence) -> dict[str, Table]:
     last: dict[str, Table] = {name: found.pop(name) for name in ("what_ifs", "assumptions") if name in found}
     delivered = speed(evidence)
     found.update({delivered.name: delivered} if delivered.rows else {})
+    beside = training.table(evidence.plan)
+    found |= {beside.name: beside} if beside.rows else {}
     return {**found, **{t.name: t for t in answers.tables(evidence.asked) if t.rows}, **last}
 
 

@@ -107,7 +107,8 @@ def waterfall(plan: Plan, training: Collection[str] = ()) -> tuple[Step, ...]:
 
     list price by kind + contract discounts + shortfall + overage + fixed charges + energy + ports = total
 
-    With the ids of workloads that train, list price is told by inference and training instead of by kind, idle chips in proportion.
+    Where training blocks stand in the plan, or with the ids of workloads that train, list price is told by inference and training
+    instead of by kind, idle chips in proportion.
     """
     listed: dict[str, float] = defaultdict(float)
     for holding in plan.holdings:
@@ -117,9 +118,10 @@ def waterfall(plan: Plan, training: Collection[str] = ()) -> tuple[Step, ...]:
     moved = sum(p.decode.transfer_usd for p in plan.placements if p.decode is not None)
     steps = [Step(name, usd) for name, usd in sorted(listed.items(), key=lambda item: -item[1])]
     steps.append(Step("Tokens bought", tokens))
-    if training:
-        placed, metered = sum(p.usd for p in plan.placements), sum(listed.values()) + tokens
-        share = sum(p.usd for p in plan.placements if p.workload in training) / placed if placed > 0 else 0.0
+    if training or plan.training:
+        blocks = sum(b.usd for b in plan.training)
+        placed, metered = sum(p.usd for p in plan.placements) + blocks, sum(listed.values()) + tokens
+        share = (sum(p.usd for p in plan.placements if p.workload in training) + blocks) / placed if placed > 0 else 0.0
         steps = [Step("Inference", metered * (1 - share)), Step("Training", metered * share)]
     steps.append(Step("KV over wires", moved))
     eligible = sum(bill.eligible_usd for bill in plan.contracts)

@@ -148,7 +148,11 @@ def cost(evidence: Evidence) -> str:
     for usd, what in ((shortfall, "commitments not used up"), (plan.energy_usd, "energy and carbon"), (plan.port_usd, "ports")):
         if total > 0 and usd / total >= 0.0005:
             parts.append(f"{money(usd)} ({usd / total:.1%}) is {what}.")
-    parts.append("Training is not part of this plan.")
+    trained = sum(block.usd for block in plan.training)
+    if trained > 0 and total > 0:
+        parts.append(f"Training takes {money(trained)} of it ({trained / total:.1%}), inference the rest.")
+    else:
+        parts.append("Training is not part of this plan.")
     return " ".join(parts)
 
 

@@ -37,6 +37,7 @@ def internal_problems(scenario: Scenario, place: Place) -> list[InputError]:
     out += _own_offers(scenario, place)
     out += _limits(scenario, place)
     out += _links(scenario, place)
+    out += _training(scenario, place)
     return out
 
 
@@ -47,6 +48,7 @@ def _duplicates(scenario: Scenario, place: Place) -> Iterator[InputError]:
         (("contracts",), [c.id for c in scenario.contracts]),
         (("sites",), [s.id for s in scenario.sites]),
         (("disaggregation", "links"), [link.id for link in (scenario.disaggregation.links if scenario.disaggregation else ())]),
+        (("training",), [t.id for t in scenario.training]),
         (("ports",), [f"{p.model_family} on {p.chip_family}" for p in scenario.ports]),
     )
     for loc, names in groups:
@@ -237,3 +239,13 @@ def _links(scenario: Scenario, place: Place) -> Iterator[InputError]:
             yield InputError(f'disaggregation.workloads[{i}]: "{name}" is no workload of this scenario', where=where, hint=did_you_mean(name, known))
         elif known[name].slo.deadline_s is not None:
             yield InputError(f'disaggregation.workloads[{i}]: "{name}" has a deadline and no latency; it is served whole', where=where)
+
+
+def _training(scenario: Scenario, place: Place) -> Iterator[InputError]:
+    first, last = scenario.horizon.start, add_months(scenario.horizon.start, scenario.horizon.months)
+    for i, part in enumerate(scenario.training):
+        where = place(("training", i, "end"))
+        if part.end <= part.start:
+            yield InputError(f"training[{i}]: it ends on {part.end}, not after it starts ({part.start})", where=where)
+        elif part.end <= first or part.start >= last:
+            yield InputError(f"training[{i}]: {part.start} to {part.end} lies outside the horizon ({first} to {last})", where=where)

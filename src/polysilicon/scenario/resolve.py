@@ -29,7 +29,18 @@ from polysilicon.scenario.lengths import lengths_of
 from polysilicon.scenario.models import model_of
 from polysilicon.scenario.offers import Selection, chip_matches, select_offers
 from polysilicon.scenario.reference import reference_problems
-from polysilicon.scenario.schema import ContractPart, DisaggregationPart, Horizon, LimitsPart, PortPart, Scenario, SitePart, StudyPart, WorkloadPart
+from polysilicon.scenario.schema import (
+    ContractPart,
+    DisaggregationPart,
+    Horizon,
+    LimitsPart,
+    PortPart,
+    Scenario,
+    SitePart,
+    StudyPart,
+    TrainingPart,
+    WorkloadPart,
+)
 from polysilicon.silicon.chip import Chip, System
 
 
@@ -57,6 +68,7 @@ class Resolved:
     hours: tuple[tuple[int, ...], ...] = ()  # UTC hours of each block
     notes: tuple[str, ...] = ()
     disaggregation: DisaggregationPart | None = None
+    training: tuple[TrainingPart, ...] = ()  # `on` as chip ids
 
     def workload(self, name: str) -> Workload:
         """Return the workload of an id."""
@@ -100,6 +112,7 @@ def resolve(scenario: Scenario, catalogue: Catalogue) -> Resolved:
         hours=hours,
         notes=(*scenario.notes, *selection.notes),
         disaggregation=scenario.disaggregation,
+        training=tuple(_training(part, catalogue) for part in scenario.training),
     )
 
 
@@ -204,6 +217,11 @@ def _contract(part: ContractPart, selection: Selection, catalogue: Catalogue) ->
         source=part.source,
         **values,
     )
+
+
+def _training(part: TrainingPart, catalogue: Catalogue) -> TrainingPart:
+    """Return a training block with the ids of the chips it may run on."""
+    return part.model_copy(update={"on": tuple(c for c in catalogue.chips if any(chip_matches(wanted, c, catalogue) for wanted in part.on))})
 
 
 def _chips(scenario: Scenario, catalogue: Catalogue) -> dict[str, Chip]:

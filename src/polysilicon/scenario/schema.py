@@ -304,6 +304,24 @@ class SurvivePart(Part):
     """Months after the start from which it must hold: before, no second engine may be live yet."""
 
 
+class TrainingPart(Part):
+    """A block of training that needs so many chips for a while, and competes for them with inference."""
+
+    id: Name
+    chips: Positive
+    """Chips it keeps busy, day and night."""
+    on: Annotated[Names, Field(min_length=1)]
+    """Chips it may run on: names, families or patterns."""
+    start: date
+    end: date
+    """First day on which its chips are free again; every period it touches holds them whole."""
+    clouds: Names = ()
+    regions: Names = ()
+    """Cloud regions, patterns or geographies; empty: anywhere."""
+    one_place: bool = True
+    """false: it may be spread over several pools."""
+
+
 class LinkPart(Part):
     """A wire over which prefilled KV goes from one pool's chips to another's."""
 
@@ -402,6 +420,7 @@ class Scenario(Part):
     contracts: tuple[ContractPart, ...] = ()
     ports: tuple[PortPart, ...] = ()
     sites: tuple[SitePart, ...] = ()
+    training: tuple[TrainingPart, ...] = ()
     disaggregation: DisaggregationPart | None = None
     """Lets the plan split prefill and decode over pools; left out, one replica does both."""
     limits: LimitsPart = LimitsPart()
