@@ -99,6 +99,13 @@ def test_a_wrong_file_says_where(change, words, line, cite):
         assert f"c.yaml:{line}:" in str(caught.value)
 
 
+def test_a_key_given_twice_or_a_number_without_end_is_refused():
+    for change in (("quantity: a thing", "quantity: a thing\n    quantity: another"), ("stated: {value: 10, unit: B$}", "stated: {value: .inf, unit: B$}")):
+        with pytest.raises(InputErrors, match="given twice|not a finite number") as caught:
+            from_document(parse_document(HEAD + BASE.replace(*change), "c.yaml"))
+        assert "c.yaml:" in str(caught.value)
+
+
 def test_all_problems_at_once(cite):
     with pytest.raises(InputErrors) as caught:
         check(BASE.replace("a * n", "a / 0") + BASE.replace("id: c", "id: d").replace("a * n", "a + n"), cite)

@@ -91,6 +91,16 @@ def test_the_planners_bill_and_the_deals_bill_are_one_number(deal):
         ("  - {id: openai, role: lab", "  - {id: nvidia, role: lab", "given twice"),
         ("polysilicon_deal: 1", "polysilicon_deal: 2", "polysilicon_deal"),
         ("draws: 2000", "drows: 2000", "not known here"),
+        ("commit_usd: 30.0e+9", "commit_usd: .inf", "not a finite number"),
+        ("as_of: 2025-11-18\nstart", "as_of: 2025-11-18\nas_of: 2025-11-19\nstart", "given twice"),
+        ("gross_margin_frac: 0.50", "gross_margin_frac: 1.0", "less than 1"),
+        ("low: 0.30, base: 0.58, high: 0.70, source: \"58", "low: 0.90, base: 0.58, high: 0.70, source: \"58", "must rise"),
+        ("rack: {} ", "rack: {pue: 0.5} ", "PUE is 1 or more"),
+        ("[price_decay_frac, efficiency_gain_frac, 0.6]",
+         "[price_decay_frac, efficiency_gain_frac, -0.99]\n  - [demand_growth_frac, efficiency_gain_frac, 0.99]", "contradict one another"),
+        ("bear: {demand_growth_frac: -0.20", "bear: {demand_growth_frac: -2.0", "cannot be"),
+        ("low: 2.0, base: 3.0, high: 4.5", "low: -2.0, base: 3.0, high: 4.5", "cannot be"),
+        ("kind: committed_spend", "kind: capacity_mw", "needs it_mw"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_says_where(old, new, words):

@@ -237,12 +237,12 @@ def _half_life(t: Any) -> str:
 
 def _print_trends(trends: Any, months: float, floor: float | None) -> None:
     heads = [
-        "class", "prices", "latest", "$/Mtok 3:1", "a year", "95 % band", "half-life, months", "last year", "models' own rises/falls",
+        "class", "tier", "prices", "latest", "$/Mtok 3:1", "a year", "95 % band", "half-life, months", "last year", "models' own rises/falls",
         "class up/down", f"if so in {months:g} months",
     ]  # fmt: skip
     print_table(heads, [
         [
-            t.name, len(t.observations), t.observations[-1].day, t.observations[-1].usd_per_mtok, f"{t.per_year_frac:+.0%}",
+            t.name, t.tier, len(t.observations), t.observations[-1].day, t.observations[-1].usd_per_mtok, f"{t.per_year_frac:+.0%}",
             f"{t.low_per_year_frac:+.0%} to {t.high_per_year_frac:+.0%}", _half_life(t),
             "-" if t.last_year_frac is None else f"{t.last_year_frac:+.0%}", f"{t.rises}/{t.falls}", f"{t.class_rises}/{t.class_falls}",
             " / ".join(f"{usd:.3g}" for usd in t.projected(months)),

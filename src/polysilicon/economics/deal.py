@@ -11,18 +11,29 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, model_validator
 
 from polysilicon.cloud.contract import Contract, DiscountTier
 from polysilicon.economics.cost import Rack, vary
 from polysilicon.economics.reading import check
 from polysilicon.errors import InputError, InputErrors, did_you_mean
+from polysilicon.scenario.check import NEEDS
 from polysilicon.scenario.document import Document, Loc, read_document
 from polysilicon.scenario.schema import ContractPart, Name, NonNegative, Part, Positive, ScopePart, Share, Text
 
 Status = Literal["talks", "letter", "announced", "signed", "changed", "ended"]
 BINDING: tuple[str, ...] = ("announced", "signed", "changed")  # what enters totals; talks, letters and ended terms never do
 Role = Literal["lab", "cloud", "chip_maker", "investor", "outside"]
+BOUNDS: Mapping[str, tuple[float, float]] = {  # what a driver can be; both ends excluded where the name says growth, fall or price
+    "demand_growth_frac": (-1.0, 100.0),
+    "price_decay_frac": (-100.0, 1.0),
+    "efficiency_gain_frac": (-100.0, 1.0),
+    "slip_months": (-1e-9, 240.0),
+    "usd_per_chip_hour": (0.0, 1e6),
+    "valuation_growth_frac": (-1.0, 100.0),
+    "energy_usd_per_mwh": (-1e-9, 1e6),
+    "supplier_take_frac": (-1e-9, 1.0 + 1e-9),
+}
 DRIVERS: Mapping[str, str] = {
     "demand_growth_frac": "demand a year beyond the spend plan (0: as planned)",
     "price_decay_frac": "fall of token prices a year beyond the plan",
@@ -162,6 +173,12 @@ class Band(Part):
     high: FiniteFloat
     source: Text = ""
 
+    @model_validator(mode="after")
+    def _rising(self) -> Band:
+        if not self.low <= self.base <= self.high:
+            raise ValueError(f"low {self.low:g}, base {self.base:g} and high {self.high:g} must rise")
+        return self
+
 
 class ProviderPart(Part):
     """How the seller earns what it is paid for."""
@@ -183,7 +200,7 @@ class LabPart(Part):
     """How the buyer earns what it spends."""
 
     party: str
-    gross_margin_frac: Share
+    gross_margin_frac: Annotated[FiniteFloat, Field(ge=0, lt=1)]
     volume_tokens_per_month: tuple[Positive, Positive]
     """Today, low and high estimate."""
     usd_per_mtok: tuple[Positive, Positive]
@@ -333,6 +350,11 @@ def _problems(deal: Deal) -> Iterator[Problem]:
     unknown = set(deal.provider.rack) - set(Rack.__dataclass_fields__) if deal.provider else set()
     for name in sorted(unknown):
         yield ("provider", "rack", name), f'a rack has no "{name}"', did_you_mean(name, Rack.__dataclass_fields__)
+    if not unknown:
+        try:
+            deal.rack()
+        except InputError as error:
+            yield ("provider", "rack"), error.message, error.hint
 
 
 def _party_problems(deal: Deal) -> Iterator[Problem]:
@@ -380,6 +402,9 @@ def _equity_problems(loc: Loc, leg: EquityPart) -> Iterator[Problem]:
 
 
 def _contract_problems(loc: Loc, part: ContractPart) -> Iterator[Problem]:
+    for name in NEEDS[part.kind]:
+        if name != "scope" and getattr(part, name) is None:  # what it covers matters to a plan, not to its price
+            yield loc, f"a {part.kind} contract needs {name}", ""
     if part.end <= part.start:
         yield (*loc, "end"), f"the contract ends {part.end}, not after its start {part.start}", ""
     draws = [(d.by, d.cumulative_usd) for d in part.draw_schedule]
@@ -417,13 +442,34 @@ def _driver_problems(deal: Deal) -> Iterator[Problem]:
             )
         if driver.name in names[:i]:
             yield ("drivers", i, "name"), f'driver "{driver.name}" is given twice', ""
+        for end in ("low", "high"):
+            yield from _beyond(("drivers", i, end), driver.name, getattr(driver, end))
         if not driver.low <= driver.base <= driver.high:
             yield ("drivers", i), f"low {driver.low:g}, base {driver.base:g} and high {driver.high:g} must rise", ""
     for i, (a, b, _) in enumerate(deal.correlations):
         for name in (a, b):
             if name not in names:
                 yield ("correlations", i), f'"{name}" is not among the drivers', did_you_mean(name, names)
+    if all(name in names for a, b, _ in deal.correlations for name in (a, b)) and _contradictory(names, deal.correlations):
+        yield ("correlations",), "the correlations contradict one another", "three that pull together cannot pull two of them apart"
     for title, changes in deal.scenarios.items():
-        for name in changes:
+        for name, value in changes.items():
             if name not in DRIVERS:
                 yield ("scenarios", title, name), f'driver "{name}" is not known', did_you_mean(name, DRIVERS)
+            yield from _beyond(("scenarios", title, name), name, value)
+
+
+def _beyond(loc: Loc, name: str, value: float) -> Iterator[Problem]:
+    low, high = BOUNDS.get(name, (float("-inf"), float("inf")))
+    if not low < value < high:
+        yield loc, f"{name} of {value:g} cannot be; it lies between {low:g} and {high:g}", DRIVERS.get(name, "")
+
+
+def _contradictory(names: list[str], correlations: tuple[tuple[str, str, float], ...]) -> bool:
+    """Say whether no set of variables can be so correlated: the matrix is not positive definite."""
+    import numpy as np
+
+    tie = np.eye(len(names))
+    for a, b, rho in correlations:
+        tie[names.index(a), names.index(b)] = tie[names.index(b), names.index(a)] = rho
+    return bool(np.linalg.eigvalsh(tie).min() <= 0) if len(names) else False

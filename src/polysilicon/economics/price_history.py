@@ -13,19 +13,28 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
+from typing import NamedTuple
 
 from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.economics.references import own_facts
 from polysilicon.errors import InputError, MissingFact
 
-CLASSES: dict[str, tuple[str, str]] = {  # class -> (provider, pattern of model names)
-    "claude-opus": ("anthropic", r"claude-(?:3-)?opus(?:-[\d.-]+)?(?:-\d{8})?"),
-    "claude-sonnet": ("anthropic", r"claude-(?:3(?:[.-][57])?-)?sonnet(?:-[\d.-]+)?(?:-\d{8})?"),
-    "claude-haiku": ("anthropic", r"claude-(?:3(?:[.-]5)?-)?haiku(?:-[\d.-]+)?(?:-\d{8})?"),
-    "gpt": ("openai", r"gpt-(?:4|4-turbo|4o|4\.1|5|5\.\d)(?:-\d{4}-\d{2}-\d{2})?"),
-    "gpt-mini": ("openai", r"gpt-(?:4o|4\.1|5|5\.\d)-(?:mini|nano)(?:-\d{4}-\d{2}-\d{2})?|gpt-3\.5-turbo(?:-\d{4})?"),
-    "gemini-flash": ("google", r"gemini-[\d.]+-flash"),
-    "deepseek": ("deepseek", r"deepseek-(?:chat|reasoner|v\d[\w.-]*)"),
+class PriceClass(NamedTuple):
+    """Models of one provider that succeed one another at one place in its range."""
+
+    provider: str
+    pattern: str  # of model names
+    tier: str  # frontier, middle, small: how good it means to be among its provider's models
+
+
+CLASSES: dict[str, PriceClass] = {
+    "claude-opus": PriceClass("anthropic", r"claude-(?:3-)?opus(?:-[\d.-]+)?(?:-\d{8})?", "frontier"),
+    "claude-sonnet": PriceClass("anthropic", r"claude-(?:3(?:[.-][57])?-)?sonnet(?:-[\d.-]+)?(?:-\d{8})?", "middle"),
+    "claude-haiku": PriceClass("anthropic", r"claude-(?:3(?:[.-]5)?-)?haiku(?:-[\d.-]+)?(?:-\d{8})?", "small"),
+    "gpt": PriceClass("openai", r"gpt-(?:4|4-turbo|4o|4\.1|5|5\.\d)(?:-\d{4}-\d{2}-\d{2})?", "frontier"),
+    "gpt-mini": PriceClass("openai", r"gpt-(?:4o|4\.1|5|5\.\d)-(?:mini|nano)(?:-\d{4}-\d{2}-\d{2})?|gpt-3\.5-turbo(?:-\d{4})?", "small"),
+    "gemini-flash": PriceClass("google", r"gemini-[\d.]+-flash", "middle"),
+    "deepseek": PriceClass("deepseek", r"deepseek-(?:chat|reasoner|v\d[\w.-]*)", "frontier"),
 }
 LAUNCHES: dict[str, tuple[str, str]] = {"gpt": ("gpt-4-launch", "gpt-4")}  # class -> (subject of data/economics.csv, model): before any record
 _DATED = re.compile(r"(20\d{2})-?(\d{2})-?(\d{2})$")
@@ -47,6 +56,7 @@ class Trend:
     """How a class of models moved."""
 
     name: str
+    tier: str
     observations: tuple[Observation, ...]
     per_year_frac: float  # median change a year; -0.5: halves
     low_per_year_frac: float
@@ -102,7 +112,7 @@ def history(prices: Iterable[TokenPrice], name: str) -> tuple[Observation, ...]:
     """
     if name not in CLASSES:
         raise InputError(f'class "{name}" is not known', hint=f"classes: {', '.join(CLASSES)}")
-    provider, pattern = CLASSES[name]
+    provider, pattern, _ = CLASSES[name]
     rows: dict[str, list[tuple[str, float, str]]] = {}
     for price in prices:
         value = blended(price)
@@ -163,6 +173,7 @@ def trend(prices: Sequence[TokenPrice], name: str) -> Trend:
     own = _own_changes(seen)
     return Trend(
         name,
+        CLASSES[name].tier,
         seen,
         math.expm1(12 * middle),
         math.expm1(12 * low),

@@ -15,12 +15,16 @@ Checked = TypeVar("Checked", bound=BaseModel)
 def check(document: Document, shape: type[Checked]) -> Checked:
     """Return the document's value as `shape`.
 
-    Raises: InputErrors with the place of everything that does not fit.
+    Raises: InputErrors with the place of everything that does not fit, keys given twice and numbers without end included.
     """
     try:
-        return shape.model_validate(document.value)
+        found = shape.model_validate(document.value)
     except ValidationError as error:
-        raise InputErrors(_problem(document, shape, dict(item)) for item in error.errors(include_url=False)) from error
+        wrong = [_problem(document, shape, dict(item)) for item in error.errors(include_url=False)]
+        raise InputErrors([*document.problems, *wrong]) from error
+    if document.problems:
+        raise InputErrors(document.problems)
+    return found
 
 
 def _problem(document: Document, shape: type[BaseModel], item: dict[str, Any]) -> InputError:

@@ -12,7 +12,7 @@ from polysilicon.scenario.schema import ContractPart, LengthsPart, Scenario, Slo
 
 Place = Callable[[Loc], str]
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
-_NEEDS: dict[str, tuple[str, ...]] = {
+NEEDS: dict[str, tuple[str, ...]] = {
     "committed_spend": ("commit_usd",),
     "reserved": ("chip", "chips", "usd_per_chip_hour"),
     "capacity_mw": ("it_mw", "chip", "scope"),
@@ -161,7 +161,7 @@ def _contract(contract: ContractPart, scenario: Scenario, loc: Loc, place: Place
     if contract.option and contract.signed:
         message = f'{words}: option "{contract.option}" is a right, and signed terms are none'
         yield InputError(message, where=place((*loc, "option")), hint="add `signed: false`")
-    for name in _NEEDS[contract.kind]:
+    for name in NEEDS[contract.kind]:
         if getattr(contract, name) is None:
             hint = 'say what it covers: scope: {models: ["*"], regions: ["*"]}' if name == "scope" else ""
             yield InputError(f"{words}: a {contract.kind} contract needs {name}", where=place(loc), hint=hint)
