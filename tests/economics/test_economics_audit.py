@@ -100,8 +100,9 @@ def test_a_wrong_file_says_where(change, words, line, cite):
 
 
 def test_a_key_given_twice_or_a_number_without_end_is_refused():
-    for change in (("quantity: a thing", "quantity: a thing\n    quantity: another"), ("stated: {value: 10, unit: B$}", "stated: {value: .inf, unit: B$}")):
-        with pytest.raises(InputErrors, match="given twice|not a finite number") as caught:
+    endless = ("stated: {value: 10, unit: B$}", "stated: {value: .inf, unit: B$}")
+    for change, words in ((("quantity: a thing", "quantity: a thing\n    quantity: another"), "given twice"), (endless, "not a finite number")):
+        with pytest.raises(InputErrors, match=words) as caught:
             from_document(parse_document(HEAD + BASE.replace(*change), "c.yaml"))
         assert "c.yaml:" in str(caught.value)
 

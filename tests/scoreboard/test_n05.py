@@ -25,5 +25,5 @@ def test_same_units_for_all():
 def test_an_unknown_deal_is_named():
     from polysilicon.cli.deal import deals
 
-    with pytest.raises(InputError, match="anthropic-awz.*not in the library"):
+    with pytest.raises(InputError, match=r"anthropic-awz.*not in the library"):
         deals(compare="anthropic-awz")

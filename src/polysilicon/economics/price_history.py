@@ -19,6 +19,7 @@ from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.economics.references import own_facts
 from polysilicon.errors import InputError, MissingFact
 
+
 class PriceClass(NamedTuple):
     """Models of one provider that succeed one another at one place in its range."""
 
