@@ -214,7 +214,13 @@ def port(
     _, tables = _tables(file, margin)
     keys = sorted({c.key for c in tables.candidates})
     if not model_family:
-        print_json({"ports": keys}) if json else print_table(["model family", "chip family"], keys, title="Ports that could be started")
+        if json:
+            print_json({"ports": keys})
+        elif keys:
+            print_table(["model family", "chip family"], keys, title="Ports that could be started")
+        else:
+            lacking = [note for note in tables.notes if note.endswith("no port is considered")]
+            say("\n".join(["no port can be started here that would be live within the horizon", *lacking]))
         return
     if not chip_family:
         raise UsageError("name a chip family as well", hint="run `polysilicon port FILE` for the pairs")
