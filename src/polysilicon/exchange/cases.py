@@ -188,7 +188,7 @@ def _uniform(point: Point) -> bool:
 
 def _accepted(point: Point) -> float:
     """Return the tokens a decode step yields: as the point tells, as a small draft model gives, or one without speculation."""
-    words = f"{point.quant} {point.note}".replace("speculative decoding off", "").replace("decoding off", "")
+    words = f"{point.quant} {point.parallelism} {point.note}".casefold().replace("speculative decoding off", "")
     if "speculative" not in words:
         return 1.0
     told = re.search(r"(\d+(?:\.\d+)?) tokens a step", words)
