@@ -36,7 +36,8 @@ def predicted(found):
 
 def predict_one(tmp_path, **fields):
     run = {"source": "me", "model": "Llama-3.1-70B", "quant": "fp8", "chip": "H100", "n_chips": 8, "parallelism": "TP8", "isl": 1024, "osl": 256,
-           "concurrency_or_batch": 16, "cached_frac": 0, "metric": "tpot", "value": 10, "unit": "ms", "backend": "vllm", "note": "", **fields}  # fmt: skip
+           "concurrency_or_batch": 16, "cached_frac": 0, "metric": "tpot", "value": 10, "unit": "ms", "backend": "vllm",
+           "note": "", **fields}  # fmt: skip
     path = tmp_path / "p.csv"
     path.write_text(HEAD + "\n" + ",".join(str(run[name]) for name in HEAD.split(",")) + "\n")
     return predicted(points.read(path)).popitem()[1]
@@ -149,7 +150,7 @@ def test_half_as_many_bits_hold_twice_as_many_tokens_and_read_twice_as_fast():
 
 
 def test_on_an_infinitely_fast_chip_only_launches_and_the_host_are_left():
-    endless = replace(H100, hbm_gb_per_s=1e12, dense_tflop_per_s={p: 1e12 for p in H100.dense_tflop_per_s}, scale_up_gb_per_s=1e12)
+    endless = replace(H100, hbm_gb_per_s=1e12, dense_tflop_per_s=dict.fromkeys(H100.dense_tflop_per_s, 1e12), scale_up_gb_per_s=1e12)
     g = ground(LLAMA, endless, "fp8", "fp8")
     d = degrees([Layout("fp8", "fp8", tp=1)])
     assert float(tokens_s(g.terms, g.rates, d, np.array([[1.0]]))[0, 0]) == pytest.approx(g.rates.launch_s + g.eff.step_s, rel=1e-6)
