@@ -21,7 +21,14 @@ def test_every_drawing_of_the_page_is_there_and_no_other():
 
 def test_the_page_says_what_it_is_for():
     text = (DOCS / "accuracy.md").read_text()
-    for words in ("## All rows", "## Rows left out of the fit", "## Beside AIConfigurator", "## By chip", "## The stated band", "## Where it misses"):
+    for words in (
+        "## All rows",
+        "## Rows left out of the fit",
+        "## Beside AIConfigurator",
+        "## By chip",
+        "## The stated band",
+        "## Where it misses",
+    ):
         assert words in text
 
 
@@ -31,8 +38,12 @@ def test_the_generator_is_one_command(tmp_path):
         out = csv.writer(file)
         out.writerow(("source", "model", "quant", "chip", "n_chips", "parallelism", "isl", "osl", "concurrency_or_batch", "metric", "value",
                       "unit", "where_in_source", "backend"))  # fmt: skip
-        out.writerows(("InferenceX", m, "fp8", chip, 8, "TP8", 1024, 1024, c, metric, 10 * c**0.5, "ms", f"id=r{c}", "vllm") for m, chip, c, metric in runs)
-        out.writerow(("InferenceX", "Llama-3.1-70B", "fp8", "H100", 8, "TP8", 1024, 1024, "Offline", "output_throughput_total", 9000, "tokens/s", "", "vllm"))
+        out.writerows(
+            ("InferenceX", m, "fp8", chip, 8, "TP8", 1024, 1024, c, metric, 10 * c**0.5, "ms", f"id=r{c}", "vllm") for m, chip, c, metric in runs
+        )
+        out.writerow(
+            ("InferenceX", "Llama-3.1-70B", "fp8", "H100", 8, "TP8", 1024, 1024, "Offline", "output_throughput_total", 9000, "tokens/s", "", "vllm")
+        )
     with (tmp_path / "peers.csv").open("w", newline="") as file:
         out = csv.writer(file)
         out.writerow(("id", "silicon_ttft_ms", "silicon_tpot_ms", "aic_ttft_ms", "aic_tpot_ms"))
