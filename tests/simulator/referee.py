@@ -9,6 +9,8 @@ import itertools
 import math
 from collections import OrderedDict
 
+from scipy.optimize import brentq
+
 from polysilicon import routing
 from polysilicon.application.trace import Trace
 from polysilicon.simulator.fleet import Fleet, Pool
@@ -62,7 +64,7 @@ class Replica:
         return max(prompt, math.ceil((context + self.pool.draft_tokens) / self.pool.block_tokens))
 
     def context(self, q: Request) -> float:
-        return q.target + 1.0 + self.pool.accepted_tokens * q.steps
+        return q.target + 1.0 + q.rate * q.steps
 
     def full(self, q: Request, tokens: int) -> int:
         if not self.prefix or (q.hashes is None and q.session < 0):
@@ -120,7 +122,7 @@ class Replica:
         self.waiting.sort(key=lambda c: c.priority)
 
     def emitted(self, q: Request) -> int:
-        return min(q.emitted + math.floor(self.pool.accepted_tokens * q.steps), q.osl - 1)
+        return min(q.emitted + math.floor(q.rate * q.steps), q.osl - 1)
 
 
 class Referee:
@@ -347,8 +349,28 @@ class Referee:
             rep.waiting.sort(key=lambda c: c.priority)
 
     def join(self, q: Request, rep: Replica) -> None:
-        q.steps, q.left = 0, math.ceil((q.osl - q.emitted) / rep.pool.accepted_tokens)
+        left = q.osl - q.emitted
+        q.steps, q.left, q.rate = 0, math.ceil(left / rep.pool.accepted_tokens), rep.pool.accepted_tokens
+        if rep.pool.draft_tokens and rep.pool.acceptance == "sampled":
+            q.left = self.drawn_steps(q, rep.pool, left)
+            q.rate = left / q.left
         rep.running.append(q)
+
+    def drawn_steps(self, q: Request, pool: Pool, left: int) -> int:
+        chance = brentq(lambda p: sum(p**j for j in range(pool.draft_tokens + 1)) - pool.accepted_tokens, 0.0, 1.0, xtol=1e-15)
+        word, steps, tokens = 1 << 64, 0, 0
+
+        def mixed(x: int) -> int:
+            x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % word
+            x = (x ^ x >> 27) * 0x94D049BB133111EB % word
+            return x ^ x >> 31
+
+        stream = mixed((q.id * 0x9E3779B97F4A7C15 + self.seed) % word)
+        while tokens < left:
+            u = (mixed((stream + (q.emitted + tokens) * 0xD1342543DE82EF95) % word) >> 11) / 2.0**53
+            steps += 1
+            tokens += 1 + sum(u < chance**j for j in range(1, pool.draft_tokens + 1))
+        return steps
 
     def finish_step(self, rep: Replica, t: float) -> None:
         for q in rep.running:

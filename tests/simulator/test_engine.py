@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -142,8 +143,23 @@ def test_two_prompts_share_the_link_one_after_another(flat) -> None:
 
 
 def test_speculation_yields_its_accepted_tokens_a_step(flat) -> None:
-    pool = Pool("a", flat(), draft_tokens=3, accepted_tokens=2.5, draft_s=0.002, max_batch=4)
+    pool = Pool("a", flat(), draft_tokens=3, accepted_tokens=2.5, acceptance="mean", draft_s=0.002, max_batch=4)
     assert run(trace((0.0, 10, 26)), pool).requests["done_s"][0] == pytest.approx(0.01 + 10 * 0.012)  # 25 tokens in 10 steps
+
+
+def test_each_step_of_speculation_draws_how_many_drafts_it_accepts(flat) -> None:
+    # two tokens after the first: one step when its draft is accepted (chance 0.6), else two; 100 tokens take 100 / 1.6 steps
+    pool = Pool("a", flat(budget=200), 50, draft_tokens=1, accepted_tokens=1.6, max_batch=64)
+    n = 20_000
+    short = run(trace(*[(0.0, 1, 3)] * n), replace(pool, max_batch=1, routing="weighted")).requests
+    steps = np.rint((short["done_s"] - short["first_s"]) / 0.01)
+    assert set(steps) == {1, 2} and abs((steps == 1).mean() - 0.6) < 4 * np.sqrt(0.24 / n)
+    long = run(trace(*[(i * 0.1, 1, 101) for i in range(2_000)]), pool).requests
+    steps = np.rint((long["done_s"] - long["first_s"]) / 0.01)
+    # renewal theory: mean left / mean, and half a token's overshoot; variance left x variance / mean^3
+    assert steps.mean() == pytest.approx(100 / 1.6 + 0.2, abs=0.5) and steps.var() == pytest.approx(100 * 0.24 / 1.6**3, rel=0.15)
+    again = run(trace(*[(i * 0.1, 1, 101) for i in range(2_000)]), pool).requests
+    assert (again == long).all()  # by the seed alone
 
 
 def test_work_that_may_wait_fills_idle_room_and_starts_in_time(flat) -> None:

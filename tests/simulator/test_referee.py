@@ -40,6 +40,7 @@ def pool(rng: np.random.Generator, name: str, on: set[str], **more: object) -> P
         "watermark_frac": float(rng.choice([0.0, 0.02, 0.2])), "draft_tokens": draft,
         "accepted_tokens": float(rng.uniform(1, 1 + draft)) if draft else 1.0, "draft_s": float(rng.uniform(0,
         1e-3)) if draft else 0.0,
+        "acceptance": str(rng.choice(["sampled", "mean"])),
         "routing": str(rng.choice(["least-loaded", "weighted", "sticky", "prefix"])), "usd_per_chip_hour": float(rng.integers(1,
         4)),
         "prefix_gain_requests": float(rng.choice([0.5, 2.0, 8.0])), "deferred_batch": int(rng.integers(0, 5)),

@@ -22,7 +22,7 @@ from polysilicon import routing
 F = TypeVar("F", bound=Callable[..., Any])
 _config: Any = numba.config
 _KEPT_CACHES = 3
-_COMPILED = ("compiled", "state", "view", "trees", "prefix", "spans", "engine", "kernel")
+_COMPILED = ("compiled", "state", "view", "trees", "prefix", "spans", "speculation", "engine", "kernel")
 
 
 def _cache_root() -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 
 from polysilicon.simulator.compiled import jit
 from polysilicon.simulator.prefix import give_back, make_room, price, take
+from polysilicon.simulator.speculation import decode_steps
 from polysilicon.simulator.state import (
     ADMITTED,
     BUSY_KEY,
@@ -53,7 +54,7 @@ def blocks_held(s: State, slot: int, step: int) -> int:
     done = step - request.join
     if done < 0:
         return prompt
-    return max(prompt, math.ceil((request.context + pool.accept * done + pool.draft) / pool.block))
+    return max(prompt, math.ceil((request.context + request.rate * done + pool.draft) / pool.block))
 
 
 @jit
@@ -82,7 +83,7 @@ def affordable(s: State, r: int, steps: int) -> int:
     rep = s.reps[r]
     pool = s.pools[rep.pool]
     free = pool.blocks - rep.used
-    if rep.n * (math.ceil(steps * pool.accept / pool.block) + 1) <= free:
+    if rep.n * (steps * (1 + pool.draft) // pool.block + 2) <= free:
         return steps
     if pool.plain == 1:
         cycles = free // rep.n
@@ -210,7 +211,9 @@ def join(s: State, slot: int) -> None:
     left = request.osl - request.emitted
     request.join = rep.step
     request.context = request.target + 1.0
-    steps = left if pool.plain == 1 else math.ceil(left / pool.accept)
+    steps = decode_steps(s, slot, left)
+    request.rate = left / steps if pool.accept_frac >= 0.0 else pool.accept
+    rep.rate += request.rate
     request.finish = rep.step + steps
     push_running(s, rep.run_off, rep.n, slot, request.finish * TIES + request.order % TIES)
     rep.n += 1
@@ -220,8 +223,8 @@ def join(s: State, slot: int) -> None:
     if pool.win_s > 0.0:
         rep.windowed += min(request.context, pool.win_tokens)
         if request.context < pool.win_tokens:
-            rep.below += 1
-            rep.cross = min(rep.cross, rep.step + math.ceil((pool.win_tokens - request.context) / pool.accept))
+            rep.below += request.rate
+            rep.cross = min(rep.cross, rep.step + math.ceil((pool.win_tokens - request.context) / request.rate))
 
 
 @jit
@@ -232,13 +235,14 @@ def _quit(s: State, r: int, i: int) -> int:
     slot = remove_running(s, rep.run_off, rep.n, i)
     request = s.slots[slot]
     rep.n -= 1
-    context = request.context + pool.accept * (rep.step - request.join)
+    context = request.context + request.rate * (rep.step - request.join)
     rep.context = rep.context - context if rep.n > 0 else 0.0
+    rep.rate = rep.rate - request.rate if rep.n > 0 else 0.0
     if pool.plain == 1:
         s.residue[r, (request.target + 1 - request.join) % pool.block] -= 1
     if pool.win_s > 0.0:
         if context < pool.win_tokens:
-            rep.below -= 1
+            rep.below = rep.below - request.rate if rep.n > 0 else 0.0
         rep.windowed = rep.windowed - min(context, pool.win_tokens) if rep.n > 0 else 0.0
     return slot
 
@@ -247,8 +251,7 @@ def _quit(s: State, r: int, i: int) -> int:
 def tokens_so_far(s: State, slot: int, step: int) -> int:
     """Return the tokens a decoding request has emitted when `step` steps of its replica are done."""
     request = s.slots[slot]
-    accept = s.pools[s.reps[request.replica].pool].accept
-    return min(request.emitted + math.floor(accept * (step - request.join)), request.osl - 1)
+    return min(request.emitted + math.floor(request.rate * (step - request.join)), request.osl - 1)
 
 
 @jit
@@ -427,7 +430,7 @@ def schedule(s: State, r: int, t: float, deferral: bool) -> None:
         rep.planned = 1
         set_time(s, r, t + rep.base)
         return
-    rep.slope = pool.accept * (pool.kv_s * n + pool.win_s * rep.below)
+    rep.slope = pool.kv_s * rep.rate + pool.win_s * rep.below
     k = min(s.run_key[rep.run_off] // TIES, rep.cross) - rep.step
     k = 1 if preempted else 1 + affordable(s, r, k - 1)  # after a step that preempted, the next one may admit again
     rep.planned = k
@@ -488,15 +491,15 @@ def _rescan_windows(s: State, r: int) -> None:
     rep = s.reps[r]
     pool = s.pools[rep.pool]
     rep.windowed = 0.0
-    rep.below = 0
+    rep.below = 0.0
     rep.cross = FAR
     for i in range(rep.n):
         request = s.slots[s.run_slot[rep.run_off + i]]
-        context = request.context + pool.accept * (rep.step - request.join)
+        context = request.context + request.rate * (rep.step - request.join)
         rep.windowed += min(context, pool.win_tokens)
         if context < pool.win_tokens:
-            rep.below += 1
-            rep.cross = min(rep.cross, rep.step + math.ceil((pool.win_tokens - context) / pool.accept))
+            rep.below += request.rate
+            rep.cross = min(rep.cross, rep.step + math.ceil((pool.win_tokens - context) / request.rate))
 
 
 @jit
@@ -518,11 +521,10 @@ def advance(s: State, r: int, t: float) -> None:
             if pool.prefix == 1:
                 make_room(s, r)
         _note_itl(s, rep.pool, rep.base, rep.slope if k > 1 else 0.0, k, n)
-        grown = pool.accept * k
         rep.step += k
-        rep.context += n * grown
-        rep.windowed += rep.below * grown
-        rep.decode_tokens += n * grown
+        rep.context += rep.rate * k
+        rep.windowed += rep.below * k
+        rep.decode_tokens += rep.rate * k
         if rep.step >= rep.cross:
             _rescan_windows(s, r)
     rep.kv_block_s += 0.5 * (used + rep.used) * elapsed

@@ -93,6 +93,7 @@ class PoolPart(Part):
     prefix_gain_requests: NonNegative = 8.0
     draft_tokens: Count = 0
     accepted_tokens: float = 1.0
+    acceptance: Literal["sampled", "mean"] = "sampled"
     draft_s: NonNegative = 0.0
     deferred_batch: Count | None = None
     startup_s: NonNegative = 0.0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polysilicon.catalogue import Catalogue
 
 MAX_BATCH = 4096
+ACCEPTANCE = ("sampled", "mean")
 IDLE_POWER_FRAC = 0.3  # assumed share of busy power that an idle replica draws
 
 
@@ -29,7 +30,7 @@ class Pool:
     """Equal replicas of one model on one chip in one place.
 
     `role` is both, prefill or decode; a prefill pool names the `decode_pool` its KV goes to. `accepted_tokens` is what
-    one decode step yields with speculative decoding of `draft_tokens` drafts (1 without).
+    one decode step yields on average with speculative decoding of `draft_tokens` drafts (1 without).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Pool:
     prefix_gain_requests: float = 8.0  # how much load a full prefix hit is worth to the router
     draft_tokens: int = 0
     accepted_tokens: float = 1.0
+    acceptance: str = "sampled"  # each step draws how many drafts it accepts; mean: every step yields accepted_tokens
     draft_s: float = 0.0  # drafting, per decode step
     deferred_batch: int | None = None  # work that may wait fills a replica up to so many requests; None: half of max_batch
     startup_s: float = 0.0
@@ -167,6 +169,7 @@ def _pool_problems(pool: Pool, fleet: Fleet) -> list[str]:
         (pool.draft_tokens >= 0, f"draft_tokens is {pool.draft_tokens}; it must be 0 or more"),
         (1 <= pool.accepted_tokens <= width,
         f"accepted_tokens is {pool.accepted_tokens}; it must be 1 to 1 + draft_tokens = {width}"),
+        (pool.acceptance in ACCEPTANCE, f'acceptance "{pool.acceptance}" is not one of {", ".join(ACCEPTANCE)}'),
         (pool.role in ROLES, f'role "{pool.role}" is not one of {", ".join(ROLES)}'),
         (pool.routing in routing.POLICIES, f'routing "{pool.routing}" is not one of {", ".join(routing.POLICIES)}'),
         (steps >= 2, f"the step table has {steps} entries; it needs one for 0 and one for 1 token at least"),

@@ -16,6 +16,7 @@ from polysilicon.simulator import kernel
 from polysilicon.simulator.fleet import Fleet, Pool
 from polysilicon.simulator.prefix import copy_known
 from polysilicon.simulator.spans import Spans, single_blocks, spans
+from polysilicon.simulator.speculation import acceptance_frac
 from polysilicon.simulator.state import (
     AT,
     BUSY_KEY,
@@ -86,11 +87,13 @@ class Host:
         self.sink: Callable[[NDArray[Any]], None] = _nobody_reads
         self.feed: Callable[[Host], None] = _nobody_feeds
         self.limit = _NO_LIMIT
-        self.state = self._layout(seed, indexed_rows, sessions, slots)
-        self._load(trace, 0, spans(trace) if trace.has_blocks and indexed_rows is not None else None)
+        whole = indexed_rows is not None
+        classes = CLASSES if not whole else 1 + int(max(trace.priority, default=0))
+        self.state = self._layout(seed, indexed_rows, sessions, slots, classes)
+        self._load(trace, 0, spans(trace) if trace.has_blocks and whole else None)
 
     # --- laying out --------------------------------------------------------------------------------------------------
-    def _layout(self, seed: int, indexed_rows: int | None, sessions: int, slots: int) -> State:
+    def _layout(self, seed: int, indexed_rows: int | None, sessions: int, slots: int, classes: int) -> State:
         fleet = self.fleet
         pools, tokens_s, leaves_total = self._pools(seed)
         replicas = fleet.replicas
@@ -137,8 +140,8 @@ class Host:
             leaves),
             load=load, load_tree=load_tree, tokens_s=tokens_s, run_slot=np.zeros(run_off, np.int64), run_key=np.zeros(run_off,
             np.int64),
-            residue=np.zeros((replicas, max(x.block_tokens for x in fleet.pools)), np.int64),
-            heads=np.full((replicas, CLASSES), -1, np.int64), tails=np.full((replicas, CLASSES), -1, np.int64),
+            residue=np.zeros((replicas, max(x.block_tokens for x in fleet.pools)), np.int32),
+            heads=np.full((replicas, classes), -1, np.int64), tails=np.full((replicas, classes), -1, np.int64),
             release_s=np.zeros(slots), release_seq=np.zeros(slots, np.int64), release_slot=np.zeros(slots, np.int64),
             session_busy=np.zeros(sessions, np.int64), session_last=np.full(sessions, -np.inf), session_head=np.full(sessions,
             -1, np.int64),
@@ -162,6 +165,7 @@ class Host:
             leaves = _power_of_two(pool.replicas)
             self._fill_pool(record, pool)
             record["first"], record["leaf"], record["leaves"], record["tokens_off"] = first, leaf, leaves, tokens
+            record["seed"] = seed
             record["rotate"] = seed % pool.replicas if pool.replicas else 0
             record["turn"] = record["rotate"]
             record["decode_pool"] = names.index(pool.decode_pool) if pool.decode_pool else -1
@@ -186,7 +190,9 @@ class Host:
             "max_step": pool.max_step_tokens, "sequence_s": times.sequence_s, "kv_s": times.kv_s_per_token,
             "win_s": times.window_s_per_token if times.window_tokens > 0 else 0.0, "win_tokens": times.window_tokens,
             "pair_s": times.pair_s, "prefill_s": times.prefill_step_s, "first_s": times.first_token_s,
-            "draft": pool.draft_tokens, "draft_s": pool.draft_s, "accept": pool.accepted_tokens, "block": pool.block_tokens,
+            "draft": pool.draft_tokens, "draft_s": pool.draft_s, "accept": pool.accepted_tokens,
+            "accept_frac": acceptance_frac(pool.draft_tokens, pool.accepted_tokens) if pool.acceptance == "sampled" else -1.0,
+            "block": pool.block_tokens,
             "blocks": pool.kv_blocks, "watermark": math.ceil(pool.watermark_frac * pool.kv_blocks), "max_batch": pool.max_batch,
             "context": pool.context_tokens, "plain": int(pool.draft_tokens == 0 and pool.accepted_tokens == 1.0),
             "prefix": int(fits),

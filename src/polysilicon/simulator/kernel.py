@@ -345,8 +345,8 @@ def fail(table: Table, r: int, t: float, state: int) -> int:
             slot = s.slots[slot].next
         s.heads[r, c] = s.tails[r, c] = -1
     s.pools[rep.pool].outstanding -= rep.outstanding
-    rep.n = rep.waiting = rep.outstanding = rep.below = rep.used = rep.planned = 0
-    rep.context = rep.windowed = 0.0
+    rep.n = rep.waiting = rep.outstanding = rep.used = rep.planned = 0
+    rep.context = rep.windowed = rep.rate = rep.below = 0.0
     rep.cross = FAR
     rep.partial = rep.list_head = -1
     rep.nic_free = 0.0

@@ -39,18 +39,19 @@ def _record(**fields: type) -> np.dtype[Any]:
     return np.dtype(list(fields.items()), align=True)
 
 
-# One request in flight. Its tokens reach the client `late` after their steps.
+# One request in flight; a decode step yields `rate` tokens. They reach the client `late` after their steps.
 # `next` links the list it stands in: waiting, prefilling in this step, parked, deferred, free.
 SLOT = _record(
     id=_I, arrival=_F, start=_F, first=_F, late=_F, think=_F, isl=_I, osl=_I, workload=_I, session=_I, priority=_I, next=_I,
-    replica=_I, source=_I, epoch=_I, goal_epoch=_I, stage=_I, emitted=_I, target=_I, done=_I, chunk=_I, context=_F, join=_I,
+    replica=_I, source=_I, epoch=_I, goal_epoch=_I, stage=_I, emitted=_I, target=_I, done=_I, chunk=_I, context=_F, rate=_F, join=_I,
     finish=_I,
     order=_I, shared=_I, shared_blocks=_I, hash_at=_I, hash_n=_I, cached=_I, preemptions=_I, retries=_I,
 )  # fmt: skip
 
-# One replica. `planned` steps began at `t0`; step j of them takes `base + j * slope`.
+# One replica. `planned` steps began at `t0`; step j of them takes `base + j * slope`. A step yields `rate` tokens, `below`
+# of them to sequences that have not outgrown their window.
 REPLICA = _record(
-    pool=_I, state=_I, t0=_F, planned=_I, base=_F, slope=_F, step=_I, n=_I, context=_F, windowed=_F, below=_I, cross=_I,
+    pool=_I, state=_I, t0=_F, planned=_I, base=_F, slope=_F, step=_I, n=_I, context=_F, rate=_F, windowed=_F, below=_F, cross=_I,
     used=_I, idle=_I, run_off=_I, partial=_I, list_head=_I, list_tail=_I, waiting=_I, outstanding=_I, epoch=_I, nic_free=_F,
     busy_s=_F, up_since=_F, up_s=_F, steps=_I, prefill_tokens=_F, decode_tokens=_F, cached_tokens=_F, kv_block_s=_F, batch_s=_F,
     peak_used=_I, preemptions=_I, entry_off=_I, entries=_I, entry_free=_I, entry_fresh=_I, bucket_off=_I, bucket_mask=_I,
@@ -60,6 +61,7 @@ REPLICA = _record(
 POOL = _record(
     first=_I, replicas=_I, role=_I, policy=_I, leaf=_I, leaves=_I, turn=_I, rotate=_I, up=_I, outstanding=_I, cap=_I,
     tokens_off=_I, max_step=_I, sequence_s=_F, kv_s=_F, win_s=_F, win_tokens=_F, pair_s=_F, prefill_s=_F, first_s=_F, draft=_I, draft_s=_F, accept=_F,
+    accept_frac=_F, seed=_I,
     block=_I, blocks=_I, watermark=_I, max_batch=_I, context=_I, plain=_I, prefix=_I, hash_tokens=_I, hash_blocks=_I,
     prefix_gain=_F, transfer_s=_F, latency_s=_F, decode_pool=_I, deferred_batch=_I,
 )  # fmt: skip
@@ -113,7 +115,7 @@ class State(NamedTuple):
     tokens_s: F8  # the pools' step tables, one after another
     run_slot: I8  # heaps of decoding sequences by the step they finish in
     run_key: I8
-    residue: I8  # [replicas, block] decoding sequences by context modulo block
+    residue: I4  # [replicas, block] decoding sequences by context modulo block
     heads: I8  # [replicas, classes] waiting lists
     tails: I8
     release_s: F8  # heap of requests that come back later: sessions, KV in transit
@@ -170,7 +172,7 @@ _FLOATS = frozenset(
         "in_think",
     ]
 )
-_SHORT = frozenset(["buckets", "span_blocks", "in_isl", "in_osl", "in_workload", "in_session", "in_priority"])
+_SHORT = frozenset(["residue", "buckets", "span_blocks", "in_isl", "in_osl", "in_workload", "in_session", "in_priority"])
 _TWO_DIMENSIONS = frozenset(["residue", "heads", "tails", "share", "credit", "itl"])
 
 
