@@ -30,6 +30,9 @@ def internal_problems(scenario: Scenario, place: Place) -> list[InputError]:
     for i, workload in enumerate(scenario.workloads):
         out += _traffic(workload.traffic, scenario, ("workloads", i, "traffic"), place)
         out += _slo(workload.slo, ("workloads", i, "slo"), place)
+        if list(workload.context_tiers) != sorted(set(workload.context_tiers)):
+            where = place(("workloads", i, "context_tiers"))
+            out.append(InputError(f"workloads[{i}].context_tiers must rise: {', '.join(map(str, workload.context_tiers))}", where=where))
     for i, contract in enumerate(scenario.contracts):
         out += _contract(contract, scenario, ("contracts", i), place)
     for i, site in enumerate(scenario.sites):

@@ -41,6 +41,7 @@ from polysilicon.scenario.schema import (
     TrainingPart,
     WorkloadPart,
 )
+from polysilicon.scenario.tiers import with_tiers
 from polysilicon.silicon.chip import Chip, System
 
 
@@ -87,6 +88,8 @@ def resolve(scenario: Scenario, catalogue: Catalogue) -> Resolved:
     problems = problems_of(scenario, catalogue, place)
     if problems:
         raise InputErrors(problems)
+    digest = digest_of(scenario)
+    scenario = with_tiers(scenario)
     selection = select_offers(scenario, catalogue, place)
     models = {w.model: model_of(w, scenario, catalogue) for w in scenario.workloads}
     workloads = tuple(_workload(w, scenario, selection.offers, catalogue) for w in scenario.workloads)
@@ -102,7 +105,7 @@ def resolve(scenario: Scenario, catalogue: Catalogue) -> Resolved:
         limits=scenario.limits,
         horizon=scenario.horizon,
         study=scenario.study,
-        digest=digest_of(scenario),
+        digest=digest,
         catalogue_digest=catalogue.digest,
         models=models,
         chips=_chips(scenario, catalogue),

@@ -126,6 +126,8 @@ class WorkloadPart(Part):
     """The only chips it may run on: names, families or patterns; empty: any."""
     tags: Names = ()
     """Compliance tags an offer must carry."""
+    context_tiers: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000_000)], ...], Field(max_length=6)] = ()
+    """Prompt lengths, in tokens, that part it into classes sized and placed each by itself; empty: one class."""
     priority: Annotated[int, Field(ge=0, le=9)] = 0
     """Lower is served first."""
     unserved_usd_per_mtok: Positive | None = None
