@@ -50,6 +50,15 @@ class PriceChange:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightChange:
+    """New shares of a workload's requests among the pools, in the order of the fleet's pools, from `at_s` on: as a broker directs them."""
+
+    at_s: float
+    workload: str
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Availability:
     """From `at_s` on at most `replicas` of a pool can be had; what is above is taken back, what comes back is started."""
 
@@ -110,6 +119,7 @@ class Happenings:
 
     outages: Sequence[Outage] = ()
     prices: Sequence[PriceChange] = ()
+    weights: Sequence[WeightChange] = ()
     availability: Sequence[Availability] = ()
     autoscaling: Sequence[Autoscaling] = ()
     sample_s: float = 0.0  # 0: no samples
@@ -191,6 +201,8 @@ class Stage:
             self.at(outage.at_s, lambda t, o=outage: self._lose(t, o))  # type: ignore[misc]
         for change in self.happenings.prices:
             self.at(change.at_s, lambda t, c=change: self._reprice(t, c))  # type: ignore[misc]
+        for moved in self.happenings.weights:
+            self.at(moved.at_s, lambda t, m=moved: self._reweigh(t, m))  # type: ignore[misc]
         for supply in self.happenings.availability:
             self.at(supply.at_s, lambda t, a=supply: self._supply(t, a))  # type: ignore[misc]
         for scaling in self.happenings.autoscaling:
@@ -308,6 +320,15 @@ class Stage:
                 self.host.state.price[p] = change.usd_per_chip_hour * pool.chips_per_replica
         self.note(t, f"price: {change.pool} {change.usd_per_chip_hour:g} $/chip-hour")
 
+    def _reweigh(self, t: float, change: WeightChange) -> None:
+        if change.workload not in self.host.names:
+            return
+        state, w = self.host.state, self.host.names.index(change.workload)
+        state.share[w] = change.shares
+        state.workloads["pools"][w] = np.count_nonzero(state.share[w])
+        state.workloads["only"][w] = int(np.argmax(state.share[w]))
+        self.note(t, f"weights: {change.workload} {', '.join(f'{x:.3f}' for x in change.shares)}")
+
     # --- scaling -----------------------------------------------------------------------------------------------------
     def _begin_scaling(self, scaling: Autoscaling) -> None:
         if scaling.policy not in POLICIES:
@@ -389,6 +410,10 @@ def check(happenings: Happenings, fleet: Fleet) -> None:
         replicas_of(fleet, "pool", change.pool)
     for supply in happenings.availability:
         replicas_of(fleet, "pool", supply.pool)
+    _finite([(w.at_s, "a change of weights") for w in happenings.weights])
+    for moved in happenings.weights:
+        if len(moved.shares) != len(fleet.pools) or not all(math.isfinite(x) and x >= 0 for x in moved.shares):
+            raise InputError(f"{len(moved.shares)} shares {moved.shares} for {len(fleet.pools)} pools; one of 0 or more each", where="weights")
 
 
 def _finite(times: Iterable[tuple[float, str]]) -> None:

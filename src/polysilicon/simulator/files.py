@@ -19,7 +19,7 @@ from polysilicon.model.layout import Layout
 from polysilicon.performance import StepTimes, step_budget_tokens, step_times
 from polysilicon.scenario.document import Document, read_document
 from polysilicon.simulator import fleet as fleets
-from polysilicon.simulator.dynamics import SCOPES, Autoscaling, Availability, Happenings, Outage, PriceChange
+from polysilicon.simulator.dynamics import SCOPES, Autoscaling, Availability, Happenings, Outage, PriceChange, WeightChange
 from polysilicon.simulator.dynamics import check as check_happenings
 from polysilicon.simulator.fleet import Fleet, Pool
 
@@ -135,6 +135,14 @@ class PricePart(Part):
     usd_per_chip_hour: NonNegative
 
 
+class WeightPart(Part):
+    """Shares of a workload's requests from a moment on, by pool; a pool that is not named gets none."""
+
+    at_s: NonNegative
+    workload: str
+    shares: dict[str, NonNegative]
+
+
 class SupplyPart(Part):
     """So many replicas to be had from a moment on."""
 
@@ -165,6 +173,7 @@ class FleetFile(Part):
     slos: dict[str, SloPart] = {}
     outages: tuple[OutagePart, ...] = ()
     prices: tuple[PricePart, ...] = ()
+    weights: tuple[WeightPart, ...] = ()
     availability: tuple[SupplyPart, ...] = ()
     autoscaling: tuple[ScalingPart, ...] = ()
     sample_s: NonNegative = 0.0
@@ -199,6 +208,7 @@ def read_fleet(path: Path, catalogue: Catalogue | None = None) -> tuple[Fleet, H
     happenings = Happenings(
         outages=[Outage(o.at_s, o.scope, o.name, o.duration_s or math.inf, o.why) for o in content.outages],
         prices=[PriceChange(**p.model_dump()) for p in content.prices],
+        weights=[_weights(part, fleet) for part in content.weights],
         availability=[Availability(**a.model_dump()) for a in content.availability],
         autoscaling=[Autoscaling(**a.model_dump()) for a in content.autoscaling],
         sample_s=content.sample_s,
@@ -206,6 +216,14 @@ def read_fleet(path: Path, catalogue: Catalogue | None = None) -> tuple[Fleet, H
     fleets.check(fleet, where=str(path))
     check_happenings(happenings, fleet)
     return fleet, happenings
+
+
+def _weights(part: WeightPart, fleet: Fleet) -> WeightChange:
+    names = [pool.name for pool in fleet.pools]
+    for name in part.shares:
+        if name not in names:
+            raise InputError(f'pool "{name}" is not in the fleet', where=f"weights at {part.at_s:g} s", hint=did_you_mean(name, names))
+    return WeightChange(part.at_s, part.workload, tuple(part.shares.get(name, 0.0) for name in names))
 
 
 def _problem(document: Document, detail: Mapping[str, Any]) -> InputError:
