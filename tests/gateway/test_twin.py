@@ -35,10 +35,12 @@ def quick() -> StepTimes:
 def tape(n: int, seed: int) -> dict[int, list[dict[str, object]]]:
     """What the feed says from which request on: price steps, outages, recoveries."""
     random = Random(seed)
-    return {
-        i: [{"target": d, "factor": random.choice([0.7, 0.9, 1.0, 1.0, 1.2, 1.6]), "available": random.random() > 0.15, "why": "outage"} for d in DOORS[1:]]
-        for i in range(0, n, 40)
-    }  # fmt: skip
+    factors = [0.7, 0.9, 1.0, 1.0, 1.2, 1.6]
+
+    def row(door: str) -> dict[str, object]:
+        return {"target": door, "factor": random.choice(factors), "available": random.random() > 0.15, "why": "outage"}
+
+    return {i: [row(door) for door in DOORS[1:]] for i in range(0, n, 40)}
 
 
 @pytest.mark.parametrize("mode", ["plan", "price"])
