@@ -124,36 +124,3 @@ def ramp_mw(racks_by_quarter: list[float], *, rack_kw: float, pue: float = 1.0) 
     [60.0, 120.0]
     """
     return [racks * rack_kw * pue / 1000 for racks in racks_by_quarter]
-
-
-@dataclass(frozen=True, slots=True)
-class PowerPurchase:
-    """A power purchase agreement: so many megawatts at a price from a day on."""
-
-    mw: float
-    usd_per_mwh: float
-    start: str
-    g_co2_per_kwh: float = 0.0
-
-
-def blended_power(
-    it_mw: float, purchases: list[PowerPurchase], day: str, *, pue: float, grid_usd_per_kwh: float, grid_g_per_kwh: float
-) -> tuple[float, float]:
-    """Return $/kWh and g CO2/kWh of a site's facility load on a day: agreements first, the grid for the rest.
-
-    >>> half = PowerPurchase(60.0, 50.0, "2027-01-01")
-    >>> blended_power(100.0, [half], "2027-06-01", pue=1.2, grid_usd_per_kwh=0.10, grid_g_per_kwh=400.0)
-    (0.075, 200.0)
-    >>> blended_power(100.0, [half], "2026-06-01", pue=1.2, grid_usd_per_kwh=0.10, grid_g_per_kwh=400.0)
-    (0.1, 400.0)
-    """
-    load = it_mw * pue
-    if load <= 0:
-        raise InputError("a blend of power prices needs a load above 0")
-    left, usd, grams = load, 0.0, 0.0
-    for purchase in purchases:
-        taken = min(left, purchase.mw) if purchase.start <= day else 0.0
-        left -= taken
-        usd += taken * purchase.usd_per_mwh / 1000
-        grams += taken * purchase.g_co2_per_kwh
-    return (usd + left * grid_usd_per_kwh) / load, (grams + left * grid_g_per_kwh) / load

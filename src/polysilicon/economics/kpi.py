@@ -61,7 +61,7 @@ def carbon_by_region(plan: Plan, sites: Mapping[str, Site]) -> dict[str, dict[st
             row = out.setdefault(where, {"kwh": 0.0, "mtok": 0.0, "kg": 0.0})
             row["kwh"] += kwh
             row["mtok"] += p.mtok if i == 0 else 0.0  # counted where they are prefilled
-            row["kg"] += kwh * site.g_co2_per_kwh / 1000
+            row["kg"] += kwh * site.power_on(plan.periods[p.period].start)[1] / 1000
     for row in out.values():
         row["g_per_mtok"] = row["kg"] * 1000 / row["mtok"] if row["mtok"] > 0 else 0.0
     return out

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from polysilicon.planner.arcs import site_of
-from polysilicon.planner.money import power_coefficients
+from polysilicon.planner.money import energy_rates, power_coefficients
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.resolve import Answer, Asker
 from polysilicon.scenario.schema import SurvivePart
@@ -70,15 +69,14 @@ def carbon(tables: Problem, *, shares: Sequence[float] = (1.0, 0.8, 0.6)) -> lis
 def tonnes_per_year(asker: Asker, answer: Answer) -> dict[int, float]:
     """Return tonnes of CO2 by calendar year, scaled to whole years, where sites state their carbon."""
     tables = asker.tables
-    sites = [site_of(tables, p) for p in tables.pools]
-    per_kwh = np.array([0.0 if s is None else s.pue * s.g_co2_per_kwh * 1e-6 for s in sites])
+    _, per_kwh = energy_rates(tables)
     found: dict[int, float] = {}
     hours: dict[int, float] = {}
     for period in tables.periods:
         year = int(period.start[:4])
         hours[year] = hours.get(year, 0.0) + period.hours
     for pool, slot, label, watts in power_coefficients(asker.program)[0]:
-        tonnes = watts / 1000.0 * tables.slot_hours[slot] * per_kwh[pool] * answer.values[label]
+        tonnes = watts / 1000.0 * tables.slot_hours[slot] * per_kwh[pool, tables.slot_period[slot]] * answer.values[label]
         for t, y in zip(tonnes, tables.slot_period[slot], strict=True):
             year = int(tables.periods[y].start[:4])
             found[year] = found.get(year, 0.0) + float(t)

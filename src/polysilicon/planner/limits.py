@@ -7,7 +7,7 @@ import numpy as np
 from polysilicon.errors import MissingFact
 from polysilicon.planner import training
 from polysilicon.planner.arcs import site_of
-from polysilicon.planner.money import chips_by_slot, net_usd, power_coefficients
+from polysilicon.planner.money import chips_by_slot, energy_rates, net_usd, power_coefficients
 from polysilicon.planner.problem import I8
 from polysilicon.planner.program import Program, Term
 
@@ -185,12 +185,11 @@ def carbon(program: Program) -> None:
     tables, most = program.tables, program.tables.limits.co2_tonnes_per_year
     if most is None:
         return
-    sites = [site_of(tables, p) for p in tables.pools]
-    tonnes_per_kwh = np.array([0.0 if s is None else s.pue * s.g_co2_per_kwh * 1e-6 for s in sites])
+    _, tonnes_per_kwh = energy_rates(tables)
     years = sorted({int(p.start[:4]) for p in tables.periods})
     year_of = np.array([years.index(int(p.start[:4])) for p in tables.periods])
     terms = [
-        (year_of[tables.slot_period[slot]], label, watts / 1000.0 * tables.slot_hours[slot] * tonnes_per_kwh[pool] / 1000.0)
+        (year_of[tables.slot_period[slot]], label, watts / 1000.0 * tables.slot_hours[slot] * tonnes_per_kwh[pool, tables.slot_period[slot]] / 1000.0)
         for pool, slot, label, watts in power_coefficients(program)[0]
     ]
     share = np.array([sum(p.hours for p in tables.periods if p.start[:4] == str(y)) / 8760.0 for y in years])

@@ -146,7 +146,7 @@ def _watts(tables: Problem, p: int, w_per_chip: float) -> float:
         return w_per_chip
     pool = tables.pools[p]
     site = site_of(tables, pool)
-    if pool.chip.all_in_w is None and site is not None and (site.usd_per_kwh or site.g_co2_per_kwh):
+    if pool.chip.all_in_w is None and site is not None and (site.usd_per_kwh or site.g_co2_per_kwh or site.purchases):
         raise MissingFact(pool.chip.id, "all_in_w", needed_for=f"energy and carbon at site {site.id}")
     return pool.chip.all_in_w or 0.0
 
@@ -167,15 +167,27 @@ def chips_by_slot(program: Program) -> list[tuple[I8, I8, I8]]:
 def _energy(program: Program) -> None:
     """Add energy and its carbon price where a site states them: watts x hours x PUE x ($/kWh + g/kWh x $/t)."""
     tables = program.tables
-    sites = [site_of(tables, p) for p in tables.pools]
-    usd_per_kwh = np.array([0.0 if s is None else s.pue * (s.usd_per_kwh + s.g_co2_per_kwh * 1e-6 * s.usd_per_tonne_co2) for s in sites])
+    usd_per_kwh, _ = energy_rates(tables)
     program.energy = []
     if not usd_per_kwh.any():
         return
     for pool, slot, label, watts in power_coefficients(program)[0]:
-        usd = watts / 1000.0 * tables.slot_hours[slot] * usd_per_kwh[pool]
+        usd = watts / 1000.0 * tables.slot_hours[slot] * usd_per_kwh[pool, tables.slot_period[slot]]
         program.energy.append((label, usd, tables.slot_period[slot]))
         program.add_cost(label, usd, tables.slot_period[slot])
+
+
+def energy_rates(tables: Problem) -> tuple[F8, F8]:
+    """Return, by pool and period, dollars and tonnes of CO2 per kWh of IT: x PUE, agreements in force, the carbon price in the dollars."""
+    usd, tonnes = np.zeros((2, len(tables.pools), len(tables.periods)))
+    for p, pool in enumerate(tables.pools):
+        site = site_of(tables, pool)
+        for y, period in enumerate(tables.periods if site is not None else ()):
+            assert site is not None
+            usd_per_kwh, g_per_kwh = site.power_on(period.start)
+            tonnes[p, y] = site.pue * g_per_kwh * 1e-6
+            usd[p, y] = site.pue * usd_per_kwh + tonnes[p, y] * site.usd_per_tonne_co2
+    return usd, tonnes
 
 
 def commitments(program: Program) -> None:

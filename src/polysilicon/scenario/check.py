@@ -37,6 +37,9 @@ def internal_problems(scenario: Scenario, place: Place) -> list[InputError]:
         out += _contract(contract, scenario, ("contracts", i), place)
     for i, site in enumerate(scenario.sites):
         out += _ascending([day for day, _ in site.ramp_mw], ("sites", i, "ramp_mw"), place)
+        if site.ppa and not site.it_mw:
+            message = f"sites[{i}]: a power purchase agreement covers a share of it_mw, which is not stated"
+            out.append(InputError(message, where=place(("sites", i, "ppa"))))
     out += _own_offers(scenario, place)
     out += _limits(scenario, place)
     out += _links(scenario, place)

@@ -16,7 +16,7 @@ from polysilicon.catalogue import Catalogue
 from polysilicon.cloud.contract import Contract, DiscountTier
 from polysilicon.cloud.offer import Offer
 from polysilicon.cloud.region import lies_in
-from polysilicon.cloud.site import Site
+from polysilicon.cloud.site import PowerPurchase, Site
 from polysilicon.errors import InputError, InputErrors
 from polysilicon.facts import Fact
 from polysilicon.model.architecture import Model
@@ -257,6 +257,7 @@ def _ports(parts: tuple[PortPart, ...], catalogue: Catalogue) -> tuple[Port, ...
 def _sites(parts: tuple[SitePart, ...]) -> tuple[Site, ...]:
     out = []
     for part in parts:
-        values = part.model_dump(exclude={"ramp_mw"})
-        out.append(Site(**values, ramp_mw=tuple((day.isoformat(), mw) for day, mw in part.ramp_mw)))
+        values = part.model_dump(exclude={"ramp_mw", "ppa"})
+        bought = tuple(PowerPurchase(p.mw, p.usd_per_mwh, p.start.isoformat(), p.g_co2_per_kwh, p.source) for p in part.ppa)
+        out.append(Site(**values, purchases=bought, ramp_mw=tuple((day.isoformat(), mw) for day, mw in part.ramp_mw)))
     return tuple(out)

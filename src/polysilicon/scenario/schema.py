@@ -277,6 +277,17 @@ class PortPart(Part):
     source: Text = ""
 
 
+class PpaPart(Part):
+    """A power purchase agreement."""
+
+    mw: Positive
+    """Megawatts of facility load."""
+    usd_per_mwh: NonNegative
+    start: date
+    g_co2_per_kwh: NonNegative = 0.0
+    source: Text = ""
+
+
 class SitePart(Part):
     """Power where chips stand."""
 
@@ -291,6 +302,8 @@ class SitePart(Part):
     g_co2_per_kwh: NonNegative = 0.0
     usd_per_tonne_co2: NonNegative = 0.0
     cooling: Literal["air", "liquid"] = "liquid"
+    ppa: tuple[PpaPart, ...] = ()
+    """Power bought under agreements: they cover their share of the site's whole load, the grid the rest. Needs it_mw."""
     lead_time_months: NonNegative = 0.0
     ramp_mw: tuple[tuple[date, NonNegative], ...] = ()
     """[date, IT MW from then on], in order."""

@@ -150,6 +150,8 @@ def _energy(result: StudyResult) -> tuple[EnergyUse, ...]:
     hours = {p.index: p.hours for p in plan.periods}
     total_h = sum(hours.values())
     it_wh: dict[str, float] = {}
+    grams: dict[str, float] = {}
+    starts = {p.index: p.start for p in plan.periods}
     mtok: dict[str, float] = {}
     place: dict[str, tuple[str, str]] = {}
     for q in plan.placements:
@@ -160,11 +162,15 @@ def _energy(result: StudyResult) -> tuple[EnergyUse, ...]:
         it_wh[q.pool] = it_wh.get(q.pool, 0.0) + watts * hours[q.period]
         mtok[q.pool] = mtok.get(q.pool, 0.0) + q.mtok * lengths.osl_tokens / (lengths.isl_tokens + lengths.osl_tokens)
         place[q.pool] = (q.cloud, q.region)
+        site = sites.get(place[q.pool])
+        if site is not None:
+            kwh_of_it = watts * hours[q.period] / 1000.0
+            grams[q.pool] = grams.get(q.pool, 0.0) + kwh_of_it * site.pue * site.power_on(starts[q.period])[1]
     out = []
     for pool, wh in sorted(it_wh.items(), key=lambda item: -item[1]):
         site = sites.get(place[pool])
         kwh = wh / 1000.0 * (site.pue if site else 1.0)
-        carbon = kwh * site.g_co2_per_kwh / 1000.0 if site and site.g_co2_per_kwh > 0 else None
+        carbon = grams[pool] / 1000.0 if grams.get(pool) else None
         out.append(EnergyUse(pool, wh / total_h / 1e6, kwh, carbon, mtok[pool]))
     return tuple(out)
 
