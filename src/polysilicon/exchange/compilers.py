@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
+from zlib import crc32
 
 from polysilicon.errors import InputError, did_you_mean
 from polysilicon.portfolio import Placement, Plan
@@ -72,7 +73,10 @@ def name_of(text: str) -> str:
     >>> name_of("GB300@aws/us-east-1")
     'gb300-aws-us-east-1'
     """
-    return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")[:63]
+    name = re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
+    if len(name) <= 63:
+        return name
+    return f"{name[:54].rstrip('-')}-{crc32(text.encode()):08x}"  # cut short, two names must stay two
 
 
 def _model_of(plan: Plan, workload: str) -> str:
@@ -174,7 +178,10 @@ def _haproxy(plan: Plan, placements: Sequence[Placement]) -> str:
     for workload, group in _by_workload(placements).items():
         lines += [
             f"backend {name_of(workload)}",
+            "    mode http",
             "    balance roundrobin",
+            "    timeout connect 5s",
+            "    timeout server 15m",  # an answer may be long in coming; health checks find what is dead
             "    option http-no-delay",
             "    option httpchk GET /health",
         ]
