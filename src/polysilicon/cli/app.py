@@ -42,6 +42,7 @@ VERBS: dict[str, Verb] = {
     "freshness": Verb("polysilicon.cli.catalogue", "freshness", "Say how old everything is that a plan rests on."),
     "perf": Verb("polysilicon.cli.performance", "perf", "Say what a model on a chip delivers, at what price."),
     "feasible": Verb("polysilicon.cli.feasible", "feasible", "Say whether a promise can be kept, and on which chip."),
+    "tornado": Verb("polysilicon.cli.tornado", "tornado", "Say what each field of a chip is worth to a workload."),
     "validate": Verb("polysilicon.cli.accuracy", "validate", "Predict measured points under their protocol; show errors."),
     "calibrate": Verb("polysilicon.cli.accuracy", "calibrate", "Fit the efficiencies to points or a live endpoint."),
     "trace": Verb("polysilicon.cli.trace", "trace", "Describe, convert or generate traffic."),

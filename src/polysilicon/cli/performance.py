@@ -45,8 +45,8 @@ def perf(
     from polysilicon.cli.output import print_json
     from polysilicon.performance import Own
 
-    lengths, slo = _shape(isl, osl, cached), Slo(ttft, tpot, quantile=quantile)
-    _check(ttft=ttft, tpot=tpot, quantile=quantile)
+    lengths, slo = shape(isl, osl, cached), Slo(ttft, tpot, quantile=quantile)
+    check_promise(ttft=ttft, tpot=tpot, quantile=quantile)
     known = catalogue.load(overlay)
     subject = known.model(model)
     own = Own(str(efficiency or ""), tuple(_seen(measured, known, subject) if measured else ()))
@@ -65,7 +65,8 @@ def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:
     return row["status"] != "ok", price, -(row.get("tok_per_s_per_chip") or 0.0)
 
 
-def _shape(isl: float, osl: float, cached: float) -> Lengths:
+def shape(isl: float, osl: float, cached: float) -> Lengths:
+    """Return the lengths a command was given, or say which cannot be."""
     from polysilicon.application.workload import Lengths
     from polysilicon.errors import InputError
 
@@ -112,7 +113,8 @@ def _seen(path: Path, known: Catalogue, model: Model) -> list[Observation]:
     return mine
 
 
-def _check(*, ttft: float, tpot: float, quantile: float) -> None:
+def check_promise(*, ttft: float, tpot: float, quantile: float) -> None:
+    """Raise InputError for promises that cannot be."""
     from polysilicon.errors import InputError
 
     for name, value in (("--ttft", ttft), ("--tpot", tpot)):
