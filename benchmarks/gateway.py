@@ -1,19 +1,19 @@
-"""The gateway under load: throughput, added latency, streams, large bodies, memory, recovery. `python benchmarks/gateway.py --json`.
+"""The gateway under load, beside other gateways, in one run: `python benchmarks/gateway.py --json`.
 
-One worker with every feature on (keys, budget, plan weights, session affinity, usage, ledger, counters) pinned to one core; a minimal
-upstream and the load generator share another. Figures of CPU come from the kernel's account of the worker, so they hold on a busy machine.
+One worker with every feature on (keys, rate limit, two budgets, plan weights, session affinity, counterfactual costs, ledger, counters),
+pinned to one core, as is each peer in its turn; the target and the load generator, one small C program, share another core. CPU is the
+kernel's account of the gateway's processes, so it holds on a busy machine better than requests a second do; `requests_per_core_s` is
+what one core would do if it had nothing else to do.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import multiprocessing
 import os
 import platform
 import shutil
-import ssl
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,395 +21,328 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-import uvloop
-
+from gateway_peers import BEFORE, HOW, KNOWN, Peer, found
 from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.gateway.controller import write_wiring
 from polysilicon.gateway.tariff import compile_price
 from polysilicon.gateway.wiring import Budget, Key, Reliability, Route, Secret, Target, Variant, Wiring
 
-MODEL = "opus"
-ANSWER = json.dumps({
-    "id": "msg_1", "type": "message", "role": "assistant", "model": MODEL, "content": [{"type": "text", "text": "word " * 30}],
-    "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 100, "cache_read_input_tokens": 50, "output_tokens": 30},
-}).encode()  # fmt: skip
-WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nrequest-id: r1\r\ncontent-length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-START = b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"opus","content":[],' \
-        b'"stop_reason":null,"usage":{"input_tokens":100,"output_tokens":1}}}\n\n'  # fmt: skip
-END = b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":50}}\n\n' \
-      b'event: message_stop\ndata: {"type":"message_stop"}\n\n'  # fmt: skip
+HERE = Path(__file__).parent
+# what the gateway is built to reach on an otherwise idle machine: (case, figure, limit, at least or at most)
+TARGETS = [
+    ("Messages, 0.5 KB", "requests_per_core_s", 20_000, ">="), ("Messages over TLS to the target", "requests_per_core_s", 14_000, ">="),
+    ("Messages, 0.5 KB", "times_nginx", 0.45, ">="), ("Chat, 0.5 KB", "times_vllm_router", 2.0, ">="), ("Chat, 0.5 KB", "times_smg", 5.0, ">="),
+    ("Chat, 0.5 KB", "times_portkey", 25.0, ">="), ("Chat, 0.5 KB", "times_litellm", 150.0, ">="),
+    ("added latency at 200/s", "p50_ms", 0.5, "<="), ("added latency at 200/s", "p99_ms", 1.5, "<="),
+    ("100 streams of 50 tokens/s", "ttft_added_p50_ms", 0.6, "<="), ("100 streams of 50 tokens/s", "ttft_added_p99_ms", 2.0, "<="),
+    ("100 streams of 50 tokens/s", "relay_p99_ms", 2.0, "<="), ("100 streams of 50 tokens/s over TLS", "cpu_us_per_token", 50.0, "<="),
+    ("Messages, 400 KB", "requests_per_core_s", 700, ">="), ("Messages, 400 KB", "cpu_us_per_request", 1_400, "<="),
+    ("after 5x overload", "seconds_to_recover", 5, "<="), ("start to serving", "seconds", 1.0, "<="), ("soak at 2000/s", "rss_end_mb", 80, "<="),
+    ("soak at 2000/s", "rss_mb_per_10_min", 1.0, "<="),
+]  # fmt: skip
 
 
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
+def pinned(core, command):
+    """Return a command on one core; at real-time priority where that was asked for."""
+    if core is not None and shutil.which("taskset"):
+        command = ["taskset", "-c", str(core), *command]
+    return [*BEFORE, *command]
 
 
-class Mock(asyncio.Protocol):
-    """A target that answers at once: it looks for the end of the body and nothing else."""
+class Generator:
+    """The target and the load: the C program where it can be built, else the Python one."""
 
-    def __init__(self) -> None:
-        self.need = -1
-        self.have = b""
+    def __init__(self, folder, core):
+        self.core = core
+        self.tls_too = True
+        program = folder / "load"
+        compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+        build = [compiler, "-O2", "-o", str(program), str(HERE / "gateway_load.c")]
+        with_tls = [*build, "-DTLS", "-lssl", "-lcrypto"]
+        if compiler and subprocess.run(with_tls, capture_output=True, check=False).returncode == 0:
+            self.kind, self.command = "C", [str(program)]
+        elif compiler and subprocess.run(build, capture_output=True, check=False).returncode == 0:
+            self.kind, self.command, self.tls_too = "C; TLS target in Python", [str(program)], False
+        else:
+            self.kind, self.command = "Python (no C compiler)", [sys.executable, str(HERE / "gateway_load.py")]
 
-    def connection_made(self, transport):
-        self.transport = transport
+    def target(self, certificate=""):
+        command = self.command if self.tls_too or not certificate else [sys.executable, str(HERE / "gateway_load.py")]
+        command = [*command, "mock", *([certificate] if certificate else [])]
+        process = subprocess.Popen(pinned(self.core, command), stdout=subprocess.PIPE, text=True)
+        return process, int(process.stdout.readline())
 
-    def data_received(self, data):
-        self.have = self.have + data if self.have else data
-        while self.have:
-            if self.need < 0:
-                end = self.have.find(b"\r\n\r\n")
-                if end < 0:
-                    return
-                head = self.have[:end].lower()
-                at = head.find(b"content-length: ")
-                self.need = end + 4 + int(head[at + 16 :].split(b"\r", 1)[0])
-            if len(self.have) < self.need:
-                return
-            body, self.have, self.need = self.have[: self.need], self.have[self.need :], -1
-            at = body.find(b'"stream":true')
-            if at >= 0:
-                tokens = int(body.split(b'"max_tokens":', 1)[1].split(b",", 1)[0])
-                asyncio.get_running_loop().create_task(self.stream(tokens))
-            else:
-                self.transport.write(WHOLE)
-
-    async def stream(self, tokens):
-        """One token each 20 ms, each with the time it was sent."""
-        self.transport.write(STREAM_HEAD + chunk(START))
-        for i in range(tokens):
-            if i:
-                await asyncio.sleep(0.02)
-            data = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%.6f"}}\n\n'
-            self.transport.write(chunk(data % time.monotonic()))
-        self.transport.write(chunk(END) + b"0\r\n\r\n")
+    def load(self, verb, port, file, *rest):
+        command = [*self.command, verb, str(port), str(file), *map(str, rest)]
+        return json.loads(subprocess.run(pinned(self.core, command), capture_output=True, text=True, check=True).stdout)
 
 
-def mock_process(port, ready, core, certificate):
-    pin(core)
-
-    async def go():
-        tls = None
-        if certificate:
-            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            tls.load_cert_chain(certificate)
-        server = await asyncio.get_running_loop().create_server(Mock, "127.0.0.1", 0, ssl=tls, backlog=1024)
-        port.value = server.sockets[0].getsockname()[1]
-        ready.set()
-        await asyncio.Event().wait()
-
-    uvloop.run(go())
+def said(size=500, *, model="opus", chat=False, stream=False, tokens=50, extra=b""):
+    """One HTTP request."""
+    body = {"model": model, "max_tokens": tokens, "stream": stream, "messages": [{"role": "user", "content": "x" * max(1, size - 120)}]}
+    data = json.dumps(body, separators=(",", ":")).encode()
+    path = b"/v1/chat/completions" if chat else b"/v1/messages"
+    key = b"authorization: Bearer sk-bench" if chat else b"x-api-key: sk-bench\r\nanthropic-version: 2023-06-01"
+    return b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\n%b\r\ncontent-type: application/json\r\naccept: application/json\r\nuser-agent: bench\r\n%b" \
+           b"content-length: %d\r\n\r\n%b" % (path, key, extra, len(data), data)  # fmt: skip
 
 
-def pin(core):
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+def cpu_s(pids):
+    """CPU time of processes, by the scheduler's own account, in seconds."""
+    total = 0
+    for pid in pids:
+        for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            total += int(path.read_text().split()[0])
+    return total / 1e9
 
 
-class Client(asyncio.Protocol):
-    """One connection of the load generator."""
-
-    def __init__(self):
-        self.waiter = None
-        self.buffer = b""
-        self.need = -1
-        self.lost = False
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def connection_lost(self, exc):
-        self.lost = True
-        if self.waiter and not self.waiter.done():
-            self.waiter.set_result(0)
-
-    def data_received(self, data):
-        self.buffer = self.buffer + data if self.buffer else data
-        if self.need < 0:
-            end = self.buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            at = self.buffer.find(b"content-length: ", 0, end)
-            self.need = end + 4 + int(self.buffer[at + 16 : self.buffer.find(b"\r", at)])
-        if len(self.buffer) >= self.need:
-            status = int(self.buffer[9:12])
-            self.buffer, self.need = b"", -1
-            self.waiter.set_result(status)
-
-    def ask(self, raw):
-        self.waiter = asyncio.get_running_loop().create_future()
-        self.transport.write(raw)
-        return self.waiter
-
-
-async def connect(port):
-    _, client = await asyncio.get_running_loop().create_connection(Client, "127.0.0.1", port)
-    return client
-
-
-def request(size=500, *, stream=False, tokens=50):
-    said = {"model": MODEL, "max_tokens": tokens, "stream": stream, "messages": [{"role": "user", "content": "x" * max(1, size - 120)}]}
-    body = json.dumps(said, separators=(",", ":")).encode()
-    return b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-bench\r\ncontent-type: application/json\r\nanthropic-version: 2023-06-01\r\n" \
-           b"content-length: %d\r\n\r\n%b" % (len(body), body)  # fmt: skip
-
-
-async def closed_loop(port, raw, seconds, connections=32):
-    """Each connection asks again as soon as it is answered; requests per second and statuses."""
-    clients = [await connect(port) for _ in range(connections)]
-    until = time.monotonic() + seconds
-    counts = {}
-
-    async def one(client):
-        while time.monotonic() < until:
-            status = await client.ask(raw)
-            counts[status] = counts.get(status, 0) + 1
-            if client.lost:
-                return
-
-    began = time.monotonic()
-    await asyncio.gather(*[one(c) for c in clients])
-    elapsed = time.monotonic() - began
-    for client in clients:
-        client.transport.close()
-    return sum(counts.values()) / elapsed, counts
-
-
-async def open_loop(port, raw, rate, seconds, *, connections=64):
-    """Requests due at fixed times, latency from when each was due; milliseconds, in order."""
-    idle = [await connect(port) for _ in range(connections)]
-    took = []
-    tasks = set()
-
-    async def one(due, client):
-        await client.ask(raw)
-        took.append((time.monotonic() - due) * 1e3)
-        idle.append(client)
-
-    began = time.monotonic()
-    for i in range(int(rate * seconds)):
-        due = began + i / rate
-        pause = due - time.monotonic()
-        if pause > 0:
-            await asyncio.sleep(pause)
-        if idle:
-            task = asyncio.create_task(one(max(due, time.monotonic() - 0.0005), idle.pop()))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    for client in idle:
-        client.transport.close()
-    return sorted(took)
-
-
-class StreamClient(asyncio.Protocol):
-    def __init__(self):
-        self.delays, self.first, self.done = [], None, asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        now = time.monotonic()
-        at = 0
-        while (at := data.find(b'"text":"', at)) >= 0:
-            at += 8
-            sent = float(data[at : data.find(b'"', at)])
-            self.delays.append((now - sent) * 1e3)
-            self.first = self.first or now
-        if b"message_stop" in data and not self.done.done():
-            self.done.set_result(True)
-
-    def connection_lost(self, exc):
-        if not self.done.done():
-            self.done.set_result(False)
-
-
-async def streams(port, count, tokens):
-    """So many streams at once of 50 tokens a second: delays of tokens, times to the first, tokens received."""
-    loop = asyncio.get_running_loop()
-    raw = request(stream=True, tokens=tokens)
-    clients, begun = [], []
-    for _ in range(count):
-        _, client = await loop.create_connection(StreamClient, "127.0.0.1", port)
-        begun.append(time.monotonic())
-        client.transport.write(raw)
-        clients.append(client)
-        await asyncio.sleep(0.02 / count)
-    await asyncio.gather(*[c.done for c in clients])
-    for client in clients:
-        client.transport.close()
-    first = sorted((c.first - b) * 1e3 for c, b in zip(clients, begun, strict=True) if c.first)
-    delays = sorted(d for c in clients for d in c.delays)
-    return delays, first, len(delays)
-
-
-def quantile(values, q):
-    return values[min(len(values) - 1, int(q * len(values)))] if values else float("nan")
+def rss_mb(pids):
+    return sum(int(Path(f"/proc/{p}/status").read_text().split("VmRSS:")[1].split()[0]) for p in pids) / 1024
 
 
 class Gateway:
-    """The worker as users run it: a process of its own."""
+    """One worker as users run it: a process of its own."""
 
-    def __init__(self, folder, upstream_port, core, *, certificate=""):
-        target = Target(0, "t", "claude", "https" if certificate else "http", "localhost" if certificate else "127.0.0.1", upstream_port, "",
-                        "anthropic", "us", secret=Secret(token="env:BENCH_TOKEN"), ca_file=certificate, max_concurrent=100_000)  # fmt: skip
-        other = Target(1, "u", "claude", "http", "127.0.0.1", 9, "", "aws", "us-east-1", secret=Secret(token="env:BENCH_TOKEN"))
-        price = TokenPrice(MODEL, "t", 4.0, 20.0, 0.4, 5.0, 8.0)
-        variants = tuple(
-            Variant(i, f"{MODEL}@{t.id}", MODEL, i, MODEL, "TPU v7", "", "", "production", 1.0, "passed", compile_price(price))
-            for i, t in enumerate((target, other))
-        )
-        key = Key("bench", sha256(b"sk-bench").hexdigest(), team="core", application="bench", budgets=(0, 1), requests_per_minute=10_000_000)
+    def __init__(self, folder, upstream, core, certificate=""):
+        folder.mkdir()
+        scheme, host = ("https", "localhost") if certificate else ("http", "127.0.0.1")
+        secret = Secret(token="env:BENCH_TOKEN")
+        price = compile_price(TokenPrice("opus", "t", 4.0, 20.0, 0.4, 5.0, 8.0))
+        targets, variants, routes = [], [], []
+        for model, door in (("opus", "claude"), ("gpt", "openai")):
+            first = len(targets)
+            for i, cloud in enumerate(("anthropic", "aws")):
+                t = Target(first + i, f"{model}-{cloud}", door, scheme, host, upstream, "", cloud, "us-east-1", secret=secret, ca_file=certificate,
+                           max_concurrent=100_000)  # fmt: skip
+                targets.append(t)
+                variants.append(Variant(t.index, f"{model}@{t.id}", model, t.index, model, "TPU v7", "", "", "production", 1.0, "passed", price))
+            routes.append(Route(model, model, "", "", (first, first + 1), (0.7, 0.3), "bench"))
+        key = Key("bench", sha256(b"sk-bench").hexdigest(), team="core", application="bench", budgets=(0, 1), requests_per_minute=100_000_000)
         budgets = (Budget(0, "key:bench", "key:bench", 10**18), Budget(1, "team:core", "team:core", 10**18))
-        self.wiring = Wiring("b", "bench", str(folder), "127.0.0.1", 0, 1, (target, other), variants,
-                             (Route(MODEL, MODEL, "", "", (0, 1), (1.0, 0.0), "bench"),), (key,), budgets, Reliability())  # fmt: skip
-        path = folder / "wiring.bin"
-        write_wiring(path, self.wiring)
-        os.environ["BENCH_TOKEN"] = "bench-upstream"
-        command = [sys.executable, "-m", "polysilicon.gateway.worker", str(path), "0"]
+        wiring = Wiring("b", "bench", str(folder), "127.0.0.1", 0, 1, tuple(targets), tuple(variants), tuple(routes), (key,), budgets, Reliability())
+        write_wiring(folder / "wiring.bin", wiring)
+        env = {**os.environ, "BENCH_TOKEN": "bench-upstream"}
         began = time.monotonic()
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: pin(core))
+        command = pinned(core, [sys.executable, "-m", "polysilicon.gateway.worker", str(folder / "wiring.bin"), "0"])
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
         self.port = json.loads(self.process.stderr.readline())["port"]
         self.start_s = time.monotonic() - began
+        self.folder = folder
 
-    def cpu_s(self):
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def rss_mb(self):
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(text.split("VmRSS:")[1].split()[0]) / 1024
+    def pids(self):
+        return [self.process.pid]
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(30)
         self.process.stderr.close()
+
+
+def status_of(port, raw):
+    """The status of one request; 0 where nobody answers."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=15) as s:
+            s.sendall(raw)
+            return int(s.recv(4096)[9:12] or 0)
+    except (OSError, ValueError):
+        return 0
 
 
 def certificate_in(folder):
     """A certificate of our own for localhost, where openssl is installed."""
-    if not shutil.which("openssl"):
-        return ""
-    both = folder / "both.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
                "subjectAltName=DNS:localhost", "-keyout", str(folder / "k.pem"), "-out", str(folder / "c.pem")]  # fmt: skip
-    if subprocess.run(command, capture_output=True, check=False).returncode:
+    if not shutil.which("openssl") or subprocess.run(command, capture_output=True, check=False).returncode:
         return ""
+    both = folder / "both.pem"
     both.write_bytes((folder / "k.pem").read_bytes() + (folder / "c.pem").read_bytes())
     return str(both)
 
 
-def nginx_in(folder, upstream_port, core):
-    """nginx as a plain keep-alive proxy, for the ratio, where it is installed."""
-    if not shutil.which("nginx"):
-        return None
-    (folder / "nginx.conf").write_text(
-        f"worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log stderr crit; events {{worker_connections 4096;}}\n"
-        f"http {{access_log off; client_max_body_size 100m; upstream u {{server 127.0.0.1:{upstream_port}; keepalive 64;}}\n"
-        f"server {{listen 127.0.0.1:18099; location / {{proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection '';"
-        f" proxy_buffering off;}}}}}}\n"
-    )
-    command = ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)]
-    process = subprocess.Popen(command, preexec_fn=lambda: pin(core), stderr=subprocess.DEVNULL)
-    time.sleep(0.5)
-    return process
+class Bench:
+    """The cases, one after another."""
 
+    def __init__(self, options, folder):
+        self.options = options
+        self.folder = folder
+        self.rows = []
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self.ours, self.theirs = (cores[0], cores[-1]) if len(cores) > 1 else (None, None)
+        self.generator = Generator(folder, self.theirs)
+        self.files = {}
+        unique = b"traceparent: 00-%b@@@@@@@@-00f067aa0ba902b7-01\r\n" % (b"0" * 24)
+        for name, raw in {
+            "messages": said(), "unique": said(extra=unique), "chat": said(model="gpt", chat=True), "big": said(400_000),
+            "streams": said(stream=True, tokens=100),
+        }.items():  # fmt: skip
+            self.files[name] = folder / f"{name}.http"
+            self.files[name].write_bytes(raw)
 
-def start_mock(core, certificate=""):
-    context = multiprocessing.get_context("fork")
-    port, ready = context.Value("i", 0), context.Event()
-    process = context.Process(target=mock_process, args=(port, ready, core, certificate), daemon=True)
-    process.start()
-    ready.wait(10)
-    return process, port.value
+    def add(self, case, **figures):
+        row = {"case": case, **{k: (round(v, 4) if isinstance(v, float) else v) for k, v in figures.items()}}
+        self.rows.append(row)
+        if not self.options.json:
+            print(f"{case:40}", "  ".join(f"{k} {v}" for k, v in row.items() if k != "case"), flush=True)
+        return row
 
+    def closed(self, case, server, file, seconds=None, connections=32):
+        """A closed loop, after a short one to warm up."""
+        load = self.generator.load
+        load("closed", server.port, self.files[file], 0.3, connections)
+        before, began = cpu_s(server.pids()), time.monotonic()
+        got = load("closed", server.port, self.files[file], seconds or self.options.seconds, connections)
+        used, wall = cpu_s(server.pids()) - before, time.monotonic() - began
+        n = max(1, got["requests"])
+        return self.add(
+            case, requests_per_s=got["requests_per_s"], ok_frac=got["ok"] / n, cpu_us_per_request=used * 1e6 / n,
+            requests_per_core_s=n / used if used else 0.0, cpu_busy_frac=used / wall, latency_p50_ms=got["latency_p50_ms"],
+            latency_p99_ms=got["latency_p99_ms"], rss_mb=rss_mb(server.pids()),
+        )  # fmt: skip
 
-def closed(port, gateway, seconds, raw, name):
-    before, began = (gateway.cpu_s() if gateway else 0.0), time.monotonic()
-    rps, counts = uvloop.run(closed_loop(port, raw, seconds))
-    row = {"case": name, "requests_per_s": round(rps, 1), "ok_frac": round(counts.get(200, 0) / max(1, sum(counts.values())), 6)}
-    if gateway:
-        used = gateway.cpu_s() - before
-        row |= {"cpu_us_per_request": round(used * 1e6 / sum(counts.values()), 1), "cpu_busy_frac": round(used / (time.monotonic() - began), 3),
-                "requests_per_core_s": round(sum(counts.values()) / used, 1), "rss_mb": round(gateway.rss_mb(), 1)}  # fmt: skip
-    return row
+    def added(self, case, server, upstream, rate):
+        """Latency above the target's own, from when each request was due."""
+        direct = self.generator.load("open", upstream, self.files["messages"], self.options.seconds, 64, rate)
+        through = self.generator.load("open", server.port, self.files["messages"], self.options.seconds, 64, rate)
+        self.add(case, **{f"{q}_ms": through[f"latency_{q}_ms"] - direct[f"latency_{q}_ms"] for q in ("p50", "p99")},
+                 direct_p50_ms=direct["latency_p50_ms"], direct_p99_ms=direct["latency_p99_ms"])  # fmt: skip
 
+    def streams(self, case, server, upstream):
+        """A hundred streams begun over a second."""
+        direct = self.generator.load("streams", upstream, self.files["streams"], 100, 1.0) if upstream else None
+        self.generator.load("streams", server.port, self.files["streams"], 20, 0.2)
+        before = cpu_s(server.pids())
+        got = self.generator.load("streams", server.port, self.files["streams"], 100, 1.0)
+        used = cpu_s(server.pids()) - before
+        figures = {}
+        for name in ("ttft", "relay"):
+            for q in ("p50", "p99"):
+                own = got[f"{name}_{q}_ms"]
+                figures[f"{name}_added_{q}_ms" if name == "ttft" else f"{name}_{q}_ms"] = own - (direct[f"{name}_{q}_ms"] if direct else 0.0)
+        self.add(case, **figures, tokens_frac=got["tokens"] / 10_000, whole_frac=got["whole"] / 100, cpu_us_per_token=used * 1e6 / got["tokens"])
 
-def run(seconds, soak_s):
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None, None]
-    ours, theirs = cores[0], cores[-1]
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="polysilicon-bench-") as name:
-        folder = Path(name)
-        pin(theirs)
-        mock, upstream = start_mock(theirs)
-        gateway = Gateway(folder / "plain" if (folder / "plain").mkdir() is None else folder, upstream, ours)
-        rows.append({"case": "start to serving", "seconds": round(gateway.start_s, 3), "rss_mb": round(gateway.rss_mb(), 1)})
-        raw, big = request(), request(400_000)
-        rows.append(closed(upstream, None, seconds, raw, "direct, 0.5 KB"))
-        uvloop.run(closed_loop(gateway.port, raw, 0.5))
-        rows.append(closed(gateway.port, gateway, seconds, raw, "gateway, 0.5 KB, every feature on"))
-        nginx = nginx_in(folder, upstream, ours)
-        if nginx:
-            rows.append(closed(18099, None, seconds, raw, "nginx, 0.5 KB"))
-            nginx.terminate()
-            nginx.wait()
-        rows.append(closed(gateway.port, gateway, seconds, big, "gateway, 400 KB bodies"))
-        rows.append(closed(upstream, None, seconds, big, "direct, 400 KB bodies"))
-        for rate in (50, 200):
-            direct = uvloop.run(open_loop(upstream, raw, rate, seconds))
-            through = uvloop.run(open_loop(gateway.port, raw, rate, seconds))
-            rows.append({"case": f"added latency at {rate}/s", **{
-                f"p{int(q * 100)}_ms": round(quantile(through, q) - quantile(direct, q), 3) for q in (0.5, 0.99)}})  # fmt: skip
-        direct = uvloop.run(streams(upstream, 100, 50))
-        before = gateway.cpu_s()
-        through = uvloop.run(streams(gateway.port, 100, 50))
-        used = gateway.cpu_s() - before
-        rows.append({
-            "case": "100 streams of 50 tokens a second", "ttft_added_p50_ms": round(quantile(through[1], 0.5) - quantile(direct[1], 0.5), 3),
-            "ttft_added_p99_ms": round(quantile(through[1], 0.99) - quantile(direct[1], 0.99), 3),
-            "token_relay_p50_ms": round(quantile(through[0], 0.5) - quantile(direct[0], 0.5), 3),
-            "token_relay_p99_ms": round(quantile(through[0], 0.99) - quantile(direct[0], 0.99), 3),
-            "tokens_frac": through[2] / 5000, "cpu_us_per_token": round(used * 1e6 / 5000, 1),
-        })  # fmt: skip
-        normal = uvloop.run(open_loop(gateway.port, raw, 100, 1.0))
-        uvloop.run(closed_loop(gateway.port, raw, seconds, connections=1000))
-        after = uvloop.run(open_loop(gateway.port, raw, 100, 2.0))
-        rows.append({"case": "recovery after 1000 connections at once", "p99_before_ms": round(quantile(normal, 0.99), 3),
-                     "p99_after_ms": round(quantile(after, 0.99), 3)})  # fmt: skip
-        start_rss = gateway.rss_mb()
-        uvloop.run(open_loop(gateway.port, raw, 2000, soak_s))
-        rows.append({"case": f"soak of {soak_s:g} s at 2000/s", "rss_start_mb": round(start_rss, 2), "rss_end_mb": round(gateway.rss_mb(), 2)})
+    def overload(self, server, capacity_rps):
+        """Five times what it can do, for ten seconds; then how long until the 99th percentile is below twice the usual one."""
+        load, file = self.generator.load, self.files["messages"]
+        usual_rate = 0.1 * capacity_rps
+        usual = load("open", server.port, file, 3, 64, usual_rate)["latency_p99_ms"]
+        hard = load("open", server.port, file, 10, 2000, 5 * capacity_rps)
+        after = load("open", server.port, file, 6, 64, usual_rate)["p99_ms_by_second"]
+        good = [s for s, p99 in enumerate(after) if p99 >= 0 and p99 <= 2 * usual]
+        self.add("after 5x overload", usual_p99_ms=usual, offered_per_s=5 * capacity_rps, answered_per_s=hard["requests_per_s"],
+                 ok_frac=hard["ok"] / max(1, hard["requests"]), overload_p99_ms=hard["latency_p99_ms"], p99_ms_by_second=after,
+                 seconds_to_recover=good[0] + 1 if good else None)  # fmt: skip
+
+    def soak(self, server, seconds):
+        """2000 requests a second for as long as is asked; memory by the minute."""
+        pids = server.pids()
+        self.generator.load("open", server.port, self.files["messages"], min(10, seconds), 64, 2000)  # to warm up
+        seen, began = [(0.0, rss_mb(pids))], time.monotonic()
+        good = total = 0
+        while time.monotonic() - began < seconds:
+            got = self.generator.load("open", server.port, self.files["messages"], min(60.0, seconds), 64, 2000)
+            good, total = good + got["ok"], total + got["requests"]
+            seen.append((time.monotonic() - began, rss_mb(pids)))
+        mean_t, mean_m = sum(t for t, _ in seen) / len(seen), sum(m for _, m in seen) / len(seen)
+        slope = sum((t - mean_t) * (m - mean_m) for t, m in seen) / sum((t - mean_t) ** 2 for t, _ in seen)
+        long = seconds >= 600
+        self.add("soak at 2000/s", seconds=seconds, requests=total, ok_frac=good / max(1, total), rss_start_mb=seen[0][1], rss_end_mb=seen[-1][1],
+                 **({"rss_mb_per_10_min": slope * 600} if long else {}))  # fmt: skip
+
+    def peers(self, upstream, ours_messages, ours_chat):
+        """Each of the others that is here; the others by name."""
+        for name in KNOWN:
+            program = "" if name in self.options.without else found(name, self.options)
+            short = name.split()[0].lower().replace("-", "_")
+            if not program:
+                self.add(f"{name}: absent", known_requests_per_s=KNOWN[name], get_it=HOW[name])
+                continue
+            folder = self.folder / short
+            folder.mkdir()
+            peer = Peer(name, program, folder, upstream, self.ours)
+            raw = said() if name == "nginx" else said(model="gpt", chat=True, extra=peer.headers)
+            self.files[short] = self.folder / f"{short}.http"
+            self.files[short].write_bytes(raw)
+            if peer.wait(lambda port, raw=raw: status_of(port, raw)):
+                row = self.closed(name, peer, short)
+                ours = ours_messages if name == "nginx" else ours_chat
+                if row["ok_frac"] > 0.99:
+                    ours[f"times_{short}"] = round(ours["requests_per_core_s"] / row["requests_per_core_s"], 3)
+                    ours[f"times_{short}_by_rate"] = round(ours["requests_per_s"] / row["requests_per_s"], 3)
+            else:
+                last = (folder / f"{name.split()[0]}.log").read_text(errors="replace").strip().splitlines()[-1:]
+                self.add(f"{name}: did not answer", why=" ".join(last)[:200])
+            peer.stop()
+
+    def verdicts(self):
+        """Each figure beside what it is built to reach."""
+        by_case = {row["case"]: row for row in self.rows}
+        for case, figure, limit, sense in TARGETS:
+            value = by_case.get(case, {}).get(figure)
+            if value is not None:
+                met = value >= limit if sense == ">=" else value <= limit
+                self.add(f"target: {case}, {figure}", value=value, limit=limit, sense=sense, met=bool(met))
+
+    def run(self):
+        options = self.options
+        target, upstream = self.generator.target()
+        gateway = Gateway(self.folder / "plain", upstream, self.ours)
+        self.add("start to serving", seconds=gateway.start_s, rss_mb=rss_mb(gateway.pids()))
+        if options.soak_only:
+            self.soak(gateway, options.soak)
+        else:
+            ceiling = self.generator.load("closed", upstream, self.files["messages"], options.seconds, 32)
+            self.add("direct to the target, no gateway", generator=self.generator.kind, requests_per_s=ceiling["requests_per_s"])
+            messages = self.closed("Messages, 0.5 KB", gateway, "messages")
+            self.closed("Messages, a new trace id in each head", gateway, "unique")
+            chat = self.closed("Chat, 0.5 KB", gateway, "chat")
+            self.closed("Messages, 400 KB", gateway, "big")
+            for rate in (50, 200):
+                self.added(f"added latency at {rate}/s", gateway, upstream, rate)
+            self.streams("100 streams of 50 tokens/s", gateway, upstream)
+            self.peers(upstream, messages, chat)
+            if not options.short:
+                self.overload(gateway, messages["requests_per_s"])
+                self.soak(gateway, options.soak)
+            self.add("ledger", bytes_per_line=sum(p.stat().st_size for p in (gateway.folder / "ledger").iterdir())
+                     / max(1, sum(p.read_bytes().count(b"\n") for p in (gateway.folder / "ledger").iterdir())))  # fmt: skip
         gateway.stop()
-        mock.terminate()
-        certificate = certificate_in(folder)
-        if certificate:
-            (folder / "tls").mkdir()
-            mock, upstream = start_mock(theirs, certificate)
-            gateway = Gateway(folder / "tls", upstream, ours, certificate=certificate)
-            uvloop.run(closed_loop(gateway.port, raw, 0.5))
-            rows.append(closed(gateway.port, gateway, seconds, raw, "gateway, TLS to the upstream"))
+        target.kill()
+        certificate = certificate_in(self.folder)
+        if certificate and not options.soak_only:
+            target, upstream = self.generator.target(certificate)
+            gateway = Gateway(self.folder / "tls", upstream, self.ours, certificate)
+            self.closed("Messages over TLS to the target", gateway, "messages")
+            self.streams("100 streams of 50 tokens/s over TLS", gateway, None)
             gateway.stop()
-            mock.terminate()
-    return {"machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(),
-                        "load_1m": round(os.getloadavg()[0], 2)}, "rows": rows}  # fmt: skip
+            target.kill()
+        self.verdicts()
+        return {
+            "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(),
+                        "generator": self.generator.kind, "load_1m": round(os.getloadavg()[0], 2)},
+            "rows": self.rows,
+        }  # fmt: skip
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each case")
-    parser.add_argument("--soak", type=float, default=20.0, help="seconds of the soak")
+    parser.add_argument("--soak", type=float, default=20.0, help="seconds of the soak at 2000 requests/s; 1800 for the half hour")
+    parser.add_argument("--soak-only", action="store_true", help="the soak and nothing else")
+    parser.add_argument("--short", action="store_true", help="no overload and no soak")
+    parser.add_argument("--without", action="append", default=[], choices=list(KNOWN), help="leave a peer out")
+    for flag, what in (("vllm-router", "the program"), ("smg", "the program"), ("portkey", "its build/start-server.js"), ("litellm", "the program")):
+        parser.add_argument(f"--{flag}", default="", help=f"path of {what}; else from the environment or PATH")
+    parser.add_argument("--first", action="store_true", help="everything at real-time priority (chrt; needs root): other load disturbs less")
     options = parser.parse_args()
-    result = run(options.seconds, options.soak)
+    if options.first:
+        BEFORE.extend(["chrt", "-r", "10"])
+    with tempfile.TemporaryDirectory(prefix="polysilicon-bench-") as name:
+        result = Bench(options, Path(name)).run()
     if options.json:
         print(json.dumps(result, indent=1))
-        return
-    for row in result["rows"]:
-        print(f"{row.pop('case'):45}", "  ".join(f"{k} {v}" for k, v in row.items()))
-    print(result["machine"])
+    else:
+        print(result["machine"])
 
 
 if __name__ == "__main__":

@@ -185,9 +185,10 @@ def test_a_meter_is_its_tariff(
         expected = meter_nano_usd(tariff, used), list_nano_usd(tariff, used), cost_nano_usd(tariff, used)
     except MissingFact:
         with pytest.raises(MissingFact):
-            Meter(tariff).price(used)
+            Meter(tariff).price(used, tokens)
         return
-    assert Meter(tariff).price(used) == expected
+    assert Meter(tariff).price(used, tokens) == expected
+    assert Meter(tariff).cost_nano_usd(used, tokens) == expected[2]
 
 
 def test_a_moved_price_is_the_next_requests_price(rig: Callable[..., Rig]) -> None:

@@ -33,6 +33,7 @@ _DIALECTS = {
 }  # fmt: skip
 _IMAGE_TOKENS = 5_000  # more than any provider counts for one image
 _PROMPT_OVERHEAD_TOKENS = 1_000  # what a provider adds around tools and the system prompt
+_LOOK_TOKENS = 16_384  # how far into a prompt its first answer is looked for
 _PATIENT = ("server", "cut", "stall", "unreachable", "overloaded")  # worth another try at the same target, after a pause
 _REQUESTS, _OK, _ERRORS, _RATE, _IN, _OUT, _COST, _TTFT_SUM, _SECONDS_SUM = 0, 1, 2, 3, 5, 6, 7, 11, 12  # columns of the table
 
@@ -250,19 +251,18 @@ class Exchange:
             if raw is not None:
                 text = bytes(raw)
                 given = text if text.startswith(b'"') or b'"user_id"' in text else b""
-        if not given:
-            raw = envelope.get("messages") or envelope.get("input")
-            text = bytes(memoryview(raw)[:65536]) if raw is not None else b""
-            at = text.find(b'"assistant"')
-            begun = text[: min(at, 4096)] if at >= 0 else text[:4096]
-            end = begun.rfind(b"}")  # the first turn alone, whatever follows it
-            number = crc32(begun[: end + 1] if end > 0 else begun, self.caller.seed) or 1
-            if at < 0:
-                self.first_turn = number
-            else:
-                self.session = number
-        else:
+        if given:
             self.session = crc32(given, self.caller.seed) or 1
+            return
+        raw = envelope.get("messages") or envelope.get("input")
+        text = b"" if raw is None else bytes(raw) if self.body_tokens < _LOOK_TOKENS else bytes(memoryview(raw)[: 4 * _LOOK_TOKENS])
+        at = text.find(b'"assistant"')
+        end = text.rfind(b"}", 0, min(at, 4096) if at >= 0 else 4096) + 1  # the first turn alone, whatever follows it
+        number = crc32(text[: end or 4096], self.caller.seed) or 1
+        if at < 0:
+            self.first_turn = number
+        else:
+            self.session = number
 
     # --- attempts
 
@@ -287,7 +287,7 @@ class Exchange:
         target = leg.target
         router.load[target] += 1.0
         live.health.asked(index)
-        live.rows[index][_REQUESTS] += 1
+        live.tally[index][_REQUESTS] += 1
         bucket = router.buckets[target]
         if bucket is not None:
             bucket.add(self.body_tokens + 100)
@@ -334,10 +334,10 @@ class Exchange:
         index = attempt.variant.index
         ttft_s = (attempt.content_s or now_s) - attempt.began_s
         live.health.good(index, ttft_s)
-        row = live.rows[index]
-        row[_OK] += 1
-        row[_TTFT_SUM] += int(ttft_s * 1e6)
-        row[_SECONDS_SUM] += int((now_s - attempt.began_s) * 1e6)
+        tally = live.tally[index]
+        tally[_OK] += 1
+        tally[_TTFT_SUM] += int(ttft_s * 1e6)
+        tally[_SECONDS_SUM] += int((now_s - attempt.began_s) * 1e6)
         cost = self._book(attempt, "request", "ok", 200)
         self._finish()  # whoever has the answer finds it settled
         if self.stream:
@@ -354,10 +354,10 @@ class Exchange:
         live = self.live
         index = attempt.variant.index
         now_s = time.monotonic()
-        row = live.rows[index]
-        row[_ERRORS] += 1
+        tally = live.tally[index]
+        tally[_ERRORS] += 1
         if refusal.kind in ("rate", "overloaded", "spend"):
-            row[_RATE] += 1
+            tally[_RATE] += 1
         if refusal.kind in ("request", "missing"):
             live.health.left(index)
         else:
@@ -508,29 +508,30 @@ class Exchange:
         headers = attempt.headers
         index = attempt.variant.index
         leg = self.lane.legs[index]
+        tokens = (used.fresh_tokens, used.cached_tokens, used.write_5m_tokens, used.write_1h_tokens, used.output_tokens)
+        unpriced = False
+        meters: tuple[int, ...]
         try:
-            meters, listed, cost = leg.meter.price(used)
-            unpriced = False
+            meters, listed, cost = leg.meter.price(used, tokens)
         except MissingFact:
             meters, listed, cost, unpriced = (0, 0, 0, 0, 0), 0, 0, True
-        others = leg.costs(used, self.mask) if kind == "request" and leg.others else ()
-        tokens = (used.fresh_tokens, used.cached_tokens, used.write_5m_tokens, used.write_1h_tokens, used.output_tokens)
+        others = leg.costs(used, tokens, self.mask) if kind == "request" and leg.others else ()
         total = sum(tokens)
         bucket = live.router.buckets[leg.target]
         if bucket is not None:
             bucket.add(total - self.body_tokens - 100)
         self._spent += cost
-        row = live.rows[index]
-        row[_IN] += total - used.output_tokens
-        row[_OUT] += used.output_tokens
-        row[_COST] += cost
+        tally = live.tally[index]
+        tally[_IN] += total - tokens[4]
+        tally[_OUT] += tokens[4]
+        tally[_COST] += cost
         upstream = headers.get(b"request-id") or headers.get(b"x-request-id")
         ledger = self.host.ledger
         ledger.append_own((
             leg.number(ledger), self.number, int(self.wall_s * 1e6), kind, outcome, status, attempt.why, self.asked, self.stream, tokens, meters,
-            listed, cost, int((attempt.content_s - attempt.began_s) * 1e6) if attempt.content_s else 0, int((time.monotonic() - self.now_s) * 1e6),
-            others, used.tier, used.speed, used.geo, upstream.decode("latin-1")[:100] if upstream else "", used.estimated,
-            b"x-ms-is-spilled-over" in headers, unpriced,
+            listed, cost, int((attempt.content_s - attempt.began_s) * 1e6) if attempt.content_s else 0,
+            int((time.monotonic() - self.now_s) * 1e6), others, used.tier, used.speed, used.geo,
+            upstream[:100].decode("latin-1") if upstream else "", used.estimated, b"x-ms-is-spilled-over" in headers, unpriced,
         ))  # fmt: skip
         return cost
 

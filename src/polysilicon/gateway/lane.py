@@ -14,7 +14,7 @@ from polysilicon.gateway import policy
 from polysilicon.gateway.doors import Door
 from polysilicon.gateway.ledger import Setting, Writer
 from polysilicon.gateway.router import Router
-from polysilicon.gateway.tariff import Meter, Tariff, bound_nano_usd
+from polysilicon.gateway.tariff import Meter, Tariff, Tokens, bound_nano_usd
 from polysilicon.gateway.upstream import Pool
 from polysilicon.gateway.usage import Used
 from polysilicon.gateway.wiring import OLD, Key, Variant, Wiring
@@ -31,7 +31,6 @@ class Ground(Protocol):
     doors: list[Door]
     pools: list[Pool]
     meters: list[Meter]
-    plain: set[tuple[str, str]]
     prefix: str
 
 
@@ -93,12 +92,12 @@ class Leg:
             self._segment = ledger.segment
         return self._setting.number
 
-    def costs(self, used: Used, mask: list[bool]) -> list[int | None]:
+    def costs(self, used: Used, tokens: Tokens, mask: list[bool]) -> list[int | None]:
         """Return what the other eligible variants would have cost; what is not known is not stated."""
         out: list[int | None] = []
         for j, meter in self.others:
             try:
-                out.append(meter.price(used)[2] if mask[j] else None)
+                out.append(meter.cost_nano_usd(used, tokens) if mask[j] else None)
             except MissingFact:
                 out.append(None)
         return out
@@ -130,11 +129,12 @@ class Lane:
         self.directive = live.router.directive
         self.version = version
         self.mask, self.words = live.router.mask(route, key)
-        # every door speaks such requests as they are: no need to look at what a version would refuse
-        self.plain = operation == "create" and (dialect, version) in live.plain
         variants = [live.wiring.variants[v] for v in live.wiring.routes[route].variants]
         self.legs = {v.index: Leg(self, live, v) for v in variants}
         self._variants = variants
+        # every door speaks such requests as they are: no need to look at what a version would refuse
+        doors = [live.doors[v.target] for v, may in zip(variants, self.mask, strict=True) if may]
+        self.plain = operation == "create" and all(d.dialect == dialect and (dialect == "chat" or d.version(version) == OLD) for d in doors)
         self._bounds = self._ceilings(self.mask)
 
     def _ceilings(self, mask: list[bool]) -> tuple[list[tuple[int, int, int]], list[tuple[Tariff, int]]]:

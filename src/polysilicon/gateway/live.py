@@ -15,7 +15,7 @@ from polysilicon.gateway.shared.leases import open_budgets
 from polysilicon.gateway.table import COLUMNS, Table
 from polysilicon.gateway.tariff import Meter
 from polysilicon.gateway.upstream import Pool
-from polysilicon.gateway.wiring import NEW, OLD, Key, Target, Wiring, first_directive
+from polysilicon.gateway.wiring import Key, Target, Wiring, first_directive
 
 OPEN_KEY = Key(id="open", sha256="")
 
@@ -35,6 +35,7 @@ class Live:
         self.health = Health(len(wiring.variants), wiring.reliability)
         self.table = Table(state / f"table-{wiring.digest}.bin", len(wiring.variants), wiring.workers)
         self.rows = [self.table.row(worker, v.index) for v in wiring.variants]
+        self.tally = [[0] * len(COLUMNS) for _ in wiring.variants]  # what is still to be added to the rows
         self.budgets = open_budgets(state, budget_digest(wiring), wiring.budgets, worker, wiring.shared)
         directive = self.table.read() or first_directive(wiring)
         self.router = Router(wiring, directive)
@@ -50,13 +51,6 @@ class Live:
         self._open = Caller(OPEN_KEY)
         self.shadow_due = {v.id: 0.0 for v in wiring.variants}
         self.meters = [Meter(v.tariff) for v in wiring.variants]
-        # (dialect, version) that every door speaks as it is: such requests need no look at what a version would refuse
-        self.plain = {
-            (dialect, version)
-            for dialect in ("messages", "chat")
-            for version in (OLD, NEW)
-            if all(d.dialect == dialect and (dialect == "chat" or d.version(version) == OLD) for d in self.doors)
-        }
         self._follow()
 
     def _pool(self, target: Target) -> Pool:
@@ -90,6 +84,15 @@ class Live:
             self._known[given] = caller
         return caller
 
+    def publish(self) -> None:
+        """Add what was counted to the shared table."""
+        for row, tally in zip(self.rows, self.tally, strict=True):
+            if any(tally):
+                for i, n in enumerate(tally):
+                    if n:
+                        row[i] += n
+                        tally[i] = 0
+
     def sweep(self) -> None:
         """Do what is due every second: old samples, outliers, idle connections, gauges."""
         now_s = time.monotonic()
@@ -107,6 +110,7 @@ class Live:
 
     def close(self) -> None:
         """Let go of connections and shared files."""
+        self.publish()
         for pool in self.pools:
             pool.close()
         self.budgets.close()

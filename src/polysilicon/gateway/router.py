@@ -8,7 +8,8 @@ cache is while its variant keeps at least half of the share it had when the sess
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from polysilicon import routing
@@ -70,6 +71,13 @@ class Bucket:
             self._level[0] = max(0, self._level[0] + int(tokens))
 
 
+def _getter(targets: list[int]) -> Callable[[list[float]], Sequence[float]]:
+    """Return what takes some targets' load out of the list of all."""
+    if len(targets) > 1:
+        return itemgetter(*targets)
+    return lambda load: [load[t] for t in targets]
+
+
 class Router:
     """One worker's routing state: credits, sessions, shares carried, reserved throughput left."""
 
@@ -89,6 +97,7 @@ class Router:
         self._total = [0.0] * len(wiring.routes)
         self._carried = [[0.0] * len(r.variants) for r in wiring.routes]
         self._sessions: OrderedDict[int, tuple[int, float, float]] = OrderedDict()  # by session and route
+        self._load_of = [_getter([self.target_of[v] for v in r.variants]) for r in wiring.routes]
         self._any_reserved = [any(row) for row in self._reserved]
         self._masks: dict[tuple[str, int], tuple[list[bool], str]] = {}
         self.switches = 0
@@ -144,7 +153,7 @@ class Router:
         directive = self.directive
         variants = self.routes[route].variants
         weights = directive.weights[route]
-        load = [self.load[self.target_of[v]] for v in variants]
+        load = self._load_of[route](self.load)
         caps = self._room[route]
         if tried or health.shut or self._any_capped[route] or False in mask:
             caps = [
@@ -192,7 +201,7 @@ class Router:
             self._total[route] *= 0.5
             self._carried[route] = [x * 0.5 for x in self._carried[route]]
 
-    def _reserved_first(self, route: int, weights: Sequence[float], load: list[float], caps: list[float], now_s: float) -> int:
+    def _reserved_first(self, route: int, weights: Sequence[float], load: Sequence[float], caps: list[float], now_s: float) -> int:
         room = list(caps)
         for j, reserved in enumerate(self._reserved[route]):
             bucket = self.buckets[self.target_of[self.routes[route].variants[j]]]
@@ -204,7 +213,7 @@ class Router:
         zeros = self._nothing[route]
         return routing.pick(routing.WEIGHTED, shares, load, room, zeros, zeros, self._reserved_credit[route])
 
-    def _stay(self, route: int, session: int, weights: Sequence[float], load: list[float], caps: list[float], now_s: float) -> int:
+    def _stay(self, route: int, session: int, weights: Sequence[float], load: Sequence[float], caps: list[float], now_s: float) -> int:
         known = self._sessions.get(session << 16 | route)
         if known is None:
             return -1

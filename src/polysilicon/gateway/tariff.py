@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import mul
+
 import msgspec
 
 from polysilicon.cloud.token_price import TokenPrice
@@ -9,6 +11,7 @@ from polysilicon.errors import MissingFact
 from polysilicon.gateway.usage import Used
 
 Rates = tuple[int, int, int, int, int]  # fresh, cached, write 5m, write 1h, output; 1e-12 $ a token; -1: not known
+Tokens = tuple[int, int, int, int, int]  # of each kind, in the same order
 UNKNOWN = -1
 
 
@@ -121,30 +124,33 @@ def discounted(tariff: Tariff, list_nano: int) -> int:
 class Meter:
     """A tariff at work: the same sums as `meter_nano_usd` and the two after it, with what does not depend on the request done once."""
 
-    __slots__ = ("_whole", "tariff")
+    __slots__ = ("_cut", "_whole", "tariff")
 
     def __init__(self, tariff: Tariff) -> None:
         self.tariff = tariff
         whole = all(rate >= 0 and rate % 1000 == 0 for rate in tariff.rates) and tariff.long is None and not tariff.factors
-        self._whole = tuple(rate // 1000 for rate in tariff.rates) if whole else None  # nano-dollars a token
+        self._whole: tuple[int, ...] = tuple(rate // 1000 for rate in tariff.rates) if whole else ()  # nano-dollars a token
+        self._cut = tariff.provisioned or tariff.discount_frac > 0.0
 
-    def price(self, used: Used) -> tuple[tuple[int, int, int, int, int], int, int]:
-        """Return the list cost by kind of tokens, the list cost and what it costs us, in nano-dollars.
+    def price(self, used: Used, tokens: Tokens) -> tuple[tuple[int, ...], int, int]:
+        """Return the list cost by kind of tokens, the list cost and what it costs us, in nano-dollars; `tokens` are those of `used`.
 
         Raises: MissingFact when tokens of a kind are used whose rate is not known.
         """
         tariff = self.tariff
-        if self._whole is not None and used.tier != "batch":
-            fresh, cached, w5, w1, out = self._whole
-            meters = (
-                used.fresh_tokens * fresh, used.cached_tokens * cached, used.write_5m_tokens * w5, used.write_1h_tokens * w1,
-                used.output_tokens * out,
-            )  # fmt: skip
+        if self._whole and used.tier != "batch":
+            meters: tuple[int, ...] = tuple(map(mul, tokens, self._whole))
             total = sum(meters)
         else:
             meters = meter_nano_usd(tariff, used)
             total = sum(meters) if not tariff.factors else list_nano_usd(tariff, used)
-        return meters, total, discounted(tariff, total) if tariff.provisioned or tariff.discount_frac else total
+        return meters, total, discounted(tariff, total) if self._cut else total
+
+    def cost_nano_usd(self, used: Used, tokens: Tokens) -> int:
+        """Return what it costs us alone."""
+        if self._whole and not self._cut and used.tier != "batch":
+            return sum(map(mul, tokens, self._whole))
+        return self.price(used, tokens)[2]
 
 
 def bound_nano_usd(tariff: Tariff, prompt_tokens: int, output_tokens: int) -> int:

@@ -199,17 +199,30 @@ class Pool:
         self.idle_timeout_s = idle_timeout_s
         self.loop = asyncio.get_running_loop()
         self.open = 0
+        self._ahead = 0  # connections being made that nobody waits for
         self._idle: deque[Connection] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._address: tuple[str, float] = ("", 0.0)
 
     def idle(self) -> Connection | None:
         """Return a warm connection, the most recently used one, or None."""
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
             if not connection.closed and not connection.transport.is_closing():
+                if len(idle) + self._ahead < self.open >> 3:
+                    self._ahead += 1
+                    self.connect(self._spare)
                 return connection
         return None
+
+    def _spare(self, connection: Connection | None, error: UpstreamError | None) -> None:
+        """Keep a connection made ahead of need: as many wait as an eighth of those open, so that a burst need not shake hands first."""
+        self._ahead -= 1
+        if connection is not None:
+            connection.fresh = False  # it may have been closed by the time it is used
+            connection.idle_since_s = self.loop.time()
+            self._idle.appendleft(connection)
 
     def connect(self, on_done: ConnectDone) -> asyncio.Task[None]:
         """Make a connection and hand it, or the error, to `on_done`."""

@@ -175,6 +175,7 @@ class Worker:
             for shadow in list(self.shadows):
                 shadow.tick(now_s)
             self.server.sweep()
+            self.live.publish()
             if now_s >= due_s:
                 due_s = now_s + 1.0
                 self.live.refresh()
