@@ -221,9 +221,9 @@ static void asked(Conn *c) {
         token(c, c->due);
         c->due += 0.02;
     } else if (!strncmp(c->head, "GET ", 4)) {
-        static const char *fine = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 80\r\n\r\n"
-                                  "{\"object\":\"list\",\"data\":[{\"id\":\"opus\",\"object\":\"model\",\"owned_by\":\"x\",\"created\":1}]}";
-        give(c, fine, strlen(fine));
+        static const char *models = "{\"object\":\"list\",\"data\":[{\"id\":\"gpt\",\"object\":\"model\",\"owned_by\":\"vllm\",\"root\":\"gpt\",\"created\":1,\"max_model_len\":4096}]}";
+        char fine[512];
+        give(c, fine, snprintf(fine, sizeof fine, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n%s", strlen(models), models));
     } else {
         give(c, whole[chat], whole_len[chat]);
     }

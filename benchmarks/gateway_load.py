@@ -18,7 +18,7 @@ MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "opus
 CHAT = {"id": "c1", "object": "chat.completion", "created": 1, "model": "opus",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": WORDS}, "finish_reason": "stop", "logprobs": None}],
         "usage": {"prompt_tokens": 150, "completion_tokens": 30, "total_tokens": 180, "prompt_tokens_details": {"cached_tokens": 50}}}  # fmt: skip
-MODELS = {"object": "list", "data": [{"id": "opus", "object": "model", "owned_by": "x", "created": 1}]}
+MODELS = {"object": "list", "data": [{"id": "gpt", "object": "model", "owned_by": "vllm", "root": "gpt", "created": 1, "max_model_len": 4096}]}
 START = b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"opus","content":[],' \
         b'"stop_reason":null,"usage":{"input_tokens":100,"output_tokens":1}}}\n\n'  # fmt: skip
 DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%.6f"}}\n\n'

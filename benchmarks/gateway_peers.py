@@ -70,7 +70,7 @@ class Peer:
         if self.name.startswith("vllm-router"):
             return [program, *at, "--worker-urls", url, "--policy", "round_robin", "--log-level", "error", "--prometheus-port", str(self.metrics)]
         if self.name.startswith("SMG"):
-            return [program, "launch", *at, "--worker-urls", url, "--policy", "round_robin", "--log-level", "error",
+            return [program, "launch", *at, "--worker-urls", url, "--policy", "round_robin", "--log-level", "error", "--disable-tokenizer-autoload",
                     "--prometheus-port", str(self.metrics)]  # fmt: skip
         if self.name.startswith("Portkey"):
             self.headers = b"x-portkey-provider: openai\r\nx-portkey-custom-host: %b/v1\r\n" % url.encode()
