@@ -8,7 +8,7 @@ from typing import Any
 
 from polysilicon.errors import Infeasible
 from polysilicon.performance import ServingPoint
-from polysilicon.planner import answer, infeasible
+from polysilicon.planner import answer, infeasible, notes
 from polysilicon.planner.build import problem
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.program import Program, build, counts_blocks
@@ -57,7 +57,7 @@ def planned(tables: Problem, *, seconds: float = 60.0, gap_frac: float = 0.01, p
     Raises: Infeasible as `plan` does.
     """
     program, solution, clock = solved(tables, seconds=seconds, gap_frac=gap_frac, progress=progress)
-    return answer.plan_of(program, solution, seconds=clock, notes=_left_over(program, solution)), program, solution
+    return answer.plan_of(program, solution, seconds=clock, notes=notes.of(program, solution)), program, solution
 
 
 def solved(
@@ -75,10 +75,19 @@ def solved(
         error = infeasible.explain(program)
         if error is not None:
             raise error
+        if solution.status == "optimal" and _missing(program, solution):
+            raise _only_whole(program, solution)
     if not len(solution.values):
         why = "whole blocks and ports leave no plan, though fractions of them would" if solution.status == "infeasible" else "none was found in time"
         raise Infeasible(why, where=tables.name, hint="give the solver more time, or loosen a limit")
     return program, solution, {"build": built, "solve": time.monotonic() - began - built, **solution.seconds}
+
+
+def _only_whole(program: Program, solution: Solution) -> Infeasible:
+    """Say that limits could be kept with fractions of blocks and ports, but not with whole ones."""
+    lost = "; ".join(notes.unserved(program, solution))
+    words = f"whole blocks and ports leave no plan that serves all, though fractions of them would: {lost}"
+    return Infeasible(words, where=program.tables.name, hint="loosen a limit (a utilisation floor, a power or a share cap), or offer smaller blocks")
 
 
 def _missing(program: Program, solution: Solution) -> bool:
@@ -86,16 +95,3 @@ def _missing(program: Program, solution: Solution) -> bool:
     share = answer.unserved_frac(program, solution)
     priced = [program.tables.unserved_usd_per_mtok[w] is not None for w in program.demand_workload]
     return any(s > 1e-6 and not p for s, p in zip(share, priced, strict=True))
-
-
-def _left_over(program: Program, solution: Solution) -> tuple[str, ...]:
-    """Say how much of each workload goes unserved."""
-    share = answer.unserved_frac(program, solution)
-    requests = program.demand_requests
-    notes = [] if solution.is_priced else ["the pricing run had no optimum: nothing is said of what limits are worth"]
-    for w, work in enumerate(program.tables.workloads):
-        mine = program.demand_workload == w
-        lost = float((share[mine] * requests[mine]).sum())
-        if lost > 1e-6 * max(float(requests[mine].sum()), 1e-12):
-            notes.append(f"{lost / requests[mine].sum():.2%} of {work.id} goes unserved ({program.tables.mtok(w, lost):,.4g} Mtok)")
-    return tuple(notes)

@@ -48,8 +48,20 @@ def with_arcs(draft: Problem, resolved: Any, starts: Sequence[float]) -> Problem
                 arcs.append(Arc(w, -1, o, usd_per_request=usd, efficiency_frac=tuple(opens(offer, None, p) for p in draft.periods)))
             else:
                 reasons[reason] += 1
-        excluded[work.id] = tuple(f"{count} x {reason}" for reason, count in reasons.most_common())
+        for arc in (a for a in arcs if a.workload == w):
+            bound = _bound_to(draft, arc)
+            reasons[bound] += bool(bound)
+        excluded[work.id] = tuple(f"{count} x {reason}" for reason, count in reasons.most_common() if reason)
     return replace(draft, arcs=tuple(_exclusive(draft, arc) for arc in arcs), excluded=excluded)
+
+
+def _bound_to(draft: Problem, arc: Arc) -> str:
+    """Say that signed terms with another cloud alone close an arc in every period it could serve, or nothing."""
+    if not any(arc.efficiency_frac) or any(_exclusive(draft, arc).efficiency_frac):
+        return ""
+    cloud = draft.pools[arc.pool].cloud if arc.pool >= 0 else draft.token_offers[arc.offer].cloud
+    rivals = sorted(c.id for c in draft.contracts if c.exclusive and c.signed and c.cloud != cloud)
+    return f"outside the one cloud that {' and '.join(rivals)} allow{'s' if len(rivals) == 1 else ''}"
 
 
 def _exclusive(draft: Problem, arc: Arc) -> Arc:
@@ -107,7 +119,7 @@ def _pool_arcs(draft: Problem, w: int, p: int, ports: Sequence[Any], starts: Seq
     if found and not any(any(arc.efficiency_frac) for arc in found):
         return [], f"{pool.chip.id} is not available within the horizon"
     if not found:
-        what = "not ported, and no port can be live in time" if engines.known(ports, family, pool.chip.family) else "nothing is known of a port"
+        what = engines.why_none(ports, family, pool.chip.family)
         return [], f"{family} on {pool.chip.family}: {what}"
     return found, ""
 

@@ -22,6 +22,8 @@ from polysilicon.planner.problem import F8, TOKEN_KINDS, Link, Pool, Problem, Ru
 from polysilicon.portfolio import Period
 from polysilicon.silicon.chip import Chip
 
+LEAST_USD, MOST_USD = 0.01, 500.0  # dollars per chip-hour between which a price is no slip of units
+
 
 def problem(
     resolved: Any,
@@ -90,6 +92,7 @@ def problem(
         training=_training(resolved, pools, calendar),
         phases=dict(phases or {}),
     )
+    draft = replace(draft, notes=(*draft.notes, *odd_units(draft)))
     return with_arcs(draft, resolved, starts)
 
 
@@ -212,3 +215,33 @@ def offer_opens(tables: Problem, o: int, y: int) -> bool:
 def months_between(tables: Problem, first: int, second: int) -> float:
     """Return the months from the start of one period to that of another."""
     return months(tables.periods[first].start, tables.periods[second].start)
+
+
+def never_there(tables: Problem) -> list[str]:
+    """Say of each offer that gives no chip within the horizon why: on sale, shipped or delivered too late."""
+    found = []
+    last = len(tables.periods) - 1
+    for o, offer in enumerate(tables.offers):
+        opens_in = [y for y in range(last + 1) if offer_opens(tables, o, y)]
+        signed = offer.kind not in ("on_demand", "spot") and (offer.kind == "reserved" or offer.min_term_months > 0)
+        late = signed and not any(months_between(tables, y, last) >= offer.lead_time_months - 0.05 for y in opens_in)
+        if opens_in and not late:
+            continue
+        chip = tables.pools[tables.pool_of[o]].chip
+        if offer.available_from > tables.periods[last].start:
+            why = f"on sale from {offer.available_from}"
+        elif chip.available_from is not None and chip.available_from.isoformat() > tables.periods[last].start:
+            why = f"{chip.id} ships from {chip.available_from}"
+        else:
+            why = f"delivered {offer.lead_time_months:g} months after signing"
+        found.append(f"{offer.id}: {why}, and the last period begins {tables.periods[last].start}")
+    return found
+
+
+def odd_units(tables: Problem) -> list[str]:
+    """Say which prices look like a slip of units; they are taken as stated."""
+    return [
+        f"{o.id} asks {o.usd_per_chip_hour:g} $/chip-hour: is the unit right? It is taken as stated"
+        for o in tables.offers
+        if o.usd_per_chip_hour is not None and not (LEAST_USD <= o.usd_per_chip_hour <= MOST_USD) and o.usd_per_chip_hour > 0
+    ]

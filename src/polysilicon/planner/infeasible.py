@@ -8,6 +8,7 @@ import highspy
 import numpy as np
 
 from polysilicon.errors import Infeasible
+from polysilicon.planner.build import never_there
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program
 from polysilicon.planner.solution import Engine
@@ -152,6 +153,9 @@ def _error(program: Program, clashes: list[Clash]) -> Infeasible:
         name = clash.words.removeprefix("the demand of workload ")
         if name != clash.words:
             lines += [f"      closed to {name}: {reason}" for reason in tables.excluded.get(name, ())[:6]]
+    if any(clash.words.startswith("the demand of workload ") for clash in clashes):
+        lines += [f"      too late: {words}" for words in never_there(tables)[:6]]
+        lines += ["      nothing is on offer"] if not tables.offers and not tables.token_offers and not tables.contracts else []
     hint = "loosen one of them by the amount named, or state unserved_usd_per_mtok for a workload that may go unserved"
     error = Infeasible("\n".join(lines), where=tables.name, hint=hint)
     error.clashes = tuple(clashes)  # type: ignore[attr-defined]

@@ -57,6 +57,16 @@ def known(ports: Sequence[Port], family: str, chip_family: str) -> bool:
     return any((p.model_family, p.chip_family) == (family, chip_family) for p in ports)
 
 
+def why_none(ports: Sequence[Port], family: str, chip_family: str) -> str:
+    """Say why no engine serves a pair and none can be made to."""
+    if not known(ports, family, chip_family):
+        return "nothing is known of a port"
+    mine = [p for p in ports if (p.model_family, p.chip_family) == (family, chip_family)]
+    if all(cost_usd(p) is None or p.lead_months is None for p in mine):
+        return "not ported, and what a port costs or takes is not known"
+    return "not ported, and no port can be live in time"
+
+
 def with_learning(port: Port) -> Port:
     """Return a port that says how its engine learns: what it states, else the default band's middle over a year.
 
