@@ -22,6 +22,7 @@ import pytest
 from rig import MODEL, Rig, ask, endpoint, post, upstream_name
 
 from polysilicon.catalogue import load as load_catalogue
+from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.errors import InputErrors, MissingFact
 from polysilicon.gateway import config
 from polysilicon.gateway.compile import compile_wiring
@@ -29,6 +30,7 @@ from polysilicon.gateway.config import PromotionPart
 from polysilicon.gateway.controller import Controller
 from polysilicon.gateway.promotion import PASSED, STOPPED, Promotions, Trial
 from polysilicon.gateway.samples import Sample
+from polysilicon.gateway.tariff import compile_price
 from polysilicon.web.live import page
 
 RUN = [sys.executable, "-c", "from polysilicon.cli.app import main; main()"]
@@ -372,3 +374,24 @@ def test_directive_survives_torn_reads(tmp_path: Path) -> None:
     assert reader.read() is None
     table.write(msgspec.structs.replace(directive, number=2))
     assert reader.read().number == 2  # type: ignore[union-attr]
+
+
+def test_switches_are_told_once_with_what_moved(tmp_path: Path) -> None:
+    """Forty steps of one ramp are one switch on the page: its reason, from where to where, how long it took."""
+    from polysilicon.gateway.broker.tick import Logged, View
+    from polysilicon.gateway.controller import switches
+    from polysilicon.gateway.wiring import Directive, Reliability, Route, Target, Variant, Wiring
+
+    targets = tuple(Target(i, n, "claude", "http", "h", 1, "", n, "us") for i, n in enumerate(("aws", "gcp")))
+    price = TokenPrice("m", "p", 1.0, 2.0)
+    variants = tuple(Variant(i, f"m@{t.id}", "m", i, "m", "", "", "", "production", 1.0, "passed", compile_price(price)) for i, t in enumerate(targets))
+    wiring = Wiring("d", "p", "/n", "h", 0, 1, targets, variants, (Route("m", "m", "", "", (0, 1), (1.0, 0.0), ""),), (), (), Reliability())
+
+    def logged(number: int, share: float, reason: str) -> Logged:
+        weights = [[share, 1.0 - share]]
+        return Logged(View(100.0 + number, [1.0], [0.75]), Directive(number, 0.0, weights, [], [], [], [], reason=reason))
+
+    log = [logged(1, 1.0, "plan"), *(logged(2 + i, 1.0 - i / 40, "m: price: 20.0% cheaper") for i in range(1, 41)), logged(50, 0.0, "m: availability")]
+    assert [(s["reason"], s["moved"], s["seconds"]) for s in switches(log, wiring)] == [
+        ("plan", "", 0.0), ("m: price: 20.0% cheaper", "aws 100% to 0%, gcp 0% to 100%", 39.0), ("m: availability", "", 0.0),
+    ]  # fmt: skip

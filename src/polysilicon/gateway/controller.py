@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +263,7 @@ class Controller:
             "variants": variants, "by": groups, "contracts": [self._contract_row(c) for c in self.contracts],
             "budgets": [{"id": b.id, "limit_usd": b.limit_nano_usd / 1e9, "spent_usd": self.budgets.spent(b.index) / 1e9,
                          "reserved_usd": self.budgets.reserved(b.index) / 1e9} for b in wiring.budgets],
-            "switches": [{"at_s": d.view.now_s, "number": d.directive.number, "reason": d.directive.reason} for d in list(self.decisions)[-20:]],
+            "switches": switches(list(self.decisions), wiring),
             "promotions": self.promotions.log[-20:], "feeds": [{"source": f.settings.file or f.settings.url, "read_s": f.read_s, "problem": f.problem}
                                                                for f in self.feeds],
             "entries": self.rollup.entries, "telemetry": self.telemetry.status() if self.telemetry is not None else {},
@@ -284,8 +285,32 @@ class Controller:
         return {
             "id": contract.id, "cloud": contract.cloud, "commit_usd": contract.commit_usd, "drawn_usd": self.drawn_usd(contract),
             "due_usd": contract.due_usd(max(contract.start, min(today, contract.end))), "end": contract.end,
+            "days_left": max(0, (date.fromisoformat(contract.end) - date.fromisoformat(today)).days),
             "dollar_worth": self.broker.directive.shadow_usd.get(contract.id, 0.0),
         }  # fmt: skip
+
+
+def switches(decisions: Sequence[Logged], wiring: Wiring, most: int = 20) -> list[dict[str, Any]]:
+    """Return the latest switches: decisions in a row with one reason are one, with what moved from where to where."""
+    out: list[dict[str, Any]] = []
+    for k, d in enumerate(decisions):
+        before = decisions[k - 1].directive.weights if k else d.directive.weights
+        if not out or out[-1]["reason"] != d.directive.reason:
+            out.append({"at_s": d.view.now_s, "number": d.directive.number, "reason": d.directive.reason, "before": before})
+        row = out[-1]
+        row["seconds"] = round(d.view.now_s - row["at_s"], 1)
+        row["moved"] = _moved(row["before"], d.directive.weights, wiring)
+    return [{k: v for k, v in row.items() if k != "before"} for row in out[-most:]]
+
+
+def _moved(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]], wiring: Wiring) -> str:
+    parts = []
+    for route, old, new in zip(wiring.routes, before, after, strict=True):
+        names = [wiring.targets[wiring.variants[v].target].id for v in route.variants]
+        steps = [f"{name} {a:.0%} to {b:.0%}" for name, a, b in zip(names, old, new, strict=True) if abs(a - b) >= 0.005]
+        if steps:
+            parts.append(f"{route.id}: " * (len(wiring.routes) > 1) + ", ".join(steps))
+    return "; ".join(parts)
 
 
 # --- processes
