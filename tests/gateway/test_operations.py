@@ -384,14 +384,16 @@ def test_switches_are_told_once_with_what_moved(tmp_path: Path) -> None:
 
     targets = tuple(Target(i, n, "claude", "http", "h", 1, "", n, "us") for i, n in enumerate(("aws", "gcp")))
     price = TokenPrice("m", "p", 1.0, 2.0)
-    variants = tuple(Variant(i, f"m@{t.id}", "m", i, "m", "", "", "", "production", 1.0, "passed", compile_price(price)) for i, t in enumerate(targets))
+    tariff = compile_price(price)
+    variants = tuple(Variant(i, f"m@{t.id}", "m", i, "m", "", "", "", "production", 1.0, "passed", tariff) for i, t in enumerate(targets))
     wiring = Wiring("d", "p", "/n", "h", 0, 1, targets, variants, (Route("m", "m", "", "", (0, 1), (1.0, 0.0), ""),), (), (), Reliability())
 
     def logged(number: int, share: float, reason: str) -> Logged:
         weights = [[share, 1.0 - share]]
         return Logged(View(100.0 + number, [1.0], [0.75]), Directive(number, 0.0, weights, [], [], [], [], reason=reason))
 
-    log = [logged(1, 1.0, "plan"), *(logged(2 + i, 1.0 - i / 40, "m: price: 20.0% cheaper") for i in range(1, 41)), logged(50, 0.0, "m: availability")]
+    ramp = [logged(2 + i, 1.0 - i / 40, "m: price: 20.0% cheaper") for i in range(1, 41)]
+    log = [logged(1, 1.0, "plan"), *ramp, logged(50, 0.0, "m: availability")]
     assert [(s["reason"], s["moved"], s["seconds"]) for s in switches(log, wiring)] == [
         ("plan", "", 0.0), ("m: price: 20.0% cheaper", "aws 100% to 0%, gcp 0% to 100%", 39.0), ("m: availability", "", 0.0),
     ]  # fmt: skip
