@@ -9,6 +9,7 @@ import pytest
 
 from polysilicon import simulator
 from polysilicon.application.trace import Trace
+from polysilicon.application.workload import Slo
 from polysilicon.errors import InputError
 from polysilicon.simulator.dynamics import Happenings, Outage, PriceChange
 from polysilicon.simulator.fleet import Fleet, Pool
@@ -97,7 +98,16 @@ def test_what_can_never_be_served_is_refused_by_name_and_the_rest_is_done(flat) 
 def test_a_run_that_is_cut_says_what_is_in_flight(pool: Pool) -> None:
     result = simulator.simulate(Fleet((pool,)), plain(10), until_s=4.02)
     numbers = result.summary()["default"]
-    assert (numbers["done"], numbers["in_flight"]) == (4, 6) and result.span_s == 4.02
+    assert (numbers["requests"], numbers["done"], numbers["in_flight"]) == (5, 4, 1) and result.span_s == 4.02
+    assert result.requests["first_s"][4] == pytest.approx(4.01)  # what is known of it
+
+
+def test_a_cut_run_judges_what_it_can(pool: Pool) -> None:
+    slow = Trace(np.zeros(3), np.full(3, 10, np.int32), np.array([5, 5, 5000], np.int32))
+    for limit_s, kept in ((1.0, False), (100.0, True)):
+        result = simulator.simulate(Fleet((pool,)), slow, until_s=10.0, slos={"default": Slo(e2e_s=limit_s, ttft_s=0.5, tpot_s=0.1, quantile=0.95)})
+        promises = result.summary()["default"]["promises"]
+        assert promises["e2e_s"]["kept"] is kept and promises["ttft_s"]["kept"] and promises["tpot_s"]["kept"]
 
 
 def test_prefix_blocks_that_are_not_whole_kv_blocks_are_refused(flat) -> None:

@@ -126,7 +126,7 @@ def compare(seed: int, on: set[str]) -> None:
     events = outages(rng, f.replicas, t.span_s) if "outages" in on else []
     host = compiled(f, t, seed, limit, events)
     referee = Referee(f, t, seed=seed, limit=float("inf") if limit is None else limit, outages=events).run()
-    rows = host.rows_by_request(t)
+    rows = host.rows_by_request(t, len(t))
     for name, theirs in (
         ("status", "status"), ("tokens", "emitted"), ("cached_tokens", "cached"), ("preemptions", "preemptions"), ("retries",
         "retries"),

@@ -28,6 +28,7 @@ def simulate(
     until: Annotated[float | None, typer.Option(help="Stop at this simulated second.")] = None,
     fail: Annotated[list[str] | None, typer.Option(help="SCOPE:NAME@START[+DURATION] in seconds, as in pool:east@60+30.")] = None,
     price_tape: Annotated[Path | None, typer.Option(help="CSV with at_s, pool, usd_per_chip_hour.")] = None,
+    watch: Annotated[str | None, typer.Option(help="The replica drawn by itself, as POOL#3; without, one an outage takes.")] = None,
     workload: Annotated[str | None, typer.Option(help="Whose traffic this is, where the trace does not say.")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for summary, rows, timeline and a trace to look at.")
@@ -49,7 +50,7 @@ def simulate(
     prices = [*happenings.prices, *(read_price_tape(price_tape) if price_tape else ())]
     traffic = _faster(_named(read(trace), workload, the_fleet), speed)
     sample_s = happenings.sample_s or max(1.0, traffic.span_s / 500)
-    happenings = replace(happenings, outages=outages, prices=prices, sample_s=sample_s)
+    happenings = replace(happenings, outages=outages, prices=prices, sample_s=sample_s, watch=watch or "")
     if not is_warm():
         say("compiling the simulator; this happens once")
     end_s = until if until is not None else float("inf")
@@ -62,6 +63,9 @@ def simulate(
         for name, content in output.files(result).items():
             write_atomically(out / name, content)
         write_atomically(out / "trace.json", output.chrome_trace(result, *_busiest_minute(result)))
+        from polysilicon.report.replay import page
+
+        write_atomically(out / "report.html", page(result, title=f"{trace.name} on {fleet.name}").encode())
     if as_json:
         print_json(output.report(result))
     else:

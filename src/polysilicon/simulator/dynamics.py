@@ -123,6 +123,7 @@ class Happenings:
     availability: Sequence[Availability] = ()
     autoscaling: Sequence[Autoscaling] = ()
     sample_s: float = 0.0  # 0: no samples
+    watch: str = ""  # the replica whose own samples are kept, as pool#3; without, the first one an outage takes, else the first
 
 
 def replicas_of(fleet: Fleet, scope: str, name: str) -> list[int]:
@@ -186,6 +187,8 @@ class Stage:
     _moments: list[tuple[float, int, bool, Callable[[float], None]]] = field(default_factory=list)
     _notes: list[tuple[float, str]] = field(default_factory=list)
     samples: list[tuple[Any, ...]] = field(default_factory=list)
+    replica_samples: list[tuple[float, int, int, float]] = field(default_factory=list)
+    watched_replica: int = 0
     bill_usd: NDArray[np.float64] = field(init=False)
     counted_s: NDArray[np.float64] = field(init=False)
     planned: int = 0
@@ -207,6 +210,7 @@ class Stage:
             self.at(supply.at_s, lambda t, a=supply: self._supply(t, a))  # type: ignore[misc]
         for scaling in self.happenings.autoscaling:
             self._begin_scaling(scaling)
+        self.watched_replica = _watched(self.happenings, fleet)
         if self.happenings.sample_s > 0:
             self._sample(0.0)
 
@@ -385,12 +389,34 @@ class Stage:
             up = mine["state"] == UP
             kv = float(mine["used"].sum() / (max(1, int(up.sum())) * pool.kv_blocks))
             self.samples.append((t, p, int(up.sum()), int(mine["waiting"].sum()), int(mine["n"].sum()), kv, float(self.prices[p])))
+        one = reps[self.watched_replica]
+        kv = float(one["used"] / self.host.fleet.pools[int(one["pool"])].kv_blocks)
+        self.replica_samples.append((t, int(one["waiting"]), int(one["n"]), kv))
         self.at(t + self.happenings.sample_s, self._sample, ticks=True)
 
     def timeline(self) -> dict[str, NDArray[Any]]:
         """Return the samples as columns: t_s, pool, up, waiting, batch, kv_frac, usd_per_chip_hour."""
         names = ("t_s", "pool", "up", "waiting", "batch", "kv_frac", "usd_per_chip_hour")
         return {name: np.array(column) for name, column in zip(names, zip(*self.samples, strict=True), strict=False)} if self.samples else {}
+
+
+    def watched(self) -> dict[str, Any]:
+        """Return the samples of the watched replica as columns, with its name and index."""
+        if not self.replica_samples:
+            return {}
+        pool = int(self.host.state.reps["pool"][self.watched_replica])
+        number = self.watched_replica - int(self.host.state.pools["first"][pool])
+        columns = zip(("t_s", "waiting", "batch", "kv_frac"), zip(*self.replica_samples, strict=True), strict=True)
+        name = f"{self.host.fleet.pools[pool].name}#{number}"
+        return {"name": name, "replica": self.watched_replica, **{key: np.array(values) for key, values in columns}}
+
+
+def _watched(happenings: Happenings, fleet: Fleet) -> int:
+    """Return the replica to watch."""
+    if happenings.watch:
+        return replicas_of(fleet, "replica", happenings.watch)[0]
+    first = min(happenings.outages, key=lambda o: o.at_s, default=None)
+    return replicas_of(fleet, first.scope, first.name)[0] if first else 0
 
 
 def bills(stage: Stage, fleet: Fleet, end_s: float) -> Mapping[str, float]:
@@ -414,6 +440,8 @@ def check(happenings: Happenings, fleet: Fleet) -> None:
     for moved in happenings.weights:
         if len(moved.shares) != len(fleet.pools) or not all(math.isfinite(x) and x >= 0 for x in moved.shares):
             raise InputError(f"{len(moved.shares)} shares {moved.shares} for {len(fleet.pools)} pools; one of 0 or more each", where="weights")
+    if happenings.watch:
+        replicas_of(fleet, "replica", happenings.watch)
 
 
 def _finite(times: Iterable[tuple[float, str]]) -> None:

@@ -174,7 +174,7 @@ def finish(s: State, slot: int, t: float, status: int) -> None:
     row.workload = request.workload
     row.status = status
     session = request.session
-    request.hash_n = -1
+    request.id = request.hash_n = -1
     request.next = s.counters[FREE]
     s.counters[FREE] = slot
     s.counters[FLYING] -= 1

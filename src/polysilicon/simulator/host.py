@@ -319,17 +319,22 @@ class Host:
         reps["up_s"][running] += end_s - reps["up_since"][running]
         reps["up_since"][running] = end_s
 
-    def rows_by_request(self, trace: Trace) -> NDArray[Any]:
-        """Return the rows of an indexed run, with what the trace says of requests that are not done."""
-        rows = self.state.rows
+    def rows_by_request(self, trace: Trace, arrived: int) -> NDArray[Any]:
+        """Return the rows of an indexed run's first `arrived` requests, with what is known of those that are not done."""
+        rows = self.state.rows[:arrived]
         open_ = np.flatnonzero(rows["status"] == IN_FLIGHT)
-        if len(open_):
-            rows["id"][open_] = open_
-            rows["arrival_s"][open_] = trace.arrival_s[open_]
-            rows["isl_tokens"][open_], rows["osl_tokens"][open_] = trace.isl_tokens[open_], trace.osl_tokens[open_]
-            rows["workload"][open_] = trace.workload_index()[open_]
-            rows["start_s"][open_] = rows["first_s"][open_] = rows["done_s"][open_] = -1.0
-            rows["replica"][open_] = -1
+        if not len(open_):
+            return rows
+        rows["id"][open_] = open_
+        rows["arrival_s"][open_] = trace.arrival_s[open_]
+        rows["isl_tokens"][open_], rows["osl_tokens"][open_] = trace.isl_tokens[open_], trace.osl_tokens[open_]
+        rows["workload"][open_] = trace.workload_index()[open_]
+        rows["start_s"][open_] = rows["first_s"][open_] = rows["done_s"][open_] = -1.0
+        rows["replica"][open_] = -1
+        slots = self.state.slots[: int(self.state.counters[FRESH_SLOT])]
+        inside = slots[slots["id"] >= 0]
+        for column, known in (("arrival_s", "arrival"), ("start_s", "start"), ("first_s", "first")):
+            rows[column][inside["id"]] = inside[known]
         return rows
 
     def take_rows(self) -> NDArray[Any]:

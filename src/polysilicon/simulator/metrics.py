@@ -37,6 +37,7 @@ class SimulationResult:
     slos: Mapping[str, Slo] = field(default_factory=dict)
     seed: int = 0
     timeline: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # sampled series, see simulator.timeline
+    watched: Mapping[str, Any] = field(default_factory=dict)  # the samples of one replica: name, replica, t_s, waiting, batch, kv_frac
     events: Sequence[tuple[float, str]] = ()  # (when, words): failures, starts, prices
     bill_usd: Mapping[str, float] = field(default_factory=dict)  # by pool, where prices changed on the way
     seconds: float = 0.0  # wall time of the run
@@ -110,7 +111,8 @@ class SimulationResult:
         for column, values in columns.items():
             numbers[column] = quantiles(values[mine])
         slo = self.slos.get(name)
-        numbers["promises"] = _promises(slo, {c: v[mine] for c, v in columns.items()}, len(rows)) if slo is not None else {}
+        inside_s = np.where(rows["status"] == IN_FLIGHT, self.span_s - rows["arrival_s"], np.nan)
+        numbers["promises"] = _promises(slo, {c: v[mine] for c, v in columns.items()}, inside_s) if slo is not None else {}
         return numbers
 
     def pools(self) -> dict[str, Numbers]:
@@ -168,19 +170,23 @@ def quantiles(values: F8) -> Numbers:
     return {"mean": float(known.mean()), **{n: float(c) for n, c in zip(names, cuts, strict=True)}, "max": float(known.max())}
 
 
-def _promises(slo: Slo, columns: Mapping[str, F8], requests: int) -> Numbers:
+def _promises(slo: Slo, columns: Mapping[str, F8], inside_s: F8) -> Numbers:
     """Return each promise of a workload with the value at its quantile; a request without a value counts as late.
 
-    One-token answers have no TPOT and are left out of that promise alone.
+    One-token answers have no TPOT and are left out of that promise alone. A request still in flight at the end of a run
+    that was cut, inside for `inside_s` (NaN for others), is late once it is inside for longer than the promise allows;
+    before that, nobody can tell, and it is left out.
     """
     limits = {"ttft_s": slo.ttft_s, "tpot_s": slo.tpot_s, "e2e_s": slo.e2e_s, "deadline_s": slo.deadline_s}
     promises: Numbers = {}
     for what, limit in limits.items():
-        if limit is None or requests == 0:
+        if limit is None or len(inside_s) == 0:
             continue
         values = columns["e2e_s" if what == "deadline_s" else what]
+        open_ = np.isnan(values) & ~np.isnan(inside_s) & ((inside_s <= limit) if what != "tpot_s" else True)
         if what == "tpot_s":
-            values = values[~(np.isnan(values) & ~np.isnan(columns["e2e_s"]))]
+            open_ |= np.isnan(values) & ~np.isnan(columns["e2e_s"])
+        values = values[~open_]
         quantile = 1.0 if what == "deadline_s" else slo.quantile
         value = _late_quantile(values, quantile)
         promises[what] = {"limit": limit, "quantile": quantile, "value": value, "kept": value <= limit}

@@ -104,7 +104,8 @@ def simulate(
 ) -> SimulationResult:
     """Replay a trace on a fleet and return what became of every request.
 
-    The run ends when every request is done or refused, or at `until_s`; what is then unfinished is in flight.
+    The run ends when every request is done or refused, or at `until_s`; what is then unfinished is in flight, and what has
+    not arrived by then is no part of the result.
     `seed` decides which of equally loaded replicas comes first. Promises come from `slos`, else from the fleet.
     `happenings` are outages, prices, scaling and samples; `progress` is told the simulated time now and then.
 
@@ -127,7 +128,7 @@ def simulate(
         host.give_up()
     host.set_now(0.0 if until_s == math.inf else until_s)
     bill_usd = bills(stage, fleet, host.now_s)
-    return collect(host, trace, seed=seed, slos=fleet.slos if slos is None else slos, began=began, stage=stage, bill_usd=bill_usd)
+    return collect(host, trace, seed=seed, slos=fleet.slos if slos is None else slos, began=began, until_s=until_s, stage=stage, bill_usd=bill_usd)
 
 
 def collect(
@@ -137,15 +138,18 @@ def collect(
     seed: int,
     slos: Mapping[str, Slo],
     began: float,
+    until_s: float = math.inf,
     stage: Stage | None = None,
     bill_usd: Mapping[str, float] | None = None,
 ) -> SimulationResult:
     """Return the result of an indexed run that has ended."""
     span = host.now_s
     host.stop_clocks(span)
+    arrived = len(trace) if until_s == math.inf else int(np.searchsorted(trace.arrival_s, until_s))
     return SimulationResult(
-        fleet=host.fleet, workload_names=trace.workload_names, requests=host.rows_by_request(trace), replicas=host.state.reps,
+        fleet=host.fleet, workload_names=trace.workload_names, requests=host.rows_by_request(trace, arrived), replicas=host.state.reps,
         itl=host.state.itl, span_s=span, slos=dict(slos), seed=seed, timeline=stage.timeline() if stage else {},
+        watched=stage.watched() if stage else {},
         events=stage.notes if stage else (), bill_usd=bill_usd or {}, seconds=time.perf_counter() - began,
         loop_events=int(host.state.counters[EVENTS]),
     )  # fmt: skip
