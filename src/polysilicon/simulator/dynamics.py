@@ -399,7 +399,6 @@ class Stage:
         names = ("t_s", "pool", "up", "waiting", "batch", "kv_frac", "usd_per_chip_hour")
         return {name: np.array(column) for name, column in zip(names, zip(*self.samples, strict=True), strict=False)} if self.samples else {}
 
-
     def watched(self) -> dict[str, Any]:
         """Return the samples of the watched replica as columns, with its name and index."""
         if not self.replica_samples:
