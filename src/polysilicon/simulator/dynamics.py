@@ -187,7 +187,7 @@ class Stage:
     _moments: list[tuple[float, int, bool, Callable[[float], None]]] = field(default_factory=list)
     _notes: list[tuple[float, str]] = field(default_factory=list)
     samples: list[tuple[Any, ...]] = field(default_factory=list)
-    replica_samples: list[tuple[float, int, int, float]] = field(default_factory=list)
+    replica_samples: list[tuple[Any, ...]] = field(default_factory=list)
     watched_replica: int = 0
     bill_usd: NDArray[np.float64] = field(init=False)
     counted_s: NDArray[np.float64] = field(init=False)
