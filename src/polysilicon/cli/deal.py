@@ -186,13 +186,16 @@ def _print_sides(answer: Any) -> None:
         if provider.facilities:
             print(
                 f"  60 to 70 % of the revenue pays for {number(provider.facilities[0])} to {number(provider.facilities[1])} "
-                "facilities of the stated price "
-                f"({number(provider.facility_usd_per_chip[0])} to {number(provider.facility_usd_per_chip[1])} $ a chip); a gigawatt is "
+                f"facilities of the stated price ({provider.facility_words}); a gigawatt is "
                 f"{number(provider.gigawatt_facilities[0])} to {number(provider.gigawatt_facilities[1])}"
             )
     if supplier and supplier.returned_ratio:
         low, base, high = supplier.returned_ratio
         print(f"supplier: {_bn(supplier.hardware_usd)} B$ of chips, {low:.2f} / {base:.2f} / {high:.2f} times its investment")
+    if answer.ramp:
+        print_table(
+            ["quarter from", "IT MW", "facility MW", "racks", "chips"], [[s.day, s.it_mw, s.facility_mw, s.racks, s.chips] for s in answer.ramp]
+        )
     for name, usd in answer.rights.items():
         print(f"right {name}: worth {_bn(usd)} B$ today")
     for used in answer.options:

@@ -28,6 +28,7 @@ class DealAnswer:
     supplier: verdicts.SupplierView | None
     rights: Mapping[str, float]
     options: tuple[Exercise, ...]
+    ramp: tuple[verdicts.RampStep, ...]
     entanglements: tuple[str, ...]
     uncertainty: uncertainty.Uncertainty | None
     scenarios: Mapping[str, Mapping[str, float]]
@@ -85,6 +86,7 @@ def whole(deal: Deal, *, scenario: str = "", draws: int | None = None, seed: int
         options=tuple(
             exercise(o, deal.as_of, rate_frac=deal.discount_per_year_frac, seed=deal.seed if seed is None else seed) for o in deal.options
         ),
+        ramp=verdicts.ramp(deal),
         entanglements=flows.entanglements(deal),
         uncertainty=spread,
         scenarios=compare(deal),

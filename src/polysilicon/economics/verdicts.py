@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from polysilicon.economics import finance
-from polysilicon.economics.cost import chip_hour
-from polysilicon.economics.deal import OUTSIDE, Deal
+from polysilicon.economics.cost import Rack, chip_hour
+from polysilicon.economics.deal import OUTSIDE, Deal, contract_of
 from polysilicon.economics.energy import capacity, usd_per_gw_year
 from polysilicon.economics.options import option_usd, priority_usd
 from polysilicon.economics.projection import Projection
+from polysilicon.economics.references import number_of
+from polysilicon.scenario.calendar import add_months
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,45 @@ class ProviderView:
     facilities: tuple[float, float] | None  # how many facilities of the stated price the gross profit pays for
     facility_usd_per_chip: tuple[float, float] | None
     gigawatt_facilities: tuple[float, float] | None
+    sourced_usd_per_chip: tuple[float, float]  # rack and site at the ends of their sourced ranges
+    facility_outside: bool | None  # whether the stated facility lies outside that band
+
+    @property
+    def facility_words(self) -> str:
+        """Say how the stated facility's price a chip stands to the sourced ones; nothing where none is stated."""
+        if self.facility_usd_per_chip is None:
+            return ""
+        (low, high), (least, most) = self.facility_usd_per_chip, self.sourced_usd_per_chip
+        where = "outside" if self.facility_outside else "within"
+        return f"{low:,.0f} to {high:,.0f} $ a chip, {where} the band of sourced prices, {least:,.0f} to {most:,.0f} $"
+
+
+@dataclass(frozen=True, slots=True)
+class RampStep:
+    """What capacity is there when a quarter begins."""
+
+    day: str
+    it_mw: float
+    facility_mw: float
+    racks: float
+    chips: float
+
+
+def ramp(deal: Deal) -> tuple[RampStep, ...]:
+    """Return power, racks and chips by quarter of the binding contracts in megawatts; empty where there is none.
+
+    Racks and chips are those of the provider's rack, the base rack where none is stated.
+    """
+    terms = [contract_of(c.contract, deal.rack()) for c in deal.binding_commitments() if c.contract.it_mw]
+    if not terms:
+        return ()
+    rack, out = deal.rack(), []
+    for quarter in range(deal.years * 4 + 1):
+        day = add_months(deal.start, 3 * quarter).isoformat()
+        it_mw = sum(t.mw_on(day) for t in terms if t.start <= day < t.end)
+        racks = it_mw * 1000 / rack.rack_kw
+        out.append(RampStep(day, it_mw, it_mw * rack.pue, racks, racks * rack.chips))
+    return tuple(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +249,12 @@ def provider_view(deal: Deal, projection: Projection) -> ProviderView | None:
     billed = sum(p.billed_usd for p in projection.periods)
     spent = sum(p.running_usd + p.depreciation_usd for p in projection.periods)
     gw = projection.racks * rack.rack_kw / 1e6
-    facilities = per_chip = gigawatt = None
+    facilities = per_chip = gigawatt = outside = None
+    sourced = _sourced_usd_per_chip(rack)
     if deal.facility:
         chips = deal.facility.chips
         per_chip = (deal.facility.usd / max(chips), deal.facility.usd / min(chips))
+        outside = per_chip[0] > sourced[1] or per_chip[1] < sourced[0]
         profit_band = (0.6 * billed, 0.7 * billed)
         facilities = (profit_band[0] / deal.facility.usd, profit_band[1] / deal.facility.usd)
         one = capacity(1.0, rack_kw=rack.rack_kw, rack_chips=rack.chips).chips
@@ -229,7 +272,15 @@ def provider_view(deal: Deal, projection: Projection) -> ProviderView | None:
         facilities=facilities,
         facility_usd_per_chip=per_chip,
         gigawatt_facilities=gigawatt,
+        sourced_usd_per_chip=sourced,
+        facility_outside=outside,
     )
+
+
+def _sourced_usd_per_chip(rack: Rack) -> tuple[float, float]:
+    """Return the least and most a chip costs with its share of rack and site, at the ends of their sourced ranges."""
+    low, high = (sum(number_of("cost-range", f"{part}.{end}") for part in ("rack_usd", "site_usd")) / rack.chips for end in ("low", "high"))
+    return low, high
 
 
 def supplier_view(deal: Deal, projection: Projection) -> SupplierView | None:

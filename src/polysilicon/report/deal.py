@@ -34,7 +34,8 @@ def page(answer: DealAnswer) -> str:
 
 def sections(answer: DealAnswer) -> list[Section]:
     """Return a deal as sections: money, accounts, each side, ranges, leaving, scenarios, sources."""
-    return [_money(answer), *_accounts(answer), *_sides(answer), *_uncertain(answer), *_leaving(answer), _scenarios(answer), _fine_print(answer)]
+    sides = (*_accounts(answer), *_power(answer), *_sides(answer))
+    return [_money(answer), *sides, *_uncertain(answer), *_leaving(answer), _scenarios(answer), _fine_print(answer)]
 
 
 def diligence(answer: DealAnswer) -> str:
@@ -108,6 +109,15 @@ def _accounts(answer: DealAnswer) -> list[Section]:
     return [Section("Profit and loss", ("By accounts: depreciation straight-line, no cost of capital.",), tables=tuple(found))] if found else []
 
 
+def _power(answer: DealAnswer) -> list[Section]:
+    """Return the build-out by quarter where contracts are in megawatts."""
+    if not answer.ramp:
+        return []
+    rows = [{"when": s.day, "what": what, "value": mw} for s in answer.ramp for what, mw in (("IT", s.it_mw), ("facility", s.facility_mw))]
+    table = ("quarter from", "IT MW", "facility MW", "racks", "chips"), [(s.day, s.it_mw, s.facility_mw, s.racks, s.chips) for s in answer.ramp]
+    return [Section("Power", (), (("Megawatts by quarter", drawing(charts.lines(rows, title="MW"))),), (table,))]
+
+
 def _sides(answer: DealAnswer) -> list[Section]:
     out = []
     if answer.lab:
@@ -143,7 +153,7 @@ def _provider(answer: DealAnswer) -> Section:
     if view.facilities and view.gigawatt_facilities:
         words.append(
             f"60 to 70 % of the revenue pays for {view.facilities[0]:.1f} to {view.facilities[1]:.1f} facilities of the stated price; "
-            f"a gigawatt is {view.gigawatt_facilities[0]:.0f} to {view.gigawatt_facilities[1]:.0f}."
+            f"a gigawatt is {view.gigawatt_facilities[0]:.0f} to {view.gigawatt_facilities[1]:.0f}. That facility: {view.facility_words}."
         )
     price = answer.projection.drivers["usd_per_chip_hour"]
     layers = margin_stack(price, mtok_per_chip_hour=1.0, rent_usd_per_chip_hour=price, rack=answer.deal.rack(), sold_frac=1.0)
