@@ -1,6 +1,9 @@
 """F08: gross margin by quarter with bands; many silicons against one."""
 
+import json
+
 from audited import example
+from audited import run as command
 
 from polysilicon.economics.kpi import margin_fan
 from polysilicon.economics.uncertainty import run
@@ -20,3 +23,11 @@ def test_chart_of_the_deals_margin():
     spec = fan(spread.margin_fan, title="gross margin")
     assert {"p10", "p50", "p90"} <= set(spec["data"]["values"][0])
     assert all(s.p10 <= s.p50 <= s.p90 for _, s in spread.margin_fan)
+
+
+def test_outlook_on_the_page_and_in_numbers(tmp_path):
+    out = json.loads(command("lockin", "--json", "-o", str(tmp_path / "l.html")).stdout)["margin_outlook"]
+    assert out["one"][0][1:] == out["two"][0][1:] == [0.5, 0.5, 0.5] and len(out["one"]) == 13
+    assert all(b[k] >= a[k] for a, b in zip(out["one"], out["two"], strict=True) for k in (1, 2, 3)) and out["two"][-1][2] > out["one"][-1][2]
+    page = (tmp_path / "l.html").read_text()
+    assert "Gross margin, p10 to p90" in page and "Assumed falls" in page

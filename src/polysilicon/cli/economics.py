@@ -110,12 +110,13 @@ def lockin(
     commitment_left: Annotated[float, typer.Option(help="Dollars still committed to the present supplier.")] = 0.0,
     egress: Annotated[str, typer.Option(help="Data to move out, TB@$/GB: 1000@0.05.")] = "",
     volatility: Annotated[float, typer.Option(help="Price volatility a year of each source, for the worth of a second one.")] = 0.3,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the break-even heat map, HTML.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the page with heat map and margins, HTML.")] = None,
     json: Json = False,
 ) -> None:
     """Tell how bound a buyer is: cost of leaving, break-even gain of a port, worth of a second source."""
     from dataclasses import asdict
 
+    from polysilicon.economics.kpi import margin_outlook
     from polysilicon.economics.lockin import lock_in, surface
     from polysilicon.economics.options import SecondSource, second_source_draws_usd, second_source_usd
     from polysilicon.model.port_value import PortTerms, break_even_gain_frac, npv_usd
@@ -129,15 +130,11 @@ def lockin(
     level = SecondSource(moved, moved, 0.0, volatility, volatility, 0.3, horizon, 0.10)
     tree, (drawn, error) = second_source_usd(case), second_source_draws_usd(case)
     points = surface([0.1e9, 0.2e9, 0.5e9, 1e9, 3e9, 10e9], (10e6, 25e6, 50e6), (3.0, 5.0), PortTerms(movable_frac=movable))
+    outlook = margin_outlook(years=horizon)
     if out is not None:
-        from polysilicon.report import money_charts
-        from polysilicon.report.evidence import Section
-        from polysilicon.report.sheet import drawing, sheet
+        from polysilicon.report.cost import lockin_page
 
-        figure = ("Gain in performance per dollar at which a port pays", drawing(money_charts.heat_map(points)))
-        write_atomically(
-            out, sheet("When does leaving an engine pay?", over="Port break-even", sections=[Section("Break-even gain", figures=(figure,))]).encode()
-        )
+        write_atomically(out, lockin_page(bound, points, outlook).encode())
         say(f"wrote {out}")
     answer = {
         "lock_in": asdict(bound) | {"total_usd": bound.total_usd, "index_frac": bound.index_frac},
@@ -148,11 +145,15 @@ def lockin(
         "second_source_error_usd": error,
         "second_source_at_equal_prices_usd": second_source_usd(level),
         "surface": [asdict(p) for p in points],
+        "margin_outlook": asdict(outlook),
     }
     if json:
         print_json(answer)
         return
     _print_lockin(bound, terms, answer | {"points": points}, gain=gain, horizon=horizon)
+
+
+_SILICONS = (("one", "one silicon"), ("two", "the better of two"))
 
 
 def _print_lockin(bound: Any, terms: Any, answer: dict[str, Any], *, gain: float, horizon: float) -> None:
@@ -177,6 +178,12 @@ def _print_lockin(bound: Any, terms: Any, answer: dict[str, Any], *, gain: float
     print(
         f"a qualified second source is worth {tree / 1e6:,.0f} M$ (tree; {drawn / 1e6:,.0f} ± {error / 1e6:.1f} by draws), "
         f"{answer['second_source_at_equal_prices_usd'] / 1e6:,.0f} M$ even at equal prices"
+    )
+    ends = {name: answer["margin_outlook"][name][-1] for name in ("one", "two")}
+    print(
+        "gross margin then, from 50 % now, p10/p50/p90: "
+        + "; ".join(f"{words} {ends[name][1]:.0%}/{ends[name][2]:.0%}/{ends[name][3]:.0%}" for name, words in _SILICONS)
+        + " (falls of prices and costs assumed)"
     )
     print_table(
         ["porting cost M$", "years", "spend B$/yr", "break-even gain"],

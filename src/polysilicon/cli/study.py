@@ -102,6 +102,7 @@ def _study(
             )  # fmt: skip
             bar(0.95, "report")
             paths = report.write(evidence, out)
+            _write_units(evidence, out)
     except KeyboardInterrupt:
         say(f"interrupted; {kept[-1]} holds the last plan, not proven" if kept else "interrupted before there was a plan")
         raise typer.Exit(130) from None
@@ -113,6 +114,17 @@ def _study(
         _first_screen(result, evidence, paths)
     if result.failure is not None:
         raise result.failure
+
+
+def _write_units(evidence: Evidence, out: Path) -> None:
+    """Write unit economics beside the report where workloads state prices: a workbook whose formulas live, and a table."""
+    from polysilicon.exchange.xlsx import unit_workbook
+    from polysilicon.study.units import unit_csv, unit_rows
+
+    rows = unit_rows(evidence)
+    if rows:
+        write_atomically(out / "unit-economics.xlsx", unit_workbook(rows))
+        write_atomically(out / "unit-economics.csv", unit_csv(rows))
 
 
 def _wanted(also: Sequence[str]) -> tuple[str, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from polysilicon.cloud.site import Site
+from polysilicon.economics.references import number_of
 from polysilicon.errors import InputError, MissingFact
 from polysilicon.portfolio import Plan, concentration
 
@@ -118,6 +120,28 @@ def margin_fan(
         p10, p50, p90 = (float(x) for x in np.percentile(margin, [10, 50, 90]))
         out.append((t, p10, p50, p90))
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class MarginOutlook:
+    """Gross margin by quarter with one silicon and with two to choose from: (year, p10, p50, p90)."""
+
+    one: tuple[tuple[float, float, float, float], ...]
+    two: tuple[tuple[float, float, float, float], ...]
+    price_fall_frac: tuple[float, float, float]  # a year: low, base, high
+    cost_fall_frac: tuple[float, float, float]
+
+
+def margin_outlook(*, years: float, margin_frac: float = 0.5) -> MarginOutlook:
+    """Return the outlook on the assumed falls of data/economics.csv (subject `margin-outlook`), the same for both silicons."""
+    price, cost = (
+        tuple(number_of("margin-outlook", f"{what}_fall_per_year_frac.{end}") for end in ("low", "base", "high")) for what in ("price", "cost")
+    )
+    price_fall, cost_fall = (price[0], price[1], price[2]), (cost[0], cost[1], cost[2])
+    one, two = (
+        tuple(margin_fan(years=years, price_fall=price_fall, cost_falls=[cost_fall] * count, margin_frac=margin_frac)) for count in (1, 2)
+    )
+    return MarginOutlook(one, two, price_fall, cost_fall)
 
 
 def _triangular(u: np.ndarray, band: tuple[float, float, float]) -> np.ndarray:

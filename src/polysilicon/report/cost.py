@@ -1,10 +1,12 @@
-"""Pages of what compute costs and what tokens fetch."""
+"""Pages of what compute costs, what tokens fetch and what binds a buyer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from polysilicon.economics.cost_report import CostAnswer
+from polysilicon.economics.kpi import MarginOutlook
+from polysilicon.economics.lockin import LockIn, SurfacePoint
 from polysilicon.economics.price_history import Trend
 from polysilicon.report import money_charts as charts
 from polysilicon.report.evidence import Section
@@ -91,3 +93,29 @@ def prices_page(trends: Sequence[Trend], months: float, floor_usd_per_mtok: floa
         seen = [(o.day, o.model, o.usd_per_mtok, o.source) for o in t.observations]
         sections.append(Section(t.name, tuple(words), (figure,), ((("day", "model", "$/Mtok", "source"), seen),)))
     return sheet("Token prices", over="History by class of models", lead="Dated list prices; projections are scenarios.", sections=sections)
+
+
+def lockin_page(bound: LockIn, points: Sequence[SurfacePoint], outlook: MarginOutlook) -> str:
+    """Return what binds a buyer as one HTML page: cost of leaving, break-even of a port, margin with one silicon and with two."""
+    parts = {
+        "porting and double running": bound.porting_usd, "efficiency until mature": bound.efficiency_usd,
+        "stranded commitment": bound.stranded_usd, "moving data": bound.egress_usd,
+    }  # fmt: skip
+    facts = [("lock-in index", f"{bound.index_frac:.1%}", "of a year's spend"), ("leaving costs", f"{bound.total_usd / 1e6:,.1f} M$", "")]
+    falls = " and ".join(
+        f"{what} {low:.0%} to {high:.0%} a year, most likely {base:.0%}"
+        for what, (low, base, high) in (("prices", outlook.price_fall_frac), ("costs of each silicon", outlook.cost_fall_frac))
+    )
+    heads = ("years from now", "one: p10", "p50", "p90", "two: p10", "p50", "p90")
+    rows = [(a[0], *(f"{x:.1%}" for x in (*a[1:], *b[1:]))) for a, b in zip(outlook.one, outlook.two, strict=True) if a[0] == round(a[0])]
+    sections = [
+        Section("Cost of leaving", tables=((("part", "M$"), [(name, usd / 1e6) for name, usd in parts.items()]),)),
+        Section("Break-even gain", (), (("Gain in performance per dollar at which a port pays", drawing(charts.heat_map(points))),)),
+        Section(
+            "Gross margin",
+            (f"From 50 % today. Assumed falls: {falls}. Who can move pays the cheaper of two.",),
+            (("Gross margin, p10 to p90", drawing(charts.margin_outlook(outlook))),),
+            ((heads, rows),),
+        ),
+    ]
+    return sheet("When does leaving an engine pay?", over="Lock-in", facts=facts, sections=sections)

@@ -307,7 +307,7 @@ def margins(evidence: Evidence) -> Table:
     for w in evidence.workloads:
         mtok_served = tokens.get(w.id, 0.0)
         cost = usd.get(w.id, 0.0) * lift
-        revenue = _revenue_usd_per_mtok(w)
+        revenue = price_usd_per_mtok(w)
         earned = None if revenue is None else revenue * mtok_served
         rows.append(
             (
@@ -343,7 +343,8 @@ def margins(evidence: Evidence) -> Table:
     )
 
 
-def _revenue_usd_per_mtok(w: WorkloadEvidence) -> float | None:
+def price_usd_per_mtok(w: WorkloadEvidence) -> float | None:
+    """Return what a workload's users pay for a million tokens, blended over fresh, cached and output; None where no price is stated."""
     if w.usd_per_mtok_in is None or w.usd_per_mtok_out is None:
         return None
     cached_price = w.usd_per_mtok_in if w.usd_per_mtok_cached is None else w.usd_per_mtok_cached

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from polysilicon.economics.audit import Finding
+from polysilicon.economics.kpi import MarginOutlook
 from polysilicon.economics.lockin import SurfacePoint
 from polysilicon.economics.price_history import Trend
 from polysilicon.economics.uncertainty import Bar, Spread
@@ -30,6 +31,27 @@ def fan(points: Sequence[tuple[str, Spread]], *, title: str, form: str = "%") ->
                 "encoding": {"x": x, "y": {"field": "p10", "type": "quantitative", "title": title, "axis": axis}, "y2": {"field": "p90"}},
             },
             {"mark": {"type": "line", "point": True}, "encoding": {"x": x, "y": {"field": "p50", "type": "quantitative"}}},
+        ],
+    }
+
+
+def margin_outlook(outlook: MarginOutlook) -> Spec:
+    """Return p10 to p90 of gross margin by year, one silicon beside two."""
+    rows = [
+        {"year": year, "p10": p10, "p50": p50, "p90": p90, "what": what}
+        for what, points in (("one silicon", outlook.one), ("the better of two", outlook.two))
+        for year, p10, p50, p90 in points
+    ]
+    x = {"field": "year", "type": "quantitative", "title": "years from now"}
+    colour = {"field": "what", "type": "nominal", "title": None}
+    low = {"field": "p10", "type": "quantitative", "title": "gross margin", "axis": {"format": "%"}}
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "data": {"values": rows},
+        "layer": [
+            {"mark": {"type": "area", "opacity": 0.2}, "encoding": {"x": x, "y": low, "y2": {"field": "p90"}, "color": colour}},
+            {"mark": {"type": "line", "point": True}, "encoding": {"x": x, "y": {"field": "p50", "type": "quantitative"}, "color": colour}},
         ],
     }
 
