@@ -18,11 +18,11 @@ def test_no_gain_pays_for_too_little_volume():
 
 
 def test_the_planner_switches_where_the_arithmetic_says():
-    """The whole planner, months by month, against the closed form without double running."""
+    """The whole planner, months by month, against the closed form within 1 %: traffic waits while the new engine is dearer."""
     from toy import offer, port, solve, work, world
 
     terms = PortTerms(cost_usd=2e6, upkeep_usd_per_year=1e5, lead_years=0.5, drop_frac=0.3, ramp_years=0.5, movable_frac=1.0,
-                      overlap_years=0.0, discount_per_year_frac=0.10)
+                      overlap_years=0.0, discount_per_year_frac=0.10, may_wait=True)
     spend = 100 * 2.0 * 8760.0 * 5
     gain = break_even_gain_frac(spend, horizon_years=2.0, terms=terms)
 
@@ -33,4 +33,4 @@ def test_the_planner_switches_where_the_arithmetic_says():
         found = solve(world([work(rps=500.0)], offers, ports=ports, months=24, period="month", discount=0.1), {"h100": 1.0, "maia200": 1.0 + g})
         return bool(found.ports)
 
-    assert not starts(gain * 0.93) and starts(gain * 1.07)
+    assert not starts(gain * 0.99) and starts(gain * 1.01)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from polysilicon.errors import Infeasible
 from polysilicon.performance import ServingPoint
 from polysilicon.planner import answer, infeasible, notes
@@ -75,12 +77,22 @@ def solved(
         error = infeasible.explain(program)
         if error is not None:
             raise error
-        if solution.status == "optimal" and _missing(program, solution):
+        if solution.status == "optimal" and _deterred_frac(program, solution) > 2.0 * max(gap_frac, 1e-6):
             raise _only_whole(program, solution)
     if not len(solution.values):
         why = "whole blocks and ports leave no plan, though fractions of them would" if solution.status == "infeasible" else "none was found in time"
         raise Infeasible(why, where=tables.name, hint="give the solver more time, or loosen a limit")
     return program, solution, {"build": built, "solve": time.monotonic() - began - built, **solution.seconds}
+
+
+def _deterred_frac(program: Program, solution: Solution) -> float:
+    """Return the share of a plan's cost that is our own deterrent for unserved demand nobody priced.
+
+    Less than the gap asked for is what a search that may stop there leaves over, and is told beside the plan.
+    """
+    nobody = np.array([program.tables.unserved_usd_per_mtok[w] is None for w in program.demand_workload], bool)
+    usd = program.unserved_usd * program.discount[program.demand_period] * answer.unserved_frac(program, solution)
+    return float(usd[nobody].sum()) / max(abs(solution.objective_usd), 1e-9)
 
 
 def _only_whole(program: Program, solution: Solution) -> Infeasible:

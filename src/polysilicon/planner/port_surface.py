@@ -15,7 +15,10 @@ from polysilicon.planner.problem import F8
 
 
 def terms_of(candidate: Candidate, *, movable_frac: float | None = None) -> PortTerms:
-    """Return the closed form's terms of a port that could be started; what moves is `movable_frac` of the spend, else the default."""
+    """Return the closed form's terms of a port that could be started; what moves is `movable_frac` of the spend, else the default.
+
+    As in the plan, traffic may wait on the old engine while the new one, still learning, is the dearer one.
+    """
     p = candidate.port
     first = p.initial_efficiency_frac if p.initial_efficiency_frac is not None else p.efficiency_frac
     terms = PortTerms(
@@ -24,6 +27,7 @@ def terms_of(candidate: Candidate, *, movable_frac: float | None = None) -> Port
         lead_years=(p.lead_months or 0.0) / 12.0,
         drop_frac=max(0.0, 1.0 - first / p.efficiency_frac),
         ramp_years=p.ramp_months / 12.0,
+        may_wait=True,
     )
     return terms if movable_frac is None else replace(terms, movable_frac=movable_frac)
 
