@@ -163,6 +163,46 @@ def test_secrets_are_nowhere(rig: Callable[..., Rig], tmp_path: Path, capfd: pyt
     assert "hello there" not in everything, "prompts are kept nowhere"
 
 
+def test_a_closed_connection_leaves_nothing_behind(rig: Callable[..., Rig]) -> None:
+    """Neither a connection nor its last body waits for the collector of cycles, which a worker runs seldom: memory is freed at once."""
+    import gc
+
+    r = rig([endpoint("t", "claude"), endpoint("u", "vertex")])
+    big = json.dumps(ask(text="x" * 100_000)).encode()
+    ways: list[Callable[[], object]] = [
+        lambda: post(r, big), lambda: post(r, ask(stream=True)), lambda: talk(r, head(length=len(big)) + big[:50_000], wait_s=0.05),
+        lambda: talk(r, b"GARBAGE\r\n\r\n"),
+        lambda: r.call(lambda: [connection.abort() for connection in list(r.worker.server.connections)]),
+        lambda: r.call(lambda: [c.transport.abort() for pool in r.worker.live.pools for c in list(pool._idle)]),
+    ]  # fmt: skip
+    for way in ways:
+        way()
+    time.sleep(0.2)
+
+    def watch() -> None:
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+
+    def found() -> set[str]:
+        gc.collect()
+        names = {type(thing).__qualname__ for thing in gc.garbage}
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+        return names
+
+    r.call(watch)
+    try:
+        for _ in range(5):
+            for way in ways:
+                way()
+        time.sleep(0.2)
+    finally:
+        left = r.call(found)
+    assert not left & {"Inbound", "Request", "Connection", "Exchange", "Attempt", "HttpRequestParser", "HttpResponseParser"}, left
+
+
 # --- fuzz
 
 

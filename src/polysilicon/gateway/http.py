@@ -210,6 +210,9 @@ class Inbound(asyncio.Protocol):
         if current is not None and current.watcher is not None:
             current.watcher.client_gone()
         self.server.connection_closed()
+        # the parser holds us, and the next request does: without this a closed connection and its last body wait for the collector of cycles
+        self._parser = None
+        del self._request
 
     def eof_received(self) -> bool:
         """Keep a half-closed connection open while an answer is under way."""
