@@ -211,7 +211,7 @@ class Inbound(asyncio.Protocol):
             current.watcher.client_gone()
         self.server.connection_closed()
         # the parser holds us, and the next request does: without this a closed connection and its last body wait for the collector of cycles
-        self._parser = None
+        del self._parser
         del self._request
 
     def eof_received(self) -> bool:

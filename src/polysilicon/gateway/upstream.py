@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
             self.closed = True
             self.pool.open -= 1
         self.pool.forget(self)
-        self._parser = None  # it holds us
+        del self._parser  # it holds us
         caller, self.caller = self.caller, None
         if caller is None:
             return
