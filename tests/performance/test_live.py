@@ -218,6 +218,19 @@ def test_time_that_runs_out_is_told_with_how_far_it_came():
     assert "--minutes" in str(caught.value)
 
 
+def test_an_interrupted_measurement_keeps_what_is_whole(monkeypatch):
+    monkeypatch.setattr(live, "schedule", lambda most: (*SHORT, Step(500, 200, 1, False)))
+
+    def stop(done, words):
+        if "500 words" in words or done > 0.9:
+            raise KeyboardInterrupt
+
+    with serving() as engine:
+        assert len(live.calibrate(engine.url, KNOWN, SUBJECT, minutes=1, each=stop).points) == 6
+        with pytest.raises(KeyboardInterrupt):  # too early to fit anything
+            live.calibrate(engine.url, KNOWN, SUBJECT, minutes=1, each=lambda done, words: stop(1.0, words))
+
+
 def test_nobody_there():
     with serving() as engine:
         url = engine.url

@@ -7,6 +7,8 @@ from chip_entry import KNOWN
 from command import run
 
 from polysilicon.catalogue.freshness import ages, stale
+from polysilicon.performance import Observation
+from polysilicon.study.own import old_measurements
 
 
 def test_every_price_port_and_figure_has_an_age():
@@ -24,6 +26,18 @@ def test_a_run_warns_on_stderr():
     done = run("offers", "--chip", "H100", "--stale-days", "1")
     assert "more than 1 days ago" in done.stderr
     assert "warning" not in done.stdout
+
+
+def test_what_names_a_price_warns_too():
+    assert "days ago" in run("perf", "llama-3.1-8b", "--chip", "H100").stderr
+
+
+def test_ones_own_measurements_have_their_age_in_the_report():
+    """A point measured long ago is told with its day, and called old."""
+    seen = [Observation("m", "c", 1, "fp8", 1, 1, 1, 0.01, as_of=day) for day in ("2026-11-01", "2025-01-01", "")]
+    told = old_measurements(seen, today=date(2026, 11, 22))
+    assert told == "2 of 3 were measured more than 180 days ago or at no stated time, the oldest 2025-01-01"
+    assert old_measurements(seen[:1], today=date(2026, 11, 22)) == ""
 
 
 def test_a_report_by_source():

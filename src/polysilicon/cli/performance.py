@@ -42,7 +42,8 @@ def perf(
     """
     from polysilicon import catalogue
     from polysilicon.application.workload import Slo
-    from polysilicon.cli.output import print_json
+    from polysilicon.catalogue.freshness import warning
+    from polysilicon.cli.output import print_json, say
     from polysilicon.performance import Own
 
     lengths, slo = shape(isl, osl, cached), Slo(ttft, tpot, quantile=quantile)
@@ -52,6 +53,9 @@ def perf(
     own = Own(str(efficiency or ""), tuple(_seen(measured, known, subject) if measured else ()))
     rows = [_row(subject, c, lengths, slo, precision, known, own) for c, precision in _chips(chip, known)]
     rows.sort(key=_rank)
+    old = warning(known)
+    if old and any(r.get("offer") for r in rows):
+        say(old)
     if json:
         print_json({"model": subject.id, "isl_tokens": isl, "osl_tokens": osl, "cached_frac": cached,
                     "slo": {"ttft_s": ttft, "tpot_s": tpot, "quantile": quantile}, "rows": rows})  # fmt: skip

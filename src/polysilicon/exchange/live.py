@@ -146,20 +146,27 @@ def calibrate(
     known.model(subject.model)
     known.chip(subject.chip)
     began = time.monotonic()
-    points = asyncio.run(measure(url, schedule(most_slots), seconds=60.0 * minutes, key=key, each=each))
+    points: list[Measured] = []
+    try:
+        asyncio.run(measure(url, schedule(most_slots), points, seconds=60.0 * minutes, key=key, each=each))
+    except KeyboardInterrupt:
+        if len(points) < LEAST_POINTS:
+            raise
     return fit(points, known, subject, took_s=time.monotonic() - began)
 
 
 async def measure(
-    url: str, steps: Sequence[Step], *, seconds: float, key: str = "", each: Callable[[float, str], None] | None = None,
-) -> list[Measured]:  # fmt: skip
-    """Return the operating points that were whole when the time was over; no request outlives it.
+    url: str, steps: Sequence[Step], found: list[Measured], *, seconds: float, key: str = "",
+    each: Callable[[float, str], None] | None = None,
+) -> None:  # fmt: skip
+    """Append to `found` each operating point as it is whole, until the time is over; no request outlives it.
+
+    Whoever interrupts has what was whole by then.
 
     Raises: UpstreamError where fewer than six points could be measured.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     total = sum(s.requests for s in steps)
-    found: list[Measured] = []
     done = 0
     endpoint = Endpoint(url, key=key)
 
@@ -183,7 +190,6 @@ async def measure(
             raise UpstreamError(words, where=url, hint="give it longer with --minutes") from error
     finally:
         endpoint.close()
-    return found
 
 
 async def _loop(endpoint: Endpoint, name: str, step: Step, told: Callable[[Step], None]) -> list[Sample]:

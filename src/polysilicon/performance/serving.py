@@ -287,6 +287,7 @@ def _points(
     keep = grid.fits & (_best_of(rate, grid) | np.isin(grid.batch, [max(1.0, round(o.concurrency)) for o in mine]))
     watts, watts_note = _power_w(g, grid)
     note = "; ".join(x for x in (g.note, watts_note) if x)
+    source, as_of = _source(g)
     found: list[ServingPoint] = []
     for i, j in zip(*np.nonzero(keep), strict=True):
         w = float(watts[i, j])
@@ -296,13 +297,21 @@ def _points(
             requests_per_s=float(grid.rps[i, j]), w_per_chip=w, j_per_token=w / float(rate[i, j]),
             mfu_frac=float(grid.mfu[i, j]), mbu_frac=float(grid.mbu[i, j]), kv_tokens=int(s.kv_tokens[i, 0]),
             basis=_basis(g), error_frac=g.eff.error_frac, note=note, prefill_frac=float(grid.prefill_frac[i, j]),
-            source=g.eff.source, as_of=g.eff.as_of,
+            source=source, as_of=as_of,
         ))  # fmt: skip
     return found
 
 
 def _basis(g: Ground) -> Basis:
     return "calibrated" if g.eff.basis in ("calibrated", "measured") else "datasheet"
+
+
+def _source(g: Ground) -> tuple[str, str]:
+    """Return where a point's speed comes from, and when: the runs it was fitted to, or the datasheet."""
+    sheet = g.chip.facts.get("hbm_gb_per_s")
+    if _basis(g) == "datasheet" and sheet is not None:
+        return sheet.source, sheet.as_of
+    return g.eff.source, g.eff.as_of
 
 
 def _best_of(rate: Array, grid: Grid) -> NDArray[np.bool_]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 
+from polysilicon.catalogue.freshness import STALE_DAYS
+from polysilicon.catalogue.schema import parse_date
 from polysilicon.errors import InputError
 from polysilicon.exchange import cases, results
-from polysilicon.performance.measured import Own
+from polysilicon.performance.measured import Observation, Own
 from polysilicon.scenario import Resolved, catalogue_for
 
 
@@ -38,5 +42,25 @@ def own_of(resolved: Resolved) -> tuple[Own, tuple[str, ...]]:
         mine = [replace(o, source=f"{name}: {o.source}" if o.source else name) for o in found if o.model in served]
         seen += mine
         words = f"{name}: {len(mine)} of {len(found)} measured configurations are of models planned here"
-        notes.append("; ".join([words, *(f"{n} points not used: {why}" for why, n in refused.items())]))
+        old = old_measurements(mine)
+        notes.append("; ".join([words, *([old] if old else []), *(f"{n} points not used: {why}" for why, n in refused.items())]))
     return Own(path, tuple(seen)), tuple(notes)
+
+
+def old_measurements(seen: Sequence[Observation], *, today: date | None = None) -> str:
+    """Say how many measurements are older than quotes may be, or undated; nothing where all are fresh."""
+    now = today or date.today()
+    days = [_day(o.as_of) for o in seen]
+    old = [d for d in days if d is None or (now - d).days > STALE_DAYS]
+    if not old:
+        return ""
+    dated = sorted(d for d in old if d is not None)
+    oldest = f", the oldest {dated[0].isoformat()}" if dated else ""
+    return f"{len(old)} of {len(seen)} were measured more than {STALE_DAYS} days ago or at no stated time{oldest}"
+
+
+def _day(text: str) -> date | None:
+    try:
+        return parse_date(text)
+    except InputError:
+        return None  # a tool's own words for a date: as good as none
