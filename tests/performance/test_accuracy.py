@@ -33,7 +33,7 @@ def row(model="Llama-3.1-70B", chip="H100-SXM", metric="tpot", value="12", load=
     return f"InferenceX,{model},70.6,70.6,{quant},{chip},{n},{tp},1024,1024,{load},{metric},{value},{unit},id=x,{backend},2026-03-01,"
 
 
-def play_once(isl, osl, slots, table, *, slopes=(0, 0, 0, 0, 0, 0), limits=(8192, 1e6, 1e12, 0, 1, 0, 0), client=(0, 0, 0, 0)):
+def play_once(isl, osl, slots, table, *, slopes=(0, 0, 0, 0, 0, 0, 0), limits=(8192, 1e6, 1e12, 0, 1, 0, 0, 0), client=(0, 0, 0, 0)):
     out = np.zeros(closed_loop.OUTPUTS)
     closed_loop.play(np.array(isl, np.int64), np.array(osl, np.int64), slots, np.array([1.0, 1e5]), np.array(table, float),
                      np.array(slopes, float), np.array(limits, float), np.array(client, float), out)  # fmt: skip
@@ -51,12 +51,31 @@ def test_a_loop_by_hand():
 
 def test_habits_of_engines_slow_first_tokens():
     plain = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0])[closed_loop.TTFT]
-    polled = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 10, 0, 0))[closed_loop.TTFT]
+    polled = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 10, 0, 0, 0))[closed_loop.TTFT]
     assert polled >= plain
-    waits = play_once([100] * 40, list(range(30, 70)), 4, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 1, 20, 5000))[closed_loop.TTFT]
+    waits = play_once([100] * 40, list(range(30, 70)), 4, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 1, 20, 5000, 0))[closed_loop.TTFT]
     assert waits > plain
     queued = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0], client=(0, 0.5, 0, 0.25))[closed_loop.TTFT]
     assert queued > plain + 0.25
+
+
+def test_a_step_put_together_ahead_misses_who_comes_during_the_one_before():
+    # two slots, steps of 1 s: prompts 1 and 2 run from 1 s; number 1 has its two tokens at 2 s and comes back as number 3
+    isl, osl = [10, 10, 10], [2, 4, 2]
+    prompt = play_once(isl, osl, 2, [1.0, 1.0])  # number 3 is prefilled at once: 1 s
+    ahead = play_once(isl, osl, 2, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 1, 0, 0, 1))  # the step at 2 s was already made up: 2 s
+    assert prompt[closed_loop.TTFT] == pytest.approx((1 + 1 + 1) / 3)
+    assert ahead[closed_loop.TTFT] == pytest.approx((1 + 1 + 2) / 3)
+
+
+def test_requests_queued_at_once_by_hand():
+    out = play_once([10] * 4, [3] * 4, 4, [1.0, 1.0])  # one prefill step, two decode steps
+    assert out[closed_loop.MAKESPAN] == pytest.approx(3.0)
+    assert list(out[closed_loop.TOTAL]) == [2, 1, 40, 4 * 10 * 5]
+    slow = play_once([10] * 4, [3] * 4, 4, [1.0, 1.0], slopes=(0, 0, 0, 0, 0, 0, 0.5))  # the host needs half a second a token
+    assert slow[closed_loop.MAKESPAN] == pytest.approx(1.0 + 2 * 4 * 0.5)
+    two = play_once([10] * 4, [3] * 4, 4, [1.0, 1.0], limits=(8192, 1e6, 26, 0, 1, 0, 0, 0))  # a cache for two
+    assert two[closed_loop.MAKESPAN] == pytest.approx(6.0)
 
 
 def test_the_loop_agrees_with_the_simulator():
@@ -68,8 +87,8 @@ def test_the_loop_agrees_with_the_simulator():
     ours = []
     for prefill_step_s in (0.0, times.prefill_step_s):  # whether or not the simulator prices a step with prefill apart
         out = np.zeros(closed_loop.OUTPUTS)
-        slopes = np.array([times.sequence_s, times.kv_s_per_token, 0, 0, times.pair_s, prefill_step_s])
-        limits = np.array([len(times.tokens_s) - 1.0, 1e6, times.kv_tokens, 0, 1, 0, 0])
+        slopes = np.array([times.sequence_s, times.kv_s_per_token, 0, 0, times.pair_s, prefill_step_s, 0.0])
+        limits = np.array([len(times.tokens_s) - 1.0, 1e6, times.kv_tokens, 0, 1, 0, 0, 0])
         grid = np.arange(1.0, len(times.tokens_s))
         closed_loop.play(isl.astype(np.int64), osl.astype(np.int64), 16, grid, times.tokens_s[1:], slopes, limits, np.zeros(4), out)
         ours.append(float(out[closed_loop.TPOT]))
@@ -153,11 +172,12 @@ def synthetic(tmp_path):
 
 def test_a_fit_finds_its_way_and_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "LEAST_RUNS", 6)
+    monkeypatch.setattr(bands, "LEAST_POINTS", 4)
     path = synthetic(tmp_path)
     before = validate.groups(*validate.check(points.read(path), KNOWN), "metric")
     done = fitting.calibrate(points.read(path), KNOWN, judge=False)
     table = tmp_path / "eff.csv"
-    table.write_bytes(fitting.as_csv(bands.extend(done.rows, points.read(path), KNOWN)))
+    table.write_bytes(fitting.as_csv(bands.extend(done, points.read(path), KNOWN)))
     after = validate.groups(*validate.check(points.read(path), KNOWN, path=str(table)), "metric")
     tpot_before, tpot_after = (next(g for g in gs if g.key == "tpot") for gs in (before, after))
     assert tpot_before.median_abs_error_frac > 0.2

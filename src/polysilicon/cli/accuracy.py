@@ -140,7 +140,7 @@ def calibrate(
     measured = results.read(Path(points))
     with progress("calibrate", quiet=json) as tell:
         done = fitting.calibrate(measured, known, judge=judge, each=lambda x: tell(0.9 * x))
-        table = bands.extend(done.rows, measured, known, each=lambda x: tell(0.9 + 0.1 * x))
+        table = bands.extend(done, measured, known, each=lambda x: tell(0.9 + 0.1 * x))
     write_atomically(out, fitting.as_csv(table))
     if json:
         print_json(

@@ -1,53 +1,73 @@
-"""Error bands from residuals, and one factor a family for chips measured outside closed loops."""
+"""What the closed-loop fit leaves: reach of chips measured otherwise, prefill pools, and the error bands of every kind of number."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polysilicon.catalogue import Catalogue
 from polysilicon.errors import PolysiliconError
+from polysilicon.exchange import cases as case_module
 from polysilicon.exchange import validate
-from polysilicon.exchange.fitting import as_csv
+from polysilicon.exchange.fitting import Calibration, as_csv, unit_of
 from polysilicon.exchange.points import Point
 from polysilicon.exchange.reference import Lookup
 from polysilicon.performance.efficiency import COLUMNS, FAMILY_BANDS
 
-FACTORS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4)
+Array = NDArray[np.float64]
+Rows = list[dict[str, str]]
+REACH = tuple(float(x) for x in np.geomspace(0.25, 1.6, 8))
+FINER = (0.88, 1.0, 1.14)  # around the best of those
+LAUNCH = (1.0, 2.0, 4.0, 8.0)
+BUSY = (0.6, 0.7, 0.8, 0.9)
+HAND_OVER_S = (0.03, 0.07, 0.12, 0.2)
 LEAST_POINTS = 8
-FITTED = ("cuda-hopper", "cuda-blackwell")  # by the closed-loop fit itself
+PLENTY = 20  # points at which a chip's own spread weighs as much as its family's
+FITTED = ("cuda-hopper", "cuda-blackwell")  # by the fit itself
 COVER = 0.8
+PULL = 0.3  # a chip's reach differs from its family's by so much before it costs as much as one unit of error
 
 
-def extend(
-    rows: Sequence[dict[str, str]], points: Sequence[Point], known: Catalogue, *, each: Callable[[float], None] | None = None
-) -> list[dict[str, str]]:
-    """Return a table with a reach factor for every other family that has points, and bands of every kind of number.
+def extend(done: Calibration, points: Sequence[Point], known: Catalogue, *, each: Callable[[float], None] | None = None) -> Rows:
+    """Return a calibration's table with the reach of chips it did not fit, its prefill pools, and the bands of every kind of number.
 
-    The factor scales memory and math alike and is the best of ten by median error; closed-loop kinds of fitted chips keep
-    the bands of runs left out.
+    A chip outside the fit gets one factor on memory and math alike and one on launches, the best of a grid; its family the
+    mean of its chips'. A band holds 80 % of runs left out of the fit, or of points where nothing was fitted to them.
     """
+    tell = each or (lambda _done: None)
     lookup = Lookup(known)
-    table = list(rows)
-    by_family: dict[str, list[Point]] = {}
+    table = list(done.rows)
+    by_chip = _by_chip(points, lookup)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        blind = _check(table, points, known, folder)  # before any chip outside the fit is known
+        table += _pools(table, points, known, folder)
+        tell(0.2)
+        reached = {}
+        for n, (chip, (family, members)) in enumerate(sorted(by_chip.items())):
+            if family not in FITTED and len(members) >= LEAST_POINTS:
+                reached[chip] = (family, len(members), *_reach(table, chip, members, known, folder))
+            tell(0.2 + 0.6 * (n + 1) / len(by_chip))
+        chips, families = _reach_rows(reached)
+        away = _left_out_chips(table, reached, by_chip, known, folder)
+        checked = _check([*table, *chips, *families], points, known, folder)
+    return [*table, *chips, *families, *_bands(checked, blind, away, done, known)]
+
+
+def _by_chip(points: Sequence[Point], lookup: Lookup) -> dict[str, tuple[str, list[Point]]]:
+    found: dict[str, tuple[str, list[Point]]] = {}
     for point in points:
         try:
-            by_family.setdefault(lookup.chip(point.chip).family, []).append(point)
+            chip = lookup.chip(point.chip)
         except PolysiliconError:
             continue
-    with TemporaryDirectory() as folder:
-        for n, (family, members) in enumerate(sorted(by_family.items())):
-            if family not in FITTED and len(members) >= LEAST_POINTS:
-                factor = _best_factor(table, family, members, known, Path(folder))
-                names = ("memory_factor", "math_factor")
-                table.extend(_row(family, name, factor, len(members), "best of ten by median error") for name in names)
-            if each is not None:
-                each((n + 1) / len(by_family))
-        return table + _bands(table, points, known, Path(folder))
+        found.setdefault(chip.id, (chip.family, []))[1].append(point)
+    return found
 
 
 def _check(table: Sequence[dict[str, str]], points: Sequence[Point], known: Catalogue, folder: Path) -> list[validate.Checked]:
@@ -56,37 +76,160 @@ def _check(table: Sequence[dict[str, str]], points: Sequence[Point], known: Cata
     return validate.check(points, known, path=str(path))[0]
 
 
-def _best_factor(table: list[dict[str, str]], family: str, points: Sequence[Point], known: Catalogue, folder: Path) -> float:
-    errors = []
-    for factor in FACTORS:
-        extra = [_row(family, name, factor, 0, "") for name in ("memory_factor", "math_factor")]
-        checked = _check([*table, *extra], points, known, folder)
-        errors.append(float(np.median([abs(np.log1p(c.error_frac)) for c in checked if c.point.kind != "ttft"] or [np.inf])))
-    return FACTORS[int(np.argmin(errors))]
+def _miss(checked: Sequence[validate.Checked], kinds: Sequence[str] = tuple(FAMILY_BANDS)) -> float:
+    """Return the mean over kinds of number of the median size of the error, TTFT at a third."""
+    sizes = []
+    for kind in kinds:
+        mine = [abs(float(np.log1p(c.error_frac))) for c in checked if c.point.kind == kind]
+        if mine:
+            sizes.append((1.0 / 3.0 if kind == "ttft" and len(kinds) > 1 else 1.0, float(np.median(mine))))
+    return float(sum(w * s for w, s in sizes) / sum(w for w, _ in sizes)) if sizes else float("inf")
 
 
-def _bands(table: Sequence[dict[str, str]], points: Sequence[Point], known: Catalogue, folder: Path) -> list[dict[str, str]]:
-    """Return the factor within which 80 % of measurements lie, by chip (or family where a chip has few), and kind."""
-    have = {(r["subject"], r["parameter"]) for r in table}
-    sizes: dict[tuple[str, str], list[float]] = {}
-    everything: dict[str, list[float]] = {}
-    for c in _check(table, points, known, folder):
-        chip = known.chips.get(c.chip)
-        for subject in (c.chip, chip.family if chip else ""):
-            sizes.setdefault((subject, FAMILY_BANDS[c.point.kind]), []).append(abs(float(np.log1p(c.error_frac))))
-        if chip is not None and chip.family not in FITTED:
-            everything.setdefault(FAMILY_BANDS[c.point.kind], []).append(abs(float(np.log1p(c.error_frac))))
-    found = [
-        _row(subject, name, float(np.expm1(np.quantile(values, COVER))), len(values), "80 % of points lie within")
-        for (subject, name), values in sorted(sizes.items())
-        if subject and len(values) >= LEAST_POINTS and (subject, name) not in have
-    ]
-    for name, values in sorted(everything.items()):
-        band = float(np.expm1(np.quantile(values, COVER)))
-        found.append({**_row("*", name, band, len(values), "as chips outside the fit fared"), "basis": "assumed"})
+def _reach(table: Rows, chip: str, points: Sequence[Point], known: Catalogue, folder: Path) -> tuple[float, float]:
+    """Return the factors on rates and on launches under which a chip's points are predicted best, each held near 1."""
+
+    def cost(rate: float, launch: float) -> float:
+        checked = _check([*table, *_factors(chip, rate, launch, 0, "")], points, known, folder)
+        pull = (np.log(rate) / PULL) ** 2 + np.log(launch) ** 2
+        return _miss(checked) + float(0.02 * pull / len(points) ** 0.5)
+
+    rate, launch = 1.0, 1.0
+    rate = min(REACH, key=lambda x: cost(x, launch))
+    launch = min(LAUNCH, key=lambda x: cost(rate, x))
+    rate = min((rate * x for x in FINER), key=lambda x: cost(x, launch))
+    return rate, launch
+
+
+def _factors(subject: str, rate: float, launch: float, points: int, note: str) -> Rows:
+    values = {"memory_factor": rate, "math_factor": rate, "chip_launch_factor": launch}
+    return [_row(subject, name, value, points, note) for name, value in values.items()]
+
+
+def _reach_rows(reached: dict[str, tuple[str, int, float, float]], without: str = "") -> tuple[Rows, Rows]:
+    """Return the factors of chips, and those of their families as the mean over chips (one left out, if named)."""
+    chips = [r for chip, (_, n, rate, launch) in reached.items() for r in _factors(chip, rate, launch, n, "least median error")]
+    families: Rows = []
+    for family in sorted({f for f, *_ in reached.values()}):
+        own = [(n, rate, launch) for chip, (f, n, rate, launch) in reached.items() if f == family and chip != without]
+        if own:
+            rate, launch = (float(np.exp(np.mean([np.log(x[i]) for x in own]))) for i in (1, 2))
+            families += _factors(family, rate, launch, sum(n for n, *_ in own), f"mean over {len(own)} chips")
+    return chips, families
+
+
+def _left_out_chips(
+    table: Rows, reached: dict[str, tuple[str, int, float, float]], by_chip: dict[str, tuple[str, list[Point]]], known: Catalogue,
+    folder: Path,
+) -> list[validate.Checked]:  # fmt: skip
+    """Return the points of each chip predicted as if only its family's other chips were known."""
+    found = []
+    for chip in reached:
+        _, families = _reach_rows(reached, without=chip)
+        found += _check([*table, *families], by_chip[chip][1], known, folder)
     return found
 
 
+def _pools(table: Rows, points: Sequence[Point], known: Catalogue, folder: Path) -> Rows:
+    """Return, by engine, how busy prefill pools are kept and what a hand-over costs: the best of a grid for TTFT."""
+    rows: Rows = []
+    for engine in sorted({p.engine for p in points}):
+        mine = [p for p in points if p.engine == engine and "disagg" in p.parallelism and p.kind == "ttft"]
+        if len(mine) < LEAST_POINTS:
+            continue
+
+        def cost(busy: float, hand_over_s: float, mine: list[Point] = mine, engine: str = engine) -> float:
+            extra = _pool_rows(engine, busy, hand_over_s, len(mine))
+            return _miss(_check([*table, *extra], mine, known, folder), ("ttft",))
+
+        hand_over_s = min(HAND_OVER_S, key=lambda x: cost(BUSY[-1], x))  # light loads tell it; they are most
+        busy = min(BUSY, key=lambda x: cost(x, hand_over_s))
+        rows += _pool_rows(engine, busy, hand_over_s, len(mine))
+    return rows
+
+
+def _pool_rows(engine: str, busy: float, hand_over_s: float, points: int) -> Rows:
+    values = {"pool_busy_frac": busy, "hand_over_s": hand_over_s}
+    return [{**_row("*", name, value, points, "least median error of TTFT"), "engine": engine} for name, value in values.items()]
+
+
+def _bands(
+    checked: Sequence[validate.Checked], blind: Sequence[validate.Checked], away: Sequence[validate.Checked], done: Calibration,
+    known: Catalogue,
+) -> Rows:  # fmt: skip
+    """Return the factor within which 80 % of measurements lie: by chip, by family for its other chips, and for any chip."""
+    own: dict[tuple[str, str], list[float]] = {}
+    for chip, name, size in _sizes(checked, done, known):
+        own.setdefault((chip, name), []).append(size)
+    others: dict[tuple[str, str], list[float]] = {}
+    unknown: dict[str, list[float]] = {}
+    for subject, name, size in _unseen(blind, away, done, known):
+        if subject:
+            others.setdefault((subject, name), []).append(size)
+        else:
+            unknown.setdefault(name, []).append(size)
+    rows: Rows = []
+    for (chip, name), sizes in sorted(own.items()):
+        family = known.chips[chip].family if chip in known.chips else ""
+        mates = [s for (c, n), values in own.items() if n == name and c in known.chips and known.chips[c].family == family for s in values]
+        if len(sizes) >= LEAST_POINTS:
+            weight = len(sizes) / (len(sizes) + PLENTY)
+            rows.append(_row(chip, name, _band(sizes) ** weight * _band(mates) ** (1 - weight), len(sizes), "80 % of runs left out lie within"))
+    for (family, name), sizes in sorted(others.items()):
+        if len(sizes) >= LEAST_POINTS:
+            rows.append(_row(family, name, _band(sizes), len(sizes), "80 % of runs on chips left out lie within"))
+    for name, sizes in sorted(unknown.items()):
+        rows.append({**_row("*", name, _band(sizes), len(sizes), "as chips pretended unknown fared"), "basis": "assumed"})
+    return rows
+
+
+def _sizes(checked: Sequence[validate.Checked], done: Calibration, known: Catalogue) -> Iterator[tuple[str, str, float]]:
+    """Yield chip, band and size of error of every point; of fitted runs the error when left out."""
+    left = _errors_left_out(done, "fifth")
+    lookup = Lookup(known)
+    for c in checked:
+        key = (case_module.of(c.point, lookup).key, c.point.kind)
+        yield c.chip, FAMILY_BANDS[c.point.kind], left.get(key, abs(float(np.log1p(c.error_frac))))
+
+
+def _unseen(
+    blind: Sequence[validate.Checked], away: Sequence[validate.Checked], done: Calibration, known: Catalogue
+) -> Iterator[tuple[str, str, float]]:
+    """Yield family (empty for any), band and size of error of points on chips pretended unknown."""
+    for c in away:
+        chip = known.chips.get(c.chip)
+        if chip is not None:
+            yield chip.family, FAMILY_BANDS[c.point.kind], abs(float(np.log1p(c.error_frac)))
+    for c in blind:
+        chip = known.chips.get(c.chip)
+        if chip is not None and chip.family not in FITTED:
+            yield "", FAMILY_BANDS[c.point.kind], abs(float(np.log1p(c.error_frac)))
+    if "chip" not in done.errors:
+        return
+    for run, tpot, ttft in zip(done.fitted, *done.errors["chip"], strict=True):
+        if np.isfinite(tpot):
+            yield run.case.chip.family, FAMILY_BANDS["throughput" if run.kind == "offline" else "tpot"], abs(float(tpot))
+        if np.isfinite(ttft):
+            yield run.case.chip.family, FAMILY_BANDS["ttft"], abs(float(ttft))
+
+
+def _errors_left_out(done: Calibration, who: str) -> dict[tuple[str, str], float]:
+    found: dict[tuple[str, str], float] = {}
+    if who in done.errors:
+        for run, tpot, ttft in zip(done.fitted, *done.errors[who], strict=True):
+            if np.isfinite(tpot):
+                found[run.case.key, "throughput" if run.kind == "offline" else "tpot"] = abs(float(tpot))
+            if np.isfinite(ttft):
+                found[run.case.key, "ttft"] = abs(float(ttft))
+    return found
+
+
+def _band(sizes: Sequence[float]) -> float:
+    """Return the half-width that holds 80 % of sizes yet to come: their quantile at 0.8 (n + 1) / n."""
+    level = min(1.0, COVER * (len(sizes) + 1) / len(sizes))
+    return max(float(np.expm1(np.quantile(np.asarray(sizes), level))), 1e-3)
+
+
 def _row(subject: str, parameter: str, value: float, points: int, note: str) -> dict[str, str]:
-    cells = (subject, "*", "*", parameter, f"{value:.5g}", "1", "measured points", date.today().isoformat(), "calibrated")
+    cells = (subject, "*", "*", parameter, f"{value:.5g}", unit_of(parameter), "measured points", date.today().isoformat(), "calibrated")
     return dict(zip(COLUMNS, (*cells, str(points), "", note), strict=True))

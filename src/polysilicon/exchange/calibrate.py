@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from polysilicon.exchange import closed_loop
 from polysilicon.exchange.cases import Case
-from polysilicon.exchange.predict import PROMPTS_PER_SLOT, Columns, analytic, columns, pick, play, reached, take
+from polysilicon.exchange.predict import Columns, analytic, columns, pick, play, reached, take
 from polysilicon.performance.efficiency import ANY, PARAMETERS, Efficiency
 
 Array = NDArray[np.float64]
-TPOT_SCALE, TTFT_SCALE = 0.10, 0.25  # errors below these pull fully, above ever less
+TPOT_SCALE, TTFT_SCALE = 0.10, 0.12  # errors below these pull fully, above ever less
 TTFT_WEIGHT = 0.3
+OFFLINE_WEIGHT = 0.2  # many numbers from few systems
+ALIKE, ALIKE_TTFT = 0.04, 0.25  # runs of one model on one engine err alike by so much
+PRECISIONS = ("bf16", "fp8", "fp8_block", "fp4")
 ENGINES = ("trtllm", "vllm", "sglang")
 
 
@@ -45,10 +48,10 @@ def cells(families: Sequence[str], chips: Sequence[str]) -> list[Cell]:
     found = [
         Cell(name, precision=p, prior=v, width=w, most=0.97)
         for name, w, values in (
-            ("gemm_math_frac", 0.15, {"bf16": 0.72, "fp8": 0.57, "fp4": 0.38}),
-            ("gemm_memory_frac", 0.12, {"bf16": 0.82, "fp8": 0.82, "fp4": 0.65}),
-            ("expert_math_frac", 0.25, {"bf16": 0.45, "fp8": 0.35, "fp4": 0.25}),
-            ("expert_memory_frac", 0.2, {"bf16": 0.75, "fp8": 0.7, "fp4": 0.65}),
+            ("gemm_math_frac", 0.15, {"bf16": 0.72, "fp8": 0.57, "fp8_block": 0.54, "fp4": 0.38}),
+            ("gemm_memory_frac", 0.12, {"bf16": 0.82, "fp8": 0.82, "fp8_block": 0.78, "fp4": 0.65}),
+            ("expert_math_frac", 0.25, {"bf16": 0.55, "fp8": 0.45, "fp8_block": 0.42, "fp4": 0.3}),
+            ("expert_memory_frac", 0.2, {"bf16": 0.75, "fp8": 0.7, "fp8_block": 0.7, "fp4": 0.65}),
         )
         for p, v in values.items()
     ]
@@ -62,36 +65,42 @@ def cells(families: Sequence[str], chips: Sequence[str]) -> list[Cell]:
         "link_frac": 0.3,
         "knee_sharpness_ratio": 0.3,
         "gemm_pad_tokens": 0.5,
-        "layer_s": 0.12,
-        "quantised_layer_s": 0.4,
-        "moe_layer_s": 0.3,
+        "expert_pad_tokens": 0.5,
+        "layer_s": 0.3,
+        "expert_layer_s": 0.5,
+        "weight_only_layer_s": 0.5,
         "latent_layer_s": 0.4,
+        "routing_skew_factor": 0.25,
         "linear_layer_s": 0.4,
         "collective_s": 0.5,
         "all_to_all_s": 0.5,
         "imbalance_factor": 0.1,
-        "software_gain_ratio": 0.1,
     }
     for name, width in widths.items():
         most = 0.97 if name.endswith("_frac") else float("inf")
-        found.append(Cell(name, prior=getattr(d, name), width=width, most=most, least=1.0 if name == "imbalance_factor" else 0.0))
+        least = 1.0 if name in ("imbalance_factor", "routing_skew_factor") else 0.0
+        found.append(Cell(name, prior=getattr(d, name), width=width, most=most, least=least))
+    for name, width in (("quantised_layer_s", 0.5), ("moe_layer_s", 0.35)):
+        found.extend(Cell(name, precision=p, prior=getattr(d, name), width=width) for p in PRECISIONS)
     host = {
         "step_s": 0.7,
         "sequence_s": 0.7,
+        "host_token_s": 0.5,
         "prefill_step_s": 0.6,
-        "prefill_layer_s": 0.8,
+        "eager_launch_ratio": 0.5,
         "first_token_s": 0.8,
         "admission_s": 0.4,
         "admission_s_per_token": 0.6,
         "stream_wait_frac": 0.5,
+        "software_gain_ratio": 0.06,
     }
     for name, width in host.items():
         found.extend(Cell(name, engine=e, prior=getattr(d, name), width=width) for e in ENGINES)
-    for name, width in (("launch_factor", 0.1), ("moe_launch_factor", 0.15), ("expert_factor", 0.1), ("kv_factor", 0.1)):
+    for name, width in (("launch_factor", 0.06), ("moe_launch_factor", 0.08), ("expert_factor", 0.06), ("kv_factor", 0.06)):
         found.extend(Cell(name, subject=f, engine=e, width=width) for f in families for e in ENGINES)
     for chip in chips:
-        found.append(Cell("memory_factor", subject=chip, width=0.08, most=1.25))
-        found.append(Cell("chip_launch_factor", subject=chip, width=0.1))
+        found.append(Cell("memory_factor", subject=chip, width=0.04, most=1.25))
+        found.append(Cell("chip_launch_factor", subject=chip, width=0.05))
     return found
 
 
@@ -107,10 +116,7 @@ class Fit:
 class Fitter:
     """Cases, measurements and cells; moves the cells until predictions meet measurements."""
 
-    def __init__(
-        self, cases: Sequence[Case], tpot_s: Array, ttft_s: Array, layout: Sequence[Cell], *, prompts_per_slot: int = PROMPTS_PER_SLOT,
-    ) -> None:  # fmt: skip
-        self.prompts_per_slot = prompts_per_slot
+    def __init__(self, cases: Sequence[Case], tpot_s: Array, ttft_s: Array, layout: Sequence[Cell]) -> None:
         self.cols = columns(cases)
         self.tpot_s, self.ttft_s = tpot_s, ttft_s
         self.cells = tuple(layout)
@@ -123,6 +129,8 @@ class Fitter:
         dense = [str(w) for w in np.asarray(self.cols.facts.dense_weights)[:, 0]]
         self.index = {n: (self._where(n, weights), self._where(n, dense)) for n in names}
         self.played = np.zeros((len(cases), closed_loop.OUTPUTS))
+        self.offline = np.array([c.queued_requests > 0 for c in cases], dtype=bool)
+        self.alike = np.array([f"{c.model.id}/{c.engine}/{c.protocol}" for c in cases])
 
     def _where(self, name: str, precisions: Sequence[str]) -> NDArray[np.int64]:
         """Return for every case the cell that holds a parameter, -1 where none does (then the default stands)."""
@@ -159,7 +167,7 @@ class Fitter:
 
     def play(self, theta: Array) -> None:
         """Play every case at a point of the fit and keep its counts."""
-        self.played = play(self.cols, reached(self.cols, self.efficiencies(theta)), prompts_per_slot=self.prompts_per_slot)
+        self.played = play(self.cols, reached(self.cols, self.efficiencies(theta)))
 
     def predicted(self, theta: Array, rows: NDArray[np.int64], cols: Columns) -> tuple[Array, Array]:
         """Return TTFT and TPOT of some cases from the counts of the last play."""
@@ -171,42 +179,80 @@ class Fitter:
         ttft, tpot = self.predicted(theta, rows, cols)
         shift_ttft = np.log(self.played[rows, closed_loop.TTFT] / ttft)  # what the analytic form misses of the play
         shift_tpot = np.log(self.played[rows, closed_loop.TPOT] / tpot)
+        shared = self._shared(rows)
+        k = len(theta)
 
-        def residuals(at: Array) -> Array:
-            first, each = self.predicted(at, rows, cols)
+        parts = self._parts(rows, cols)
+
+        def errors(at: Array, part: NDArray[np.int64] | None = None, some: Columns | None = None) -> Array:
+            here = rows if part is None else rows[part]
+            first, each = self.predicted(at, here, some or cols)
+            late = shift_tpot if part is None else shift_tpot[part], shift_ttft if part is None else shift_ttft[part]
             return np.concatenate(
                 [
-                    (np.log(each / self.tpot_s[rows]) + shift_tpot) / TPOT_SCALE,
-                    (np.log(first / self.ttft_s[rows]) + shift_ttft) / TTFT_SCALE,
+                    (np.log(each / self.tpot_s[here]) + late[0]) / TPOT_SCALE,
+                    (np.log(first / self.ttft_s[here]) + late[1]) / TTFT_SCALE,
                 ]
             )
 
-        share = np.concatenate([np.ones(len(rows)), np.full(len(rows), TTFT_WEIGHT)])
+        def slopes(at: Array, base: Array) -> Array:
+            found = np.zeros((len(base), k))
+            for j, (part, some) in enumerate(parts):
+                if len(part):
+                    both = np.concatenate([part, len(rows) + part])
+                    found[both, j] = (errors(at + 1e-3 * (np.arange(k) == j), part, some) - base[both]) / 1e-3
+            return found
+
+        share = np.concatenate([np.where(self.offline[rows], OFFLINE_WEIGHT, 1.0), np.full(len(rows), TTFT_WEIGHT)])
         share = np.where(np.isfinite(np.concatenate([self.tpot_s[rows], self.ttft_s[rows]])), share, 0.0)
-        damping = 1e-2
-        now = residuals(theta)
-        cost = _cost(now, share, theta / self.width)
+        stiff = np.concatenate([1.0 / self.width**2, np.ones(shared.shape[1])])
+        lower = np.concatenate([self.lower, np.full(shared.shape[1], -9.0)])
+        upper = np.concatenate([self.upper, np.full(shared.shape[1], 9.0)])
+        damping, x = 1e-2, np.concatenate([theta, np.zeros(shared.shape[1])])
+        own = errors(theta)
+        cost = _cost(own + shared @ x[k:], share, x, stiff)
         for _ in range(rounds):
-            slope = np.stack([(residuals(theta + 1e-3 * e) - now) / 1e-3 for e in np.eye(len(theta))], axis=1)
-            slope, flat = np.nan_to_num(slope), np.nan_to_num(now)
+            slope = np.nan_to_num(np.concatenate([slopes(x[:k], own), shared], axis=1))
+            flat = np.nan_to_num(own + shared @ x[k:])
             pull = share / np.sqrt(1.0 + flat**2)
-            normal = slope.T @ (pull[:, None] * slope) + np.diag(1.0 / self.width**2)
-            gradient = slope.T @ (pull * flat) + theta / self.width**2
+            normal = slope.T @ (pull[:, None] * slope) + np.diag(stiff)
+            gradient = slope.T @ (pull * flat) + x * stiff
             for _attempt in range(6):
                 step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -gradient)
-                there = np.clip(theta + np.clip(step, -0.7, 0.7), self.lower, self.upper)
-                then = residuals(there)
-                new = _cost(then, share, there / self.width)
+                there = np.clip(x + np.clip(step, -0.7, 0.7), lower, upper)
+                then = errors(there[:k])
+                new = _cost(then + shared @ there[k:], share, there, stiff)
                 if new < cost:
                     break
                 damping *= 5.0
             else:
-                return theta
+                return x[:k]
             done = cost - new < 1e-4 * cost
-            theta, now, cost, damping = there, then, new, max(damping / 5.0, 1e-6)
+            x, own, cost, damping = there, then, new, max(damping / 5.0, 1e-6)
             if done:
                 break
-        return theta
+        return x[:k]
+
+    def _parts(self, rows: NDArray[np.int64], cols: Columns) -> list[tuple[NDArray[np.int64], Columns | None]]:
+        """Return for every cell the places in `rows` whose prediction it moves, and their columns (None: all of them)."""
+        found: list[tuple[NDArray[np.int64], Columns | None]] = []
+        for j, cell in enumerate(self.cells):
+            moved = np.logical_or(*(self.index[cell.parameter][side][rows] == j for side in (0, 1)))
+            part = np.nonzero(moved)[0]
+            found.append((part, None if len(part) == len(rows) else take(cols, part)))
+        return found
+
+    def _shared(self, rows: NDArray[np.int64]) -> Array:
+        """Return the offsets that runs of one model on one engine share, as columns over TPOT and TTFT errors.
+
+        They keep a model with many runs from bending the constants to its own peculiarities, and are thrown away.
+        """
+        names, index = np.unique(self.alike[rows], return_inverse=True)
+        mine = np.zeros((len(rows), len(names)))
+        mine[np.arange(len(rows)), index] = 1.0
+        none = np.zeros_like(mine)
+        tpot, ttft = mine * ALIKE / TPOT_SCALE, mine * ALIKE_TTFT / TTFT_SCALE
+        return np.concatenate([np.concatenate([tpot, none], axis=1), np.concatenate([none, ttft], axis=1)])
 
     def fit(
         self, rows: NDArray[np.int64], *, plays: int = 4, start: Array | None = None, each: Callable[[float], None] | None = None
@@ -221,9 +267,9 @@ class Fitter:
         return theta
 
 
-def _cost(r: Array, share: Array, pull: Array) -> float:
+def _cost(r: Array, share: Array, x: Array, stiff: Array) -> float:
     flat = np.nan_to_num(r)
-    return float(2.0 * np.sum(share * (np.sqrt(1.0 + flat**2) - 1.0)) + np.sum(pull**2))
+    return float(2.0 * np.sum(share * (np.sqrt(1.0 + flat**2) - 1.0)) + np.sum(x**2 * stiff))
 
 
 def folds(keys: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:

@@ -47,6 +47,9 @@ class Recipe:
     wait_tokens: float = 0.0
     stream_steps: int = 0  # tokens the engine gathers before it streams
     queued_client: bool = True  # requests pass a front end one after another
+    ahead: bool = False  # a step is scheduled while the one before it runs
+    memory_frac: float = 0.93  # of HBM for weights and cache
+    prompts_per_slot: int = 10  # of the whole run
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Case:
     prefill_replicas: int = 1
     accepted_tokens: float = 1.0  # tokens a decode step yields (speculation)
     cached_frac: float = 0.0
+    queued_requests: int = 0  # saturated by so many requests queued at once; 0: an endless supply
 
 
 def of(point: Point, lookup: Lookup) -> Case:
@@ -89,7 +93,10 @@ def of(point: Point, lookup: Lookup) -> Case:
         return _disaggregated(point, model, chip, precision, kv)
     protocol = _protocol(point)
     isl, osl = _lengths(point, model, protocol)
+    queued = _queued(isl, osl) if "queued at once" in point.note else 0
     layout = _layout(point, model, chip, precision, kv, saturated=protocol == "saturated")
+    if queued and model.experts and layout.dp == 1:
+        layout = Layout(precision, kv, tp=1, ep=layout.tp, dp=layout.tp)  # enable_attention_dp in the overview's options
     limits = _limits(point, model) if protocol == "saturated" else (0.0, 0.0)
     return Case(
         key=_key(point),
@@ -101,9 +108,11 @@ def of(point: Point, lookup: Lookup) -> Case:
         protocol=protocol,
         isl_tokens=isl,
         osl_tokens=osl,
-        concurrency=_concurrency(point, protocol, layout),
+        concurrency=queued or _concurrency(point, protocol, layout),
         uniform_lengths=_uniform(point),
-        recipe=recipe(point, model, chip, layout),
+        recipe=Recipe(8192, 4096 * layout.dp, queued_client=False, ahead=True, prompts_per_slot=1) if queued
+        else recipe(point, model, chip, layout),
+        queued_requests=queued,
         ttft_limit_s=limits[0],
         tpot_limit_s=limits[1],
         replicas=max(1, point.n_chips // layout.chips),
@@ -141,11 +150,23 @@ def precisions(point: Point, model: Model) -> tuple[str, str]:
     elif "int8" in words:
         weights = "int8"
     elif "int4" in words or "w4a16" in words:
-        weights = "fp4"
+        weights = "int4"  # four-bit integers, multiplied in 16 bits
     else:
         weights = "bf16" if words or model.native_precision == "fp32" else model.native_precision
-    small = weights in ("fp8", "fp4") and "w-" not in words and model.family != "gpt-oss"
-    return weights, "fp8" if small or "fp8 kv" in words else "bf16"
+    if "fp8 kv" in words:
+        return weights, "fp8"
+    small = weights in ("fp8", "fp4") and "w-" not in words and not _wide_cache(point, model)
+    return weights, "fp8" if small else "bf16"
+
+
+def _wide_cache(point: Point, model: Model) -> bool:
+    """Return whether a quantised model was run with a 16-bit cache: engines keep 16 bits unless a script says otherwise."""
+    if "inferencex" not in point.source.casefold():
+        return point.engine in ("vllm", "sglang")
+    hopper = point.chip.casefold().startswith("h")
+    if point.engine == "vllm":
+        return model.family not in ("llama", "gpt-oss") or (model.family == "gpt-oss" and hopper)
+    return point.engine == "sglang" and hopper and model.family == "deepseek-mla"
 
 
 def _protocol(point: Point) -> Protocol:
@@ -168,6 +189,15 @@ def _lengths(point: Point, model: Model, protocol: Protocol) -> tuple[float, flo
     if isl == 0 or not point.isl[:1].isdigit():
         isl = 1024.0
     return isl, osl or 128.0
+
+
+def _queued(isl: float, osl: float) -> int:
+    """Return how many requests TensorRT-LLM's performance overview queues (its table num_requests), by lengths."""
+    if max(isl, osl) <= 256:
+        return 30_000
+    if max(isl, osl) >= 20_000:
+        return 1_000
+    return 3_000 if isl + osl <= 2_500 else 1_500
 
 
 def _mlperf(model: Model) -> tuple[float, float, tuple[float, float], tuple[float, float]] | None:
@@ -260,31 +290,58 @@ def _disaggregated(point: Point, model: Model, chip: Chip, precision: str, kv: s
 
 
 def recipe(point: Point, model: Model, chip: Chip, layout: Layout) -> Recipe:
-    """Return how the measured engine was set up, as far as its public scripts say."""
-    isl, osl, load = first_number(point.isl, 1024), first_number(point.osl, 1024), first_number(point.load, 1)
+    """Return how the measured engine was set up, as far as its public scripts say; its defaults where they say nothing."""
+    load = first_number(point.load, 1)
     scripted = "inferencex" in point.source.casefold()
-    blackwell = chip.family == "cuda-blackwell"
     if point.engine == "sglang":
-        polled = scripted and model.family == "deepseek-mla" and blackwell
-        poll = (30 if load >= 16 else 10) if polled else 1
-        streams = 10 if scripted else 0
-        return Recipe(16384, prefill_only=True, poll_steps=poll, stream_steps=streams, queued_client=scripted)
+        return _sglang(model, chip, load, scripted=scripted)
     if point.engine == "trtllm" and scripted:
-        budget, wait = 8192.0, 0
-        if model.family == "gpt-oss":
-            budget = 20000.0
-        elif model.family == "deepseek-mla":
-            budget = max(8192.0, load + isl + 128)
-        elif model.family == "llama":
-            budget = 16384.0 if blackwell else max(isl + osl + 200, 2248.0)
-            wait = 20 if isl == osl == 1024 and layout.tp < 8 else 0
-        return Recipe(
-            int(max(budget, load + 256)),
-            wait_steps=wait,
-            wait_tokens=0.9 * budget if wait else 0.0,
-            stream_steps=20 if model.family == "gpt-oss" else 10,
-        )
-    return Recipe(int(max(8192.0, load + 256)), queued_client=scripted)
+        return _trtllm(first_number(point.isl, 1024), first_number(point.osl, 1024), load, model, chip, layout)
+    if scripted:
+        return Recipe(int(max(8192.0, load + 256)), ahead=True, memory_frac=0.88)
+    return _generated(point.engine, first_number(point.isl, 1024), load)
+
+
+def _generated(engine: str, isl: float, load: float) -> Recipe:
+    """Return a set-up as aiconfigurator generates it: TensorRT-LLM takes one prompt a step, vLLM ISL + batch + 1,500 tokens.
+
+    Source: ai-dynamo/aiconfigurator, generator rules (max_num_tokens = max_batch_size + ISL + 1,500).
+    """
+    if engine == "trtllm":
+        return Recipe(int(isl + load), queued_client=False, ahead=True, memory_frac=0.93, prompts_per_slot=20)
+    return Recipe(int(isl + load + 1500), queued_client=False, memory_frac=0.97)
+
+
+def _sglang(model: Model, chip: Chip, load: float, *, scripted: bool) -> Recipe:
+    """Return an SGLang set-up: prefill in steps of its own, the queue polled now and then on Blackwell."""
+    blackwell = chip.family == "cuda-blackwell"
+    if not scripted:
+        return Recipe(16384, prefill_only=True, queued_client=False, memory_frac=0.93)
+    latent = model.family == "deepseek-mla"
+    poll = (30 if load >= 16 else 10) if blackwell else 1
+    budget = 32768 if latent != blackwell else 16384
+    sequences = 256 if latent else 128
+    return Recipe(budget, sequences, prefill_only=True, poll_steps=poll, stream_steps=10 if latent else 30, memory_frac=0.83)
+
+
+def _trtllm(isl: float, osl: float, load: float, model: Model, chip: Chip, layout: Layout) -> Recipe:
+    """Return InferenceX's TensorRT-LLM set-up: tokens a step by model, a wait for fuller batches on Llama 1k/1k."""
+    budget, wait, share = 8192.0, 0, 0.88
+    if model.family == "gpt-oss":
+        budget = 20000.0
+    elif model.family == "deepseek-mla":
+        budget, share = max(8192.0, load + isl + 128), 0.82
+    elif model.family == "llama":
+        budget = 16384.0 if chip.family == "cuda-blackwell" else max(isl + osl + 200, 2248.0)
+        wait = 20 if isl == osl == 1024 and layout.tp < 8 else 0
+    return Recipe(
+        int(max(budget, load + 256)),
+        wait_steps=wait,
+        wait_tokens=0.9 * budget if wait else 0.0,
+        stream_steps=20 if model.family == "gpt-oss" else 10,
+        ahead=True,
+        memory_frac=share,
+    )
 
 
 def observations(

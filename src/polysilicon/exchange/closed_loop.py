@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 # what `play` returns, by position
 TTFT, TPOT, WAIT, TOKEN, MAKESPAN, RUNNING, MEDIAN_TTFT = 0, 1, slice(2, 6), slice(6, 10), 10, 11, 12
-OUTPUTS = 13
-# what WAIT and TOKEN hold: steps without prefill, steps with prefill, prefill tokens, prefill pairs
+TOTAL = slice(13, 17)  # of the whole run
+OUTPUTS = 17
+# what WAIT, TOKEN and TOTAL hold: steps without prefill, steps with prefill, prefill tokens, prefill pairs
 
 
 @nb.njit(cache=True, nogil=True)
@@ -39,8 +40,9 @@ def table_at(grid: Any, values: Any, x: float) -> Any:
 def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: Any, limits: Any, client: Any, out: Any) -> None:
     """Play a closed loop and fill `out`.
 
-    slopes: sequence_s, kv_s_per_token, window_s_per_token, window_tokens, pair_s, prefill_step_s
-    limits: step tokens, sequences, KV tokens, prefill-only steps (0/1), poll every n steps, wait iterations, wait tokens
+    slopes: sequence_s, kv_s_per_token, window_s_per_token, window_tokens, pair_s, prefill_step_s, host_token_s
+    limits: step tokens, sequences, KV tokens, prefill-only steps (0/1), poll every n steps, wait iterations, wait tokens,
+    scheduling ahead (0/1: a step is put together when the one before it begins)
     client: turnaround_s, admission_s, admission_s_per_token, first_token_s
     """
     n_requests = len(isl)
@@ -57,6 +59,7 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
     now, front, contexts, held = 0.0, 0.0, 0.0, 0.0
     decoded, running, partial, partial_done, done, steps, waited = 0, 0, -1, 0, 0, 0, 0
     issued, taken = 0, 0  # requests are issued and taken in order
+    began = 0.0  # when the last step did
     running_sum, kv_tokens = 0.0, limits[2]
     while issued < min(concurrency, n_requests):
         front += client[1] + client[2] * isl[issued]
@@ -66,12 +69,13 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
         room = int(limits[0]) - (0 if limits[3] > 0 else running)
         chunk, pairs, born = 0, 0.0, 0
         may = True
+        known = began if limits[7] > 0 else now  # who came later is not seen by this step
         if running > 0 and partial < 0:
             if limits[4] > 1 and steps % int(limits[4]) != 0:
                 may = False
-            elif limits[5] > 0 and taken < issued and ready[taken] <= now:
+            elif limits[5] > 0 and taken < issued and ready[taken] <= known:
                 waiting, j = 0.0, taken
-                while j < issued and ready[j] <= now and waiting < limits[6]:
+                while j < issued and ready[j] <= known and waiting < limits[6]:
                     waiting += isl[j]
                     j += 1
                 if waiting < limits[6] and waited < limits[5]:
@@ -79,7 +83,7 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
                     may = False
         while may and room > 0:
             if partial < 0:
-                if taken >= issued or running + born >= limits[1] or ready[taken] > now:
+                if taken >= issued or running + born >= limits[1] or ready[taken] > known:
                     break
                 if held + isl[taken] + osl[taken] > kv_tokens and running + born > 0:
                     break
@@ -98,11 +102,13 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
             partial = -1
         if chunk == 0 and running == 0:
             now = max(now, ready[taken])
+            began = now
             continue
         decoding = running if (chunk == 0 or limits[3] == 0) else 0
         took = table_at(grid, values, float(chunk + decoding)) + slopes[0] * decoding + slopes[4] * pairs
         if decoding > 0:
             took += slopes[1] * contexts + slopes[2] * decoding * min(contexts / decoding, slopes[3])
+        took = max(took, slopes[6] * decoding)
         if chunk > 0:
             took += slopes[5]
             counts[1] += 1
@@ -110,6 +116,7 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
             counts[0] += 1
         counts[2] += chunk
         counts[3] += pairs
+        began = now
         now += took
         steps += 1
         running_sum += running
@@ -164,6 +171,8 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
         out[1] += (done_at[i] - first[i]) / max(osl[i] - 1, 1) / n_requests
     out[0] += client[3]
     out[12] = np.median(first - arrived) + client[3]
+    for z in range(4):
+        out[13 + z] = counts[z]
     out[10] = now
     out[11] = running_sum / steps
 

@@ -39,12 +39,17 @@ class Run:
     ttft_s: float
     aside: str = ""
 
+    @property
+    def kind(self) -> str:
+        """Return closed, disaggregated, or offline (then tpot_s is the run's length over its output tokens)."""
+        return "offline" if self.case.queued_requests else self.case.protocol
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """How well runs left out are predicted by a fit of the others."""
 
-    left_out: str  # model, chip, source, or fifth
+    left_out: str  # model, chip, source, or fifth; of closed loops, or of another kind named
     runs: int
     tpot_median_frac: float
     tpot_mean_frac: float
@@ -67,18 +72,29 @@ def gather(points: Sequence[Point], known: Catalogue) -> list[Run]:
             case = case_module.of(point, lookup)
         except PolysiliconError:
             continue
-        plain = case.protocol == "closed" and case.accepted_tokens == 1.0
-        if plain and case.chip.family in _CURRENT and not point.metric.endswith(("p99", "itl_p50")):
+        plain = case.accepted_tokens == 1.0 and not point.metric.endswith(("p99", "itl_p50"))
+        used = plain and case.protocol in ("closed", "disaggregated")
+        if (used or case.queued_requests) and case.chip.family in _CURRENT:
             found.setdefault(case.key, (case, {}))[1][point.kind] = point
     runs = []
     for case, kinds in found.values():
+        if case.queued_requests and "throughput" in kinds:
+            point = kinds["throughput"]
+            runs.append(Run(case, point.source, case.queued_requests / _total_rate(point), float("nan")))
         if "tpot" not in kinds:
             continue
+        tpot = kinds["tpot"]
+        if case.protocol == "disaggregated":  # its TTFT is the prefill pool's
+            runs.append(Run(case, tpot.source, tpot.seconds, float("nan")))
+            continue
         first = kinds["ttft"].seconds if "ttft" in kinds else float("nan")
-        runs.append(
-            Run(case, kinds["tpot"].source, kinds["tpot"].seconds, first, _impossible(case, kinds["tpot"].seconds, first))
-        )
+        runs.append(Run(case, tpot.source, tpot.seconds, first, _impossible(case, tpot.seconds, first)))
     return _monotone(runs)
+
+
+def _total_rate(point: Point) -> float:
+    """Return the output tokens a second of all chips of a run."""
+    return point.value * (point.n_chips if point.metric.endswith("_per_gpu") else 1)
 
 
 def _impossible(case: Case, tpot_s: float, ttft_s: float) -> str:
@@ -100,6 +116,9 @@ def _monotone(runs: Sequence[Run]) -> list[Run]:
     by: dict[tuple[object, ...], list[Run]] = {}
     for r in runs:
         c = r.case
+        if r.kind != "closed":
+            by.setdefault((c.key,), []).append(r)
+            continue
         by.setdefault((c.model.id, c.chip.id, c.layout, c.engine, c.isl_tokens, c.osl_tokens), []).append(r)
     found = []
     for members in by.values():
@@ -118,7 +137,8 @@ class Calibration:
     aside: Mapping[str, int]
     judgements: tuple[Judgement, ...]
     rows: tuple[dict[str, str], ...]
-    errors: Mapping[str, Any]  # left-out signed log errors by run, for plots
+    fitted: tuple[Run, ...]
+    errors: Mapping[str, Any]  # by who is left out: signed log errors of TPOT and of TTFT, one a run
 
 
 def calibrate(
@@ -154,13 +174,22 @@ def calibrate(
     }
     for n, (name, keys) in enumerate((plans if judge else {"fifth": plans["fifth"]}).items()):
         errors[name] = _left_out(fitter, theta, good, keys, fresh=name != "fifth")
-        judged.append(_judged(name, *errors[name]))
+        for kind in ("closed", "disaggregated", "offline"):
+            mine = np.array([r.kind == kind for r in runs])
+            if np.isfinite(errors[name][0][mine]).any():
+                label = name if kind == "closed" else f"{name}, {kind}"
+                judged.append(_judged(label, errors[name][0][mine], errors[name][1][mine]))
+        if name == "chip":  # also one by one
+            for chip in chips:
+                mine = np.array([r.kind == "closed" and r.case.chip.id == chip for r in runs])
+                if np.isfinite(errors[name][0][mine]).any():
+                    judged.append(_judged(f"chip {chip}", errors[name][0][mine], errors[name][1][mine]))
         tell(0.4 + 0.6 * (n + 1) / len(plans))
     aside: dict[str, int] = {}
     for r in runs:
         if r.aside:
             aside[r.aside] = aside.get(r.aside, 0) + 1
-    return Calibration(int(good.sum()), aside, tuple(judged), tuple(_rows(fitter, theta, runs, errors)), errors)
+    return Calibration(int(good.sum()), aside, tuple(judged), tuple(_rows(fitter, theta, runs)), tuple(runs), errors)
 
 
 def _left_out(fitter: Fitter, theta: Array, good: NDArray[np.bool_], keys: Sequence[str], *, fresh: bool) -> tuple[Array, Array]:
@@ -199,8 +228,8 @@ def _judged(name: str, tpot: Array, ttft: Array) -> Judgement:
     )
 
 
-def _rows(fitter: Fitter, theta: Array, runs: Sequence[Run], errors: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the table: fitted cells, engine-blind means of them, error bands."""
+def _rows(fitter: Fitter, theta: Array, runs: Sequence[Run]) -> list[dict[str, str]]:
+    """Return the table: fitted cells and engine-blind means of them."""
     values = fitter.prior * np.exp(theta)
     source = " + ".join(sorted({r.source for r in runs}))
     today, used = date.today().isoformat(), sum(1 for r in runs if not r.aside)
@@ -234,28 +263,6 @@ def _rows(fitter: Fitter, theta: Array, runs: Sequence[Run], errors: Mapping[str
         add(cell, float(value), f"prior {cell.prior:.3g}", used)
     for (name, subject), members in _by_engine(fitter.cells, values).items():
         add(Cell(name, subject=subject), float(np.exp(np.mean(np.log(members)))), "mean over engines", used)
-    for name, index in (("error_frac", 0), ("ttft_error_frac", 1)):
-        for chip in sorted({r.case.chip.id for r in runs}):
-            mask = np.array([r.case.chip.id == chip for r in runs])
-            seen = np.abs(errors["fifth"][index][mask])
-            seen = seen[np.isfinite(seen)]
-            if len(seen) >= LEAST_RUNS:
-                add(
-                    Cell(name, subject=chip),
-                    float(np.expm1(np.quantile(seen, 0.8))),
-                    "80 % of runs left out by fifths lie within",
-                    len(seen),
-                )
-        if "chip" in errors:
-            away = np.abs(errors["chip"][index])
-            away = away[np.isfinite(away)]
-            for family in sorted({r.case.chip.family for r in runs}):
-                add(
-                    Cell(name, subject=family),
-                    float(np.expm1(np.quantile(away, 0.8))),
-                    "80 % of runs on chips left out lie within",
-                    len(away),
-                )
     return table
 
 

@@ -230,16 +230,14 @@ def fit(points: Sequence[Measured], known: Catalogue, subject: Subject, *, took_
     cases = [
         Case(
             key=str(i), model=model, chip=chip, layout=layout, engine="*", years=0.0, protocol="closed", isl_tokens=p.isl_tokens,
-            osl_tokens=p.osl_tokens, concurrency=float(p.concurrency), recipe=Recipe(2048, queued_client=False),
+            osl_tokens=p.osl_tokens, concurrency=float(p.concurrency), recipe=Recipe(2048, queued_client=False, prompts_per_slot=ROUNDS),
         )
         for i, p in enumerate(points)
     ]  # fmt: skip
     d = Efficiency()
     most = {"frac": 1.0, "tokens": 1024.0}
     cells = [Cell(n, subject=chip.id, prior=getattr(d, n), width=w, most=most.get(n.rsplit("_", 1)[-1], 10.0)) for n, w in FITTED.items()]
-    fitter = Fitter(
-        cases, np.array([p.tpot_s for p in points]), np.array([p.ttft_s for p in points]), cells, prompts_per_slot=ROUNDS
-    )
+    fitter = Fitter(cases, np.array([p.tpot_s for p in points]), np.array([p.ttft_s for p in points]), cells)
     rows = np.nonzero([not p.held_back for p in points])[0]
     theta = _fitted(fitter, rows)
     fitter.play(theta)

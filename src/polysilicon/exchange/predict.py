@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polysilicon.application.workload import Lengths
 from polysilicon.exchange import closed_loop
 from polysilicon.exchange.cases import Case
+from polysilicon.model.layout import Layout
 from polysilicon.model.work import Terms, terms
 from polysilicon.performance.efficiency import Efficiency, efficiency, resolve
 from polysilicon.performance.serving import BATCHES, steady_state
@@ -21,11 +22,24 @@ from polysilicon.units import BYTES_PER_GB
 Array = NDArray[np.float64]
 GRID: Array = np.unique(np.round(np.concatenate([np.arange(1, 17), 2.0 ** np.arange(4, 17.01, 0.25)])))
 TURNAROUND_S = 1e-3  # a client sees an answer end and asks again
-PROMPTS_PER_SLOT = 10  # of the closed loop
 MOST_REQUESTS = 40_000
-POOL_BUSY_FRAC = 0.5  # of its time that a prefill pool computes: batches form, caches leave, instances are uneven
-HAND_OVER_S = 0.05  # router, cache transfer set-up, first decode step
+STEP_TOKENS = (2048, 8192)  # a submitter tries
 DRAFT_COST_FRAC = 0.25  # of a step, for drafting and checking
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """How cases are loaded and scheduled, one value a case [cases, 1]."""
+
+    isl_tokens: Array  # to prefill, mean
+    context_tokens: Array  # mean while decoding
+    slots: Array
+    prompts_per_slot: Array
+    budget_tokens: Array
+    apart: Array  # prefill in steps of its own
+    queued: Array  # a front end takes requests one after another
+    stream_steps: Array
+    offline: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,7 @@ class Columns:
     """Many cases as columns [cases, 1]: one expression predicts them all."""
 
     cases: tuple[Case, ...]
+    loads: Loads
     terms: Terms
     facts: ChipFacts
     degrees: Degrees
@@ -49,10 +64,25 @@ def columns(cases: Sequence[Case], *, prefill: bool = False) -> Columns:
     t = stack(Terms, cost)
     weights = (t.dense_bytes + 2 * t.head_bytes) / (d.tp * d.pp) + t.routed_bytes / (d.tp * d.dp * d.pp)
     memory = np.array([[c.chip.need("hbm_gb") * BYTES_PER_GB] for c in cases])
-    free = np.maximum(0.96 * memory - weights, 0.04 * memory)  # measured engines fill what they have
+    share = np.array([[c.recipe.memory_frac] for c in cases])
+    free = np.maximum(share * memory - weights, 0.04 * memory)  # measured engines ran, so something was left
     kept = t.kv_bytes_per_token + t.index_bytes_per_token + t.selected_bytes_per_token + 0.1 * t.window_bytes_per_token
     room = free * np.minimum(d.tp, t.kv_heads) * d.dp * d.pp / np.maximum(kept, 1.0)
-    return Columns(tuple(cases), t, stack(ChipFacts, facts), d, np.array([[c.years] for c in cases]), room[:, 0])
+    return Columns(tuple(cases), loads(cases), t, stack(ChipFacts, facts), d, np.array([[c.years] for c in cases]), room[:, 0])
+
+
+def loads(cases: Sequence[Case]) -> Loads:
+    """Return how cases are loaded, as columns."""
+    scale = [0.9 if c.uniform_lengths else 1.0 for c in cases]
+    table = [
+        (
+            c.isl_tokens * (1.0 - c.cached_frac) * k, (c.isl_tokens + c.osl_tokens / 2.0) * k, c.concurrency,
+            float(c.recipe.prompts_per_slot), float(c.recipe.step_tokens * c.layout.dp), float(c.recipe.prefill_only),
+            float(c.recipe.queued_client), float(c.recipe.stream_steps), float(c.queued_requests > 0),
+        )
+        for c, k in zip(cases, scale, strict=True)
+    ]  # fmt: skip
+    return Loads(*(column[:, None] for column in np.array(table).T))
 
 
 def stack(kind: type[Any], items: Sequence[Any]) -> Any:
@@ -87,30 +117,35 @@ def _line(value: Any, size: int) -> Array:
     )
 
 
-def play(
-    cols: Columns, r: Rates, *, each: Callable[[float], None] | None = None, prompts_per_slot: int = PROMPTS_PER_SLOT
-) -> Array:
+def play(cols: Columns, r: Rates, *, each: Callable[[float], None] | None = None) -> Array:
     """Play every case as a closed loop and return [cases, OUTPUTS] of `closed_loop`."""
     size = len(cols.cases)
+    quiet = _unstreamed(cols, r)
     table = tokens_s(cols.terms, r, cols.degrees, np.broadcast_to(GRID, (size, len(GRID))))
-    sequence, kv, near, pair = (_line(x, size) for x in affine(cols.terms, r, cols.degrees))
+    sequence, kv, near, pair = (_line(x, size) for x in affine(cols.terms, quiet, cols.degrees))
     window = _line(np.maximum(cols.terms.window_tokens, cols.terms.selected_tokens), size)
+    host = np.where(cols.loads.offline[:, 0] > 0, _line(r.host_token_s, size), 0.0)
     prefill, first = _line(r.prefill_step_s, size), _line(r.first_token_s, size)
     admission, per_token = _line(r.admission_s, size), _line(r.admission_s_per_token, size)
     out = np.zeros((size, closed_loop.OUTPUTS))
     for i, case in enumerate(cols.cases):
-        isl, osl, slots = requests(case, i, prompts_per_slot)
+        isl, osl, slots = requests(case, i)
         if case.protocol == "disaggregated":
             isl = np.ones_like(isl)  # prompts arrive prefilled; their contexts count through the slope
         shift = case.isl_tokens * (0.9 if case.uniform_lengths else 1.0) if case.protocol == "disaggregated" else 0.0
+        room = cols.kv_tokens[i] * case.osl_tokens / (case.osl_tokens + shift)  # their contexts fill the cache all the same
         limits = np.array([
-            case.recipe.step_tokens * case.layout.dp, case.recipe.sequences, max(cols.kv_tokens[i], 4.0 * case.isl_tokens),
+            case.recipe.step_tokens * case.layout.dp, case.recipe.sequences, max(room, 4.0 * case.isl_tokens),
             float(case.recipe.prefill_only), case.recipe.poll_steps, case.recipe.wait_steps, case.recipe.wait_tokens,
+            float(case.recipe.ahead),
         ])  # fmt: skip
-        slope = np.array([sequence[i] + kv[i] * shift, kv[i], near[i], window[i], pair[i], 0.0 if shift else prefill[i]])
+        slope = np.array([sequence[i] + kv[i] * shift, kv[i], near[i], window[i], pair[i], 0.0 if shift else prefill[i], host[i]])
         queued = 1.0 if case.recipe.queued_client and not shift else 0.0
         client = np.array([TURNAROUND_S, queued * admission[i], queued * per_token[i], first[i]])
         closed_loop.play(isl, osl, slots, GRID, table[i], slope, limits, client, out[i])
+        if case.queued_requests:
+            out[i, closed_loop.TPOT] = out[i, closed_loop.MAKESPAN] / case.osl_tokens
+            out[i, closed_loop.TOKEN] = out[i, closed_loop.TOTAL] / case.osl_tokens
         if each is not None and i % 64 == 0:
             each(i / size)
     waits = _stream_wait(cols, r) * out[:, closed_loop.TPOT]
@@ -119,18 +154,22 @@ def play(
     return out
 
 
+def _unstreamed(cols: Columns, r: Rates) -> Rates:
+    """Return rates under which runs that stream nothing pay no host time for a sequence on top of the step."""
+    return replace(r, sequence_s=np.where(cols.loads.offline > 0, 0.0, r.sequence_s))
+
+
 def _stream_wait(cols: Columns, r: Rates) -> Array:
     """Return how many decode steps the first token waits in the streaming buffer."""
-    steps = np.array([float(c.recipe.stream_steps) for c in cols.cases])
-    return np.asarray(steps * _line(r.stream_wait_frac, len(cols.cases)))
+    return np.asarray(cols.loads.stream_steps[:, 0] * _line(r.stream_wait_frac, len(cols.cases)))
 
 
-def requests(case: Case, seed: int, prompts_per_slot: int = PROMPTS_PER_SLOT) -> tuple[Any, Any, int]:
+def requests(case: Case, seed: int) -> tuple[Any, Any, int]:
     """Return prompt lengths, output lengths and slots of one replica's closed loop."""
     slots = (
         max(1, round(case.concurrency / case.replicas)) if case.protocol == "disaggregated" else max(1, round(case.concurrency))
     )
-    count = max(slots + 1, min(prompts_per_slot * slots, MOST_REQUESTS))
+    count = max(slots + (case.recipe.prompts_per_slot > 1), min(case.recipe.prompts_per_slot * slots, MOST_REQUESTS))
     isl = closed_loop.lengths(case.isl_tokens * (1.0 - case.cached_frac), count, uniform=case.uniform_lengths, seed=2 * seed + 1)
     osl = closed_loop.lengths(case.osl_tokens, count, uniform=case.uniform_lengths, seed=2 * seed)
     return isl, osl, slots
@@ -141,32 +180,24 @@ def analytic(cols: Columns, r: Rates, played: Array) -> tuple[Array, Array]:
 
     A request's TTFT is a number of steps of each kind; their order hardly changes when rates move a little.
     """
-    size = len(cols.cases)
-    scale = np.array([0.9 if c.uniform_lengths else 1.0 for c in cols.cases])
-    isl = np.array([c.isl_tokens * (1 - c.cached_frac) for c in cols.cases]) * scale
-    context = np.array([c.isl_tokens + c.osl_tokens / 2 for c in cols.cases]) * scale
+    size, load = len(cols.cases), cols.loads
+    isl, context = load.isl_tokens[:, 0], load.context_tokens[:, 0]
     n = np.maximum(played[:, closed_loop.RUNNING], 1.0)
-    sequence, kv, near, pair = (_line(x, size) for x in affine(cols.terms, r, cols.degrees))
+    sequence, kv, near, pair = (_line(x, size) for x in affine(cols.terms, _unstreamed(cols, r), cols.degrees))
     window = _line(np.maximum(cols.terms.window_tokens, cols.terms.selected_tokens), size)
-    budget = np.array([float(c.recipe.step_tokens * c.layout.dp) for c in cols.cases])
-    chunk = np.minimum(budget, np.maximum(isl, 1.0))
-    apart = np.array([c.recipe.prefill_only for c in cols.cases])
+    chunk = np.minimum(load.budget_tokens[:, 0], np.maximum(isl, 1.0))
     at = tokens_s(cols.terms, r, cols.degrees, np.stack([n, n + chunk, np.ones_like(n)], axis=1))
     decode = at[:, 0] + n * (sequence + kv * context + near * np.minimum(window, context))
+    decode = np.maximum(decode, np.where(load.offline[:, 0] > 0, n * _line(r.host_token_s, size), 0.0))
     per_token = (at[:, 1] - at[:, 0]) / chunk
-    carrying = np.where(apart, at[:, 2], decode) + _line(r.prefill_step_s, size)
+    carrying = np.where(load.apart[:, 0] > 0, at[:, 2], decode) + _line(r.prefill_step_s, size)
 
     def total(counts: Array) -> Array:
         steps = counts[:, 0] * decode + counts[:, 1] * carrying
         return np.asarray(steps + counts[:, 2] * per_token + counts[:, 3] * pair)
 
-    slots = np.array([c.concurrency for c in cols.cases])
-    queued = np.array([float(c.recipe.queued_client) for c in cols.cases])
-    queue = (
-        queued
-        * (_line(r.admission_s, size) + _line(r.admission_s_per_token, size) * isl)
-        * (1.0 + slots / (2 * PROMPTS_PER_SLOT))
-    )
+    admitted = _line(r.admission_s, size) + _line(r.admission_s_per_token, size) * isl
+    queue = load.queued[:, 0] * admitted * (1.0 + load.slots[:, 0] / (2 * load.prompts_per_slot[:, 0]))
     ttft = total(played[:, closed_loop.WAIT]) + _line(r.first_token_s, size) + queue
     tpot = total(played[:, closed_loop.TOKEN])
     return ttft + _stream_wait(cols, r) * tpot, tpot
@@ -199,10 +230,11 @@ def outcomes(cols: Columns, r: Rates, *, path: str = "", each: Callable[[float],
         _prefill_pools(cols, split, found, path)
     for i, case in enumerate(cols.cases):
         if i not in found:
+            alone = _queued if case.queued_requests else _static
             found[i] = (
                 _saturated(case, path)
-                if case.protocol == "saturated"
-                else _static(take(cols, [i]), pick(r, [i], len(cols.cases)))
+                if case.protocol == "saturated" and not case.queued_requests
+                else alone(take(cols, [i]), pick(r, [i], len(cols.cases)))
             )
     return [found[i] for i in range(len(cols.cases))]
 
@@ -210,10 +242,9 @@ def outcomes(cols: Columns, r: Rates, *, path: str = "", each: Callable[[float],
 def take(cols: Columns, rows: Sequence[int] | NDArray[np.int64]) -> Columns:
     """Return some of the cases."""
     index = np.asarray(rows)
-    return Columns(
-        tuple(cols.cases[i] for i in rows), pick(cols.terms, rows, len(cols.cases)), pick(cols.facts, rows, len(cols.cases)),
-        pick(cols.degrees, rows, len(cols.cases)), cols.years[index], cols.kv_tokens[index],
-    )  # fmt: skip
+    size = len(cols.cases)
+    load, cost, facts, d = (pick(item, rows, size) for item in (cols.loads, cols.terms, cols.facts, cols.degrees))
+    return Columns(tuple(cols.cases[i] for i in rows), load, cost, facts, d, cols.years[index], cols.kv_tokens[index])
 
 
 def pick(item: Any, rows: Sequence[int] | NDArray[np.int64], size: int) -> Any:
@@ -227,7 +258,7 @@ def pick(item: Any, rows: Sequence[int] | NDArray[np.int64], size: int) -> Any:
 
 
 def _looped(case: Case, out: Array) -> Outcome:
-    isl, osl, slots = requests(case, 0, 1)
+    isl, osl, slots = requests(case, 0)
     speed = case.accepted_tokens / (1.0 + DRAFT_COST_FRAC) if case.accepted_tokens > 1 else 1.0
     ttft, tpot = float(out[closed_loop.TTFT]), float(out[closed_loop.TPOT]) / speed
     requests_per_s = slots / max(ttft + tpot * (float(osl.mean()) - 1.0), 1e-9)
@@ -246,8 +277,10 @@ def _prefill_pools(cols: Columns, rows: Sequence[int], found: dict[int, Outcome]
     """Replace the TTFT of disaggregated cases by that of their prefill pool."""
     cases = [cols.cases[i] for i in rows]
     pool = columns(cases, prefill=True)
-    r = reached(pool, embedded(pool, path=path))
+    eff = embedded(pool, path=path)
+    r = reached(pool, eff)
     size = len(cases)
+    busy, hand_over = _line(eff[0].pool_busy_frac, size), _line(eff[0].hand_over_s, size)
     table = tokens_s(pool.terms, r, pool.degrees, np.broadcast_to(GRID, (size, len(GRID))))
     pair = _line(affine(pool.terms, r, pool.degrees)[3], size)
     prefill, first, admission = (_line(x, size) for x in (r.prefill_step_s, r.first_token_s, r.admission_s))
@@ -259,11 +292,11 @@ def _prefill_pools(cols: Columns, rows: Sequence[int], found: dict[int, Outcome]
         kept = case.model.kv_bytes_per_token(layout.kv_precision, context_tokens=case.isl_tokens)
         slope = np.array([0.0, 0.0, 0.0, 0.0, pair[row], prefill[row]])
         client = np.array([TURNAROUND_S, admission[row] / case.prefill_replicas, 0.0, first[row]])
-        limits = np.array([case.recipe.step_tokens * layout.dp, 1024.0, POOL_BUSY_FRAC])
+        limits = np.array([case.recipe.step_tokens * layout.dp, 1024.0, busy[row]])
         before = found[i]
         ttft = closed_loop.play_prefill(
             isl, osl, slots, case.prefill_replicas, GRID, table[row], slope, limits, client, before.tpot_s,
-            2.0 * before.tpot_s, kept / link[row],
+            hand_over[row] + before.ttft_s, kept / link[row],  # the decode pool must have room
         )  # fmt: skip
         rate = slots / max(ttft + before.tpot_s * float(osl.mean()), 1e-9)
         found[i] = Outcome(ttft, before.tpot_s, rate * float(osl.mean()), rate * float(isl.mean()), ttft, before.tpot_s)
@@ -288,20 +321,51 @@ def _static(cols: Columns, r: Rates) -> Outcome:
     return Outcome(prefill, decode, rate, batch / prefill, prefill, decode)
 
 
+def _queued(cols: Columns, r: Rates) -> Outcome:
+    """Play requests that are all queued at once to the end: batches fill, shrink with the cache, and drain."""
+    case = cols.cases[0]
+    out = play(cols, r)[0]
+    rate = case.queued_requests / float(out[closed_loop.TPOT]) * case.replicas
+    ttft, tpot = float(out[closed_loop.TTFT]), float(out[closed_loop.MAKESPAN]) / case.osl_tokens
+    return Outcome(ttft, tpot, rate, rate * case.isl_tokens / case.osl_tokens, ttft, tpot)
+
+
 def _saturated(case: Case, path: str) -> Outcome:
-    """Predict offline saturation: the batch with most tokens a second that fits, under the scenario's promises if any."""
-    g = ground(case.model, case.chip, case.layout.precision, case.layout.kv_precision, engine=case.engine, efficiency_path=path)
+    """Predict endless offline or promised load: of the layouts and step sizes a submitter would try, the one that serves most."""
+    tried = [_loaded(case, layout, step, path) for layout in _layouts(case) for step in STEP_TOKENS]
+    return max(tried, key=lambda outcome: outcome.output_tok_per_s)
+
+
+def _layouts(case: Case) -> list[Layout]:
+    """Return the case's own layout and wider ones on the same chips; for MoE also attention by data."""
+    own, total = case.layout, case.layout.chips * case.replicas
+    found = [own]
+    if own.dp > 1:
+        return found
+    most = min(total, int(case.chip.scale_up_chips or 8), 8)
+    tp = own.tp
+    while tp <= most:
+        if tp > own.tp:
+            found.append(Layout(own.precision, own.kv_precision, tp=tp))
+        if case.model.experts and tp > 1:
+            found.append(Layout(own.precision, own.kv_precision, tp=1, ep=tp, dp=tp))
+        tp *= 2
+    return found
+
+
+def _loaded(case: Case, layout: Layout, step_tokens: int, path: str) -> Outcome:
+    g = ground(case.model, case.chip, layout.precision, layout.kv_precision, engine=case.engine, efficiency_path=path)
     g = replace(g, rates=replace(g.rates, sequence_s=0.0))  # nothing is streamed: host work hides behind the chips
-    d = degrees([case.layout])
+    d = degrees([layout])
     lengths = Lengths(case.isl_tokens, case.osl_tokens, isl_cv=0.3, osl_cv=0.0 if not case.ttft_limit_s else 0.5)
-    grid = steady_state(g, d, slopes(g, d), lengths, 0.5, batches=BATCHES)
-    tail = steady_state(g, d, slopes(g, d), lengths, 0.99, batches=BATCHES) if case.ttft_limit_s else grid
+    at = {"batches": BATCHES, "max_step_tokens": step_tokens}
+    grid = steady_state(g, d, slopes(g, d), lengths, 0.5, **at)  # type: ignore[arg-type]
+    tail = steady_state(g, d, slopes(g, d), lengths, 0.99, **at) if case.ttft_limit_s else grid  # type: ignore[arg-type]
     keep = grid.fits[0].copy()
     if case.ttft_limit_s:
         keep &= (tail.ttft_q_s[0] <= case.ttft_limit_s) & (tail.tpot_q_s[0] <= case.tpot_limit_s)
-    rate = np.where(keep, grid.rps[0], -1.0)
-    best = int(np.argmax(rate)) if keep.any() else 0
-    total = float(grid.rps[0, best]) * case.replicas
+    best = int(np.argmax(np.where(keep, grid.rps[0], -1.0))) if keep.any() else 0
+    total = float(grid.rps[0, best]) * case.layout.chips * case.replicas / layout.chips
     return Outcome(
         float(grid.ttft_q_s[0, best]), float(grid.tpot_s[0, best]), total * case.osl_tokens, total * case.isl_tokens,
         float(tail.ttft_q_s[0, best]), float(tail.tpot_q_s[0, best]),

@@ -74,6 +74,14 @@ class Model:
     extra_params: int = 0  # norms, biases, per-layer scalars
 
     @property
+    def fp8_blocks(self) -> bool:
+        """Return whether its FP8 checkpoints scale weights by block of 128 and activations on the fly, as DeepSeek's do.
+
+        Llama, Mistral and Gemma checkpoints have one scale a tensor, which costs fewer kernels a layer.
+        """
+        return self.family not in ("llama", "llama4", "mistral", "mixtral", "gemma", "bloom")
+
+    @property
     def layers(self) -> int:
         """Return the number of layers."""
         return sum(g.count for g in self.groups)

@@ -56,12 +56,15 @@ class Rates:
     domain_chips: Number
     collective_s: Number
     all_to_all_s: Number
+    routing_skew_factor: Number
     imbalance_factor: Number
     knee_sharpness_ratio: Number
     gemm_pad_tokens: Number
+    expert_pad_tokens: Number
     launch_s: Number  # of all layers of one step
     step_s: Number
     sequence_s: Number
+    host_token_s: Number
     prefill_step_s: Number
     first_token_s: Number
     admission_s: Number
@@ -132,15 +135,16 @@ class ChipFacts:
 def chip_facts(model: Model, chip: Chip, precision: str) -> ChipFacts:
     """Return what of a chip's datasheet a model in a precision meets; 16-bit math runs attention everywhere."""
     math, note = math_precision(chip, precision)
-    weights = {"int4": "fp4", "fp16": "bf16", "fp32": "bf16"}.get(precision, precision)
+    plain = {"int4": "fp4", "fp16": "bf16", "fp32": "bf16"}.get(precision, precision)
+    weights = "fp8_block" if plain == "fp8" and model.fp8_blocks else plain
     dense = "bf16" if model.quantised == "experts" else weights
-    dense_math, _ = math_precision(chip, dense)
+    dense_math, _ = math_precision(chip, "fp8" if dense == "fp8_block" else dense)
     attention_math, _ = math_precision(chip, "bf16")
     return ChipFacts(
         weights=weights,
         dense_weights=dense,
-        weight_only=math != weights,
-        quantised=weights != "bf16",
+        weight_only=math not in (plain, precision),
+        quantised=dense != "bf16",
         latent=any(g.latent_dim for g in model.groups),
         peak_tflop_per_s=chip.dense_tflop_per_s[math],
         dense_peak_tflop_per_s=chip.dense_tflop_per_s[dense_math],
@@ -176,8 +180,8 @@ def rates(t: Terms, facts: ChipFacts, eff: Efficiency, dense: Efficiency, *, yea
         eff.layer_s + np.where(facts.quantised, eff.quantised_layer_s, 0.0) + np.where(latent, eff.latent_layer_s, 0.0)
     )
     launch = (launch + t.linear_layers * eff.linear_layer_s) * eff.launch_factor * eff.chip_launch_factor
-    launch = launch + t.moe_layers * eff.moe_layer_s * eff.moe_launch_factor
-    heavier = np.where(np.asarray(t.moe_layers) > 0, 2.0, 1.0)  # a MoE layer launches about twice the kernels
+    routing = eff.moe_layer_s + eff.expert_layer_s * t.experts + np.where(only, eff.weight_only_layer_s, 0.0)
+    launch = launch + t.moe_layers * routing * eff.moe_launch_factor
     return Rates(
         dense_flop_per_s=facts.dense_peak_tflop_per_s * FLOP_PER_TFLOP * gemm_math * eff.math_factor,
         dense_bytes_per_s=bandwidth * gemm_memory,
@@ -191,13 +195,16 @@ def rates(t: Terms, facts: ChipFacts, eff: Efficiency, dense: Efficiency, *, yea
         domain_chips=facts.domain_chips,
         collective_s=eff.collective_s / softer,
         all_to_all_s=eff.all_to_all_s,
+        routing_skew_factor=eff.routing_skew_factor,
         imbalance_factor=eff.imbalance_factor,
         knee_sharpness_ratio=eff.knee_sharpness_ratio,
         gemm_pad_tokens=eff.gemm_pad_tokens,
+        expert_pad_tokens=eff.expert_pad_tokens,
         launch_s=launch / softer,
         step_s=eff.step_s,
         sequence_s=eff.sequence_s,
-        prefill_step_s=(eff.prefill_step_s + t.layers * eff.prefill_layer_s * heavier) / softer,
+        host_token_s=eff.host_token_s,
+        prefill_step_s=(eff.prefill_step_s + eff.eager_launch_ratio * launch) / softer,
         first_token_s=eff.first_token_s,
         admission_s=eff.admission_s,
         admission_s_per_token=eff.admission_s_per_token,
@@ -233,15 +240,19 @@ def tokens_s(t: Terms, r: Rates, d: Degrees, tokens: Array) -> Array:
 
 
 def _experts_s(t: Terms, r: Rates, d: Degrees, each: Array) -> Array:
-    """Return the seconds of routed experts: experts hit are read once, the busiest rank sets the pace."""
+    """Return the seconds of routed experts: experts hit are read once, the busiest rank sets the pace.
+
+    A grouped GEMM works in tiles of rows, so each expert hit also pays for rows it does not have.
+    """
     count = np.maximum(t.experts, 1)
     chips = d.tp * d.dp
-    hit = experts_hit(count, t.experts_per_token, each) / count
+    hit = experts_hit(count, t.experts_per_token, np.maximum(each / r.routing_skew_factor, 1.0)) / count
     busiest = np.where(d.ep > 1.0, r.imbalance_factor, 1.0)
-    active = 2.0 * t.routed_params * t.experts_per_token / count
+    an_expert = 2.0 * t.routed_params / count
+    rows = each * t.experts_per_token + hit * count * r.expert_pad_tokens
     return smooth_max(
-        active / chips * busiest / r.expert_flop_per_s * each,
-        t.routed_bytes / chips * busiest / r.expert_bytes_per_s * hit,
+        an_expert / chips * busiest / r.expert_flop_per_s * rows,
+        t.routed_bytes / chips / r.expert_bytes_per_s * np.minimum(hit * busiest, 1.0),  # no rank reads more than all it holds
         r.knee_sharpness_ratio,
     )
 

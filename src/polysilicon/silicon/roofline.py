@@ -54,7 +54,7 @@ def math_precision(chip: Chip, precision: str) -> tuple[str, str]:
     ('bf16', 'H100 has no fp4 math: weights stay fp4, math runs in bf16')
     """
     rates = chip.dense_tflop_per_s
-    name = {"fp16": "bf16", "fp32": "bf16", "int4": "fp4"}.get(precision, precision)
+    name = {"fp16": "bf16", "fp32": "bf16"}.get(precision, precision)
     if name in rates and rates[name] >= rates.get(WEIGHT_ONLY, 0.0):
         return name, ""
     for other in (WEIGHT_ONLY, "fp8", "int8", "fp4"):
