@@ -110,6 +110,25 @@ def test_engine_faults_reach_a_chat_client_as_errors_or_not_at_all(rig: Callable
         assert body.endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.parametrize("door", ["claude", "bedrock", "openai"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+@pytest.mark.parametrize(("shape", "fault"), [("cut", "cut-before"), ("stalled", "stall"), ("malformed", "bad-json"), ("malformed", "garbage")])
+def test_litellm_40404_broken_streams_reach_the_fallback(rig: Callable[..., Rig], door: str, path: str, shape: str, fault: str) -> None:
+    """A stream that is cut, stalled or malformed before its first content is answered by the next target, in either dialect, once."""
+    r = broken(rig, door, fault)
+    asked = ask(stream=True) if "messages" in path else {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    status, headers, body = post(r, asked, path=path)
+    assert (status, headers["x-polysilicon-target"]) == (200, "good"), shape
+    if "messages" in path:
+        assert names(body).count("message_start") == 1
+        assert names(body)[-1] == "message_stop"
+    else:
+        assert body.count(b'"role":"assistant"') == 1
+        assert body.endswith(b"data: [DONE]\n\n")
+    assert r.emulator["bad"].seen.requests == 1
+    assert [e.target for e in r.ledger(1) if e.outcome == "ok"] == ["good"]
+
+
 def test_nobody_well_gives_the_last_reason(rig: Callable[..., Rig]) -> None:
     r = rig([endpoint("a", "claude", faults=[Fault("529", retry_after_s=3)]), endpoint("b", "vertex", faults=[Fault("503")])])
     status, _, body = post(r, ask())
