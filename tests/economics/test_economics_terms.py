@@ -241,6 +241,12 @@ def test_leaving_counts_the_data_that_moves(tmp_path):
         assert failed.returncode == 1 and "--egress" in failed.stderr and "Traceback" not in failed.stderr
 
 
+def test_both_ratios_of_a_price_and_the_published_day_are_told(tmp_path):
+    words = " ".join(polysilicon("tco", "--draws", "64", cwd=tmp_path).stdout.split())
+    assert "cost 87,072 $, revenue 562,027 $" in words and "profit over cost 545%, gross margin 84.5%" in words
+    assert "profit over cost" in words and " 3 70% 41% 21% 228,311" in words  # 3 $ over 1.76 $
+
+
 def test_tokens_cost_by_kind_and_racks_are_written_off(tmp_path):
     out = json.loads(polysilicon("tco", "--tok-per-s", "10000:800", "--draws", "64", "--json", cwd=tmp_path).stdout)
     kinds, hour = out["token_cost"], out["chip_hour"]["total_usd"]

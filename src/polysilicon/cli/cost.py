@@ -139,8 +139,19 @@ def _print_cost(answer: Any) -> None:
          for d in sorted(answer.range.ranges, key=lambda d: -abs(bars[d.name].rank_correlation_ratio))],
     )  # fmt: skip
     print_table(
-        ["$/chip-hour", "accounting gross margin", "after cost of capital", "chips that 30 B$ rents for 5 years"],
-        [[row.usd_per_chip_hour, f"{row.accounting_margin_frac:.0%}", f"{row.economic_margin_frac:.0%}", row.chips] for row in answer.prices],
+        ["$/chip-hour", "profit over cost", "accounting gross margin", "after cost of capital", "chips that 30 B$ rents for 5 years"],
+        [
+            [
+                row.usd_per_chip_hour, f"{row.profit_over_cost_frac:.0%}", f"{row.accounting_margin_frac:.0%}",
+                f"{row.economic_margin_frac:.0%}", row.chips,
+            ]
+            for row in answer.prices
+        ],
+    )  # fmt: skip
+    day = answer.published_day
+    print(
+        f"a published day to compare (DeepSeek, 2025-02): cost {day.cost_usd:,.0f} $, revenue {day.revenue_usd:,.0f} $ at list prices "
+        f"({answer.published_day_recomputed_usd:,.0f} from its rounded tokens): {day.margins}"
     )
     needs, power, homes = answer.price_for_margin_usd, answer.power, answer.homes
     print(

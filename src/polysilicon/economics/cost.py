@@ -117,6 +117,7 @@ class PriceRow:
     accounting_margin_frac: float
     economic_margin_frac: float  # after cost of capital, every hour taken
     chips: float  # that a budget rents for the term
+    profit_over_cost_frac: float  # by accounts; no margin, and stands beside it so that the two are not mixed up
 
 
 def price_table(rack: Rack, prices: list[float], *, budget_usd: float = 30e9, years: float = 5.0) -> list[PriceRow]:
@@ -127,7 +128,10 @@ def price_table(rack: Rack, prices: list[float], *, budget_usd: float = 30e9, ye
     (0.41, 0.21, 228000.0)
     """
     cost = chip_hour(rack)
-    return [PriceRow(p, 1 - cost.accounting_usd / p, 1 - cost.full_usd / p, budget_usd / (p * years * HOURS_PER_YEAR)) for p in prices]
+    return [
+        PriceRow(p, 1 - cost.accounting_usd / p, 1 - cost.full_usd / p, budget_usd / (p * years * HOURS_PER_YEAR), p / cost.accounting_usd - 1)
+        for p in prices
+    ]
 
 
 def price_for_margin_usd(rack: Rack, gross_margin_frac: float) -> float:

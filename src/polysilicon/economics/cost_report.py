@@ -19,7 +19,18 @@ from polysilicon.economics.cost import (
 )
 from polysilicon.economics.cost_spread import CostSpread, cost_spread, published
 from polysilicon.economics.references import number_of, own_facts
-from polysilicon.economics.tokens import CacheCost, MakeOrBuy, TokenCost, cache_costs, make_or_buy, margin_stack, token_cost, usd_per_mtok
+from polysilicon.economics.tokens import (
+    CacheCost,
+    MakeOrBuy,
+    ServingDay,
+    TokenCost,
+    cache_costs,
+    deepseek_day,
+    make_or_buy,
+    margin_stack,
+    token_cost,
+    usd_per_mtok,
+)
 from polysilicon.economics.uncertainty import Spread
 
 PRICES = (2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
@@ -75,6 +86,8 @@ class CostAnswer:
     storage_on_sale_usd_per_mtok_hour: Mapping[str, float]
     margin_stack_usd_per_mtok: Mapping[str, float] | None
     make_or_buy: MakeOrBuy | None
+    published_day: ServingDay  # a provider's own figures, to set beside
+    published_day_recomputed_usd: float  # its revenue from its rounded token counts
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -132,6 +145,8 @@ def whole(
         margin_stack_usd_per_mtok=None
         if market is None or out is None
         else margin_stack(market.usd_per_mtok, mtok_per_chip_hour=3.6e-3 * out, rent_usd_per_chip_hour=cost.total_usd, rack=rack),
+        published_day=deepseek_day()[0],
+        published_day_recomputed_usd=deepseek_day()[1],
         make_or_buy=None
         if market is None or out is None
         else make_or_buy(market.mtok_per_month, api_usd_per_mtok=market.usd_per_mtok, usd_per_chip_hour=cost.total_usd, tok_per_s_per_chip=out),

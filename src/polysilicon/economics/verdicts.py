@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 from polysilicon.economics import finance
 from polysilicon.economics.cost import Rack, chip_hour
@@ -237,6 +238,27 @@ def lab_view(deal: Deal) -> LabView | None:
     yearly = (finance.growth_per_year_frac(growth[0], deal.years), finance.growth_per_year_frac(growth[1], deal.years))
     needed = (finance.price_needed_usd_per_mtok(revenue, months, now[1]), finance.price_needed_usd_per_mtok(revenue, months, now[0]))
     return LabView(revenue, volume, now, growth, yearly, needed, runway, stakes)
+
+
+def runway_by_month(deal: Deal) -> tuple[tuple[str, float], ...]:
+    """Return the buyer's cash at the start of each month until it is spent: cash and equity when paid, less today's burn; empty without a burn."""
+    if deal.lab is None:
+        return ()
+    party = next(p for p in deal.parties if p.id == deal.lab.party)
+    if not party.burn_usd_per_year:
+        return ()
+    paid = [(leg, t.on, t.usd) for leg in deal.binding_equity() for t in leg.tranches]
+    whole = sum(leg.usd - (leg.in_kind.usd if leg.in_kind else 0.0) for leg in deal.binding_equity() if leg.payee == party.id and not leg.tranches)
+    out, cash = [], (party.cash_usd or 0.0) + whole
+    for month in range(240):
+        day = add_months(deal.start, month)
+        before = add_months(deal.start, month - 1) if month else date.min
+        cash += sum(usd for leg, on, usd in paid if leg.payee == party.id and before < on <= day)
+        out.append((day.isoformat(), max(0.0, cash)))
+        if cash <= 0:
+            break
+        cash -= party.burn_usd_per_year / 12
+    return tuple(out)
 
 
 def provider_view(deal: Deal, projection: Projection) -> ProviderView | None:

@@ -440,11 +440,12 @@ def cost_workbook(rack: Rack, prices: Sequence[float] = (2.0, 2.5, 3.0, 4.0, 5.0
     out.write(9, 0, "accounting_usd (every hour taken)")
     written = f"({it}*(1-a_resale_frac)/a_it_years+a_site_usd/a_site_years)/(a_chips*8760)"
     book.formula(out, 9, 1, f"=SUM(B4:B7)*a_sold_frac+{written}", cost.accounting_usd, NUMBER)
-    table = book.sheet("Margins", ["price $/chip-h", "accounting gross margin", "margin after cost of capital"])
+    table = book.sheet("Margins", ["price $/chip-h", "accounting gross margin", "margin after cost of capital", "profit over cost"])
     for row, price in enumerate(prices, 1):
         table.write_number(row, 0, price, book.formats["input"])
         book.formula(table, row, 1, f"=1-Cost!$B$10/A{row + 1}", 1 - cost.accounting_usd / price, SHARE)
         book.formula(table, row, 2, f"=1-Cost!$B$9/A{row + 1}", 1 - cost.full_usd / price, SHARE)
+        book.formula(table, row, 3, f"=A{row + 1}/Cost!$B$10-1", price / cost.accounting_usd - 1, SHARE)
     return book.done()
 
 

@@ -42,10 +42,20 @@ def cost_page(answer: CostAnswer) -> str:
         ),
         Section(
             "Margins by price",
+            (
+                f"A published day to compare (DeepSeek, February 2025): cost {answer.published_day.cost_usd:,.0f} $, revenue "
+                f"{answer.published_day.revenue_usd:,.0f} $ at list prices: {answer.published_day.margins}.",
+            ),
             tables=(
                 (
-                    ("$ per chip-hour", "accounting gross margin", "after cost of capital", "chips that 30 B$ rents for 5 years"),
-                    [(r.usd_per_chip_hour, f"{r.accounting_margin_frac:.0%}", f"{r.economic_margin_frac:.0%}", r.chips) for r in answer.prices],
+                    ("$ per chip-hour", "profit over cost", "accounting gross margin", "after cost of capital", "chips that 30 B$ rents for 5 years"),
+                    [
+                        (
+                            r.usd_per_chip_hour, f"{r.profit_over_cost_frac:.0%}", f"{r.accounting_margin_frac:.0%}",
+                            f"{r.economic_margin_frac:.0%}", r.chips,
+                        )
+                        for r in answer.prices
+                    ],
                 ),
             ),
         ),

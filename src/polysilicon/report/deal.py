@@ -8,6 +8,7 @@ from polysilicon.economics.flows import matrix
 from polysilicon.economics.lockin import surface
 from polysilicon.economics.tokens import margin_stack
 from polysilicon.economics.uncertainty import scaled
+from polysilicon.economics.verdicts import runway_by_month
 from polysilicon.report import money_charts as charts
 from polysilicon.report.charts import steps as steps_chart
 from polysilicon.report.evidence import Section
@@ -132,7 +133,10 @@ def _sides(answer: DealAnswer) -> list[Section]:
         if lab.runway_months is not None:
             words.append(f"Cash and equity last {lab.runway_months:,.1f} months at today's burn.")
         words += [f"{who} gets {share:.2%} at a post-money value of {_bn(post)}." for who, (share, post) in lab.stakes.items()]
-        out.append(Section("The buyer", tuple(words)))
+        months = runway_by_month(answer.deal)
+        left = [{"when": day, "what": "cash left", "value": usd / 1e9} for day, usd in months]
+        figures = (("Runway: cash and equity less today's burn, B$", drawing(charts.lines(left, title="B$"))),) if left else ()
+        out.append(Section("The buyer", tuple(words), figures))
     if answer.provider:
         out.append(_provider(answer))
     if answer.supplier and answer.supplier.returned_ratio:
