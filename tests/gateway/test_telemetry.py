@@ -62,7 +62,8 @@ class Collector(http.server.ThreadingHTTPServer):
 
 
 def attributes(thing: Any) -> dict[str, Any]:
-    return {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in thing.attributes}
+    out = {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in thing.attributes}
+    return {k: [x.string_value for x in v.values] if hasattr(v, "values") else v for k, v in out.items()}
 
 
 @pytest.fixture
@@ -120,8 +121,25 @@ def test_spans_say_what_the_convention_and_the_ledger_say(rig: Callable[..., Rig
         assert seen["polysilicon.cost_usd"] * 1e9 == pytest.approx(e.cost_nano_usd)
         assert abs((span.end_time_unix_nano - span.start_time_unix_nano) / 1e9 - e.seconds) < 1e-5
         assert ("gen_ai.response.time_to_first_chunk" in seen) == e.stream
+        assert seen["gen_ai.response.finish_reasons"] == ["end_turn"]
         assert "hello there" not in str(span), "no prompts"
     assert sum(attributes(s)["gen_ai.usage.cache_read.input_tokens"] for s in collector.spans) > 0
+
+
+def test_a_clients_own_trace_goes_on_and_a_conversation_has_one_name(rig: Callable[..., Rig], collector: Collector) -> None:
+    r = rig([endpoint("o", "openai")])
+    parent = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01", "x-session-id": "conversation-7"}
+    for i in range(2):
+        post(r, ask(stream=bool(i)), headers=parent)
+    for bad in ("nonsense", f"00-{'0' * 32}-{'cd' * 8}-01", "x" * 5000):
+        post(r, ask(), headers={"traceparent": bad})
+    told(r, part(collector), 5)
+    mine = [s for s in collector.spans if s.trace_id == bytes.fromhex("ab" * 16)]
+    assert [s.parent_span_id for s in mine] == [bytes.fromhex("cd" * 8)] * 2
+    assert len({attributes(s)["gen_ai.conversation.id"] for s in mine}) == 1
+    assert "conversation-7" not in str(collector.spans)
+    assert all(attributes(s)["gen_ai.response.finish_reasons"] == ["stop"] for s in collector.spans)
+    assert len({s.trace_id for s in collector.spans}) == 4
 
 
 def test_metrics_add_up_to_the_ledger(rig: Callable[..., Rig], collector: Collector) -> None:

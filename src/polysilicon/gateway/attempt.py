@@ -242,6 +242,7 @@ class Attempt:
                 delta = choice.get("delta") or {}
                 if choice.get("finish_reason"):
                     self._finished = True
+                    self.used.stop = str(choice["finish_reason"])
                 if delta.get("content") or delta.get("tool_calls") or delta.get("reasoning_content") or choice.get("finish_reason"):
                     self._deltas += 1
                     self.content_s = self.content_s or time.monotonic()

@@ -526,12 +526,14 @@ class Exchange:
         tally[_OUT] += tokens[4]
         tally[_COST] += cost
         upstream = headers.get(b"request-id") or headers.get(b"x-request-id")
+        trace = self.request.headers.get(b"traceparent")
         ledger = self.host.ledger
         ledger.append_own((
             leg.number(ledger), self.number, int(self.wall_s * 1e6), kind, outcome, status, attempt.why, self.asked, self.stream, tokens, meters,
             listed, cost, int((attempt.content_s - attempt.began_s) * 1e6) if attempt.content_s else 0,
             int((time.monotonic() - self.now_s) * 1e6), others, used.tier, used.speed, used.geo,
             upstream[:100].decode("latin-1") if upstream else "", used.estimated, b"x-ms-is-spilled-over" in headers, unpriced,
+            used.stop[:40], self.session, trace[:55].decode("latin-1") if trace else "",
         ))  # fmt: skip
         return cost
 

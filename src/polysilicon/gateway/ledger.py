@@ -73,6 +73,9 @@ class Entry(msgspec.Struct, omit_defaults=True):
     others: dict[str, int] = {}  # what the other eligible variants would have cost
     spilled: bool = False  # the target says it served this outside its reserved capacity
     upstream_id: str = ""
+    stop: str = ""  # why the answer ended, in its API's words
+    session: str = ""  # of a conversation: a hash that ties its turns together, and no text of it
+    trace: str = ""  # the client's W3C `traceparent`
 
     @property
     def tokens(self) -> int:
@@ -131,6 +134,9 @@ class Own(msgspec.Struct, array_like=True):
     estimated: bool
     spilled: bool
     unpriced: bool
+    stop: str = ""
+    session: int = 0
+    trace: str = ""
 
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -153,6 +159,7 @@ def _joined(s: Setting, own: Own) -> Entry:
         own.tier, own.speed, own.geo, own.estimated, own.meters, own.list_nano_usd, own.cost_nano_usd, own.unpriced, s.price_version, s.plan_version,
         s.directive, own.ttft_us / 1e6, own.us / 1e6, s.shadow_usd,
         {name: cost for name, cost in zip(s.others, own.others, strict=True) if cost is not None} if own.others else {}, own.spilled, own.upstream_id,
+        own.stop, f"{own.session:08x}" if own.session else "", own.trace,
     )  # fmt: skip
 
 

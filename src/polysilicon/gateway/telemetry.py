@@ -10,6 +10,7 @@ Source: open-telemetry/semantic-conventions-genai (status: development), names a
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ PROVIDERS = {
     "claude": "anthropic", "aws-platform": "anthropic", "google-cloud": "anthropic", "bedrock": "aws.bedrock", "bedrock-messages": "aws.bedrock",
     "vertex": "gcp.vertex_ai", "foundry": "azure.ai.inference",
 }  # fmt: skip
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
 
 Attributes = dict[str, Any]
 
@@ -141,13 +144,16 @@ class Telemetry:
     def _span(self, e: Entry) -> None:
         from opentelemetry import trace
 
-        root = self._ids.of(e.id)
+        given = _TRACEPARENT.fullmatch(e.trace)
+        client = (int(given[1], 16), int(given[2], 16)) if given else (0, 0)
+        root = self._ids.of(e.id, client[0])
         is_root = e.kind == "request"
         self._ids.next_span = root[1] if is_root else 0
+        above = root if not is_root else client
         parent = None
-        if not is_root:
+        if above[1]:
             flags = trace.TraceFlags(trace.TraceFlags.SAMPLED)
-            parent = trace.set_span_in_context(trace.NonRecordingSpan(trace.SpanContext(*root, is_remote=True, trace_flags=flags)))
+            parent = trace.set_span_in_context(trace.NonRecordingSpan(trace.SpanContext(*above, is_remote=True, trace_flags=flags)))
         begin_ns = int(e.at_s * 1e9)
         span = self._tracer.start_span(
             f"chat {e.model}", context=parent, kind=trace.SpanKind.CLIENT, attributes={**self._common(e), **_details(e)}, start_time=begin_ns
@@ -177,15 +183,15 @@ class Telemetry:
 
 
 class _Ids:
-    """A request's trace and its root span are named by the request's id, so that a log line leads to its trace."""
+    """A request's trace and its root span are named by the request's id, so that a log line leads to its trace; a client's own trace goes on."""
 
     def __init__(self) -> None:
         self._trace = 0
         self.next_span = 0
 
-    def of(self, request: str) -> tuple[int, int]:
+    def of(self, request: str, given: int = 0) -> tuple[int, int]:
         digest = sha256(request.encode()).digest()
-        self._trace = int.from_bytes(digest[:16], "big") or 1
+        self._trace = given or int.from_bytes(digest[:16], "big") or 1
         return self._trace, int.from_bytes(digest[16:24], "big") or 1
 
     def generate_trace_id(self) -> int:
@@ -222,6 +228,10 @@ def _details(e: Entry) -> Attributes:
     }  # fmt: skip
     if e.ttft_s > 0.0 and e.stream:
         out["gen_ai.response.time_to_first_chunk"] = e.ttft_s
+    if e.stop:
+        out["gen_ai.response.finish_reasons"] = (e.stop,)
+    if e.session:
+        out["gen_ai.conversation.id"] = e.session
     if e.upstream_id:
         out["gen_ai.response.id"] = e.upstream_id
     if e.tier:

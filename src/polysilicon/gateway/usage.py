@@ -23,6 +23,7 @@ class Used(msgspec.Struct):
     speed: str = ""  # standard, fast
     geo: str = ""
     estimated: bool = False  # the answer was cut, or its source stated nothing: output is counted from what came
+    stop: str = ""  # why the answer ended, in the words of its API
 
     def as_use(self) -> TokenUse:
         """Return the tokens in the form that prices take."""
@@ -45,8 +46,14 @@ class _MessagesUsage(msgspec.Struct):
     inference_geo: str | None = None
 
 
+class _Ending(msgspec.Struct):
+    stop_reason: str | None = None
+
+
 class _Message(msgspec.Struct):
     usage: _MessagesUsage | None = None
+    stop_reason: str | None = None  # of a whole answer
+    delta: _Ending | None = None  # of a `message_delta` event
 
 
 class _Start(msgspec.Struct):
@@ -64,7 +71,12 @@ class _ChatUsage(msgspec.Struct):
     prompt_tokens_details: _Details | None = None
 
 
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
 class _Chat(msgspec.Struct):
+    choices: list[_Choice] | None = None
     usage: _ChatUsage | None = None
     service_tier: str | None = None
 
@@ -112,7 +124,11 @@ def of_message(body: bytes, used: Used) -> bool:
 
     Raises: msgspec.MsgspecError when the body is not JSON of that shape.
     """
-    given = _MESSAGE.decode(body).usage
+    message = _MESSAGE.decode(body)
+    stop = message.stop_reason or (message.delta.stop_reason if message.delta is not None else None)
+    if stop is not None:
+        used.stop = stop
+    given = message.usage
     if given is not None:
         _take(used, given)
     return given is not None
@@ -134,6 +150,8 @@ def of_chat(body: bytes, used: Used) -> bool:
     (True, 10, 90)
     """
     chat = _CHAT.decode(body)
+    if chat.choices:
+        used.stop = chat.choices[0].finish_reason or used.stop
     if chat.usage is None:
         return False
     _split(used, chat.usage.prompt_tokens, chat.usage.prompt_tokens_details)
