@@ -26,7 +26,7 @@ def result():
 
 @pytest.fixture(scope="module")
 def asked(result):
-    return answers_of(result, ("negotiate", "stress", "frontier"), pairs=(("mine", "other"),))
+    return answers_of(result, ("negotiate", "stress", "frontier", "slo"), pairs=(("mine", "other"),))
 
 
 def test_suppliers_are_what_negotiate_says(result, asked):
@@ -43,6 +43,12 @@ def test_stress_and_comparison_are_what_the_commands_say(result, asked):
     by_hand = thresholds.compare_offers(result.tables, "mine", "other")
     assert asked.comparisons[0].b_usd - asked.comparisons[0].a_usd == pytest.approx(by_hand.delta_usd)
     assert {p.axis for p in asked.frontier} == {"resilience:cloud", "concentration:vendor"}
+
+
+def test_a_millisecond_costs_what_planning_again_says(asked):
+    (found,) = asked.slo_prices
+    assert (found.workload, found.measure, found.shorter_ms) == ("chat", "TPOT", pytest.approx(3.0))
+    assert found.usd is not None and found.usd >= 0 and found.usd_per_ms == pytest.approx(found.usd / 3.0)
 
 
 def test_a_loss_nobody_priced_is_no_dollar_figure():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from polysilicon.cli.output import number, print_json, print_table, progress, say
-from polysilicon.errors import InputError, UsageError, unknown_name
+from polysilicon.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from polysilicon.planner.problem import Problem
@@ -352,26 +352,19 @@ def _tables(file: Path, margin: float) -> tuple[Resolved, Problem]:
 
 
 def _slo_price(resolved: Resolved, tables: Problem, name: str, margin: float) -> dict[str, Any]:
-    """Return what a millisecond less of a workload's promise costs: promises cut by a tenth, planned again."""
-    from polysilicon import planner
-    from polysilicon.planner.resolve import Asker
-    from polysilicon.study.serving import serving_table
+    """Return what a millisecond less of a workload's promise costs, with a sentence."""
+    from polysilicon.study.slo_price import slo_price
 
     names = [w.id for w in resolved.workloads]
     if name not in names:
         raise unknown_name(name, names, where=resolved.scenario.name, what="workload", plural="workloads")
-    work = resolved.workload(name)
-    promise = work.slo.tpot_s or work.slo.ttft_s
-    if promise is None:
-        raise InputError(f'workload "{name}" promises no latency', hint="only ttft_s and tpot_s have a price per millisecond")
-    tighter = serving_table(resolved, margin_quantile=margin, strictness={name: 0.9})
-    base = Asker(tables).ask().usd
-    usd = Asker(planner.problem(resolved, tighter.points, phases=tighter.phases)).ask().usd
-    ms = promise * 0.1 * 1000.0
-    which = "TPOT" if work.slo.tpot_s else "TTFT"
-    cost = f"{number((usd - base) / 1e6)} M$: {number((usd - base) / ms / 1e6)} M$ a millisecond"
-    words = f"promises of {name} a tenth shorter ({ms:.3g} ms of {which}) cost {cost}"
-    return {"workload": name, "ms": ms, "usd": usd - base, "usd_per_ms": (usd - base) / ms, "words": words}
+    found = slo_price(resolved, tables, name, margin_quantile=margin)
+    shorter = f"promises of {name} a tenth shorter ({found.shorter_ms:.3g} ms of {found.measure})"
+    if found.usd is None or found.usd_per_ms is None:
+        words = f"{shorter} cannot be kept for all of the demand"
+    else:
+        words = f"{shorter} cost {number(found.usd / 1e6)} M$: {number(found.usd_per_ms / 1e6)} M$ a millisecond"
+    return {"workload": name, "ms": found.shorter_ms, "usd": found.usd, "usd_per_ms": found.usd_per_ms, "words": words}
 
 
 def _binding(plan: Any) -> list[dict[str, Any]]:

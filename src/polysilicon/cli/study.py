@@ -39,7 +39,7 @@ def plan(
     margin: Margin = None,
     proof: Annotated[bool, typer.Option("--proof/--no-proof", help="Replay the traffic on the planned fleet.")] = True,
     alternatives: Annotated[bool, typer.Option(help="Also price one cloud alone and hourly chips alone.")] = True,
-    also: Annotated[list[str] | None, typer.Option("--with", help="More sections by re-solving: negotiate, port, stress, frontier or all.")] = None,
+    also: Annotated[list[str] | None, typer.Option("--with", help="Sections by re-solving: negotiate, port, stress, frontier, slo, all.")] = None,
     compare: Annotated[list[str] | None, typer.Option(help="A section on two offers, contracts or patterns: A,B.")] = None,
     quiet: Quiet = False,
 ) -> None:

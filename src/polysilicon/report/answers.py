@@ -18,7 +18,22 @@ HORIZONS = ("1 hour", "30 days", "6 months")
 
 def tables(asked: Asked) -> list[Table]:
     """Return the table of every question that was asked."""
-    return [suppliers(asked), comparisons(asked), ports(asked), shocks(asked), frontier(asked)]
+    return [slo_prices(asked), suppliers(asked), comparisons(asked), ports(asked), shocks(asked), frontier(asked)]
+
+
+def slo_prices(asked: Asked) -> Table:
+    """Return what a millisecond of each promise costs."""
+    rows = tuple((p.workload, p.measure, p.promise_s, p.promise_s - p.shorter_ms / 1000.0, p.usd, p.usd_per_ms) for p in asked.slo_prices)
+    shown = (
+        Column("workload", "Workload"),
+        Column("measure", "Promise"),
+        Column("promise_s", "Now", "seconds"),
+        Column("shorter_s", "A tenth shorter", "seconds"),
+        Column("usd", "Costs more, discounted", "usd"),
+        Column("usd_per_ms", "A millisecond", "usd"),
+    )
+    note = "All of a workload's latencies are cut by a tenth and everything is planned again. A dash: then not all can be served."
+    return Table("slo_prices", "What a millisecond costs", shown, rows, _note(asked, "slo", note))
 
 
 def suppliers(asked: Asked) -> Table:
@@ -154,8 +169,7 @@ def drawings(asked: Asked) -> dict[str, charts.Chart]:
         made["shocks"] = charts.Chart("What each shock would cost", _bars([(s.name, float(s.more_usd or 0), "") for s in costly]))
     if asked.surface is not None:
         made["surface"] = charts.Chart(f"What a port is worth by gain and yearly spend ({asked.surface.terms})", _heat(asked.surface))
-    known = [p for p in asked.frontier if p.more_frac is not None]
-    if known:
+    if any((p.more_frac or 0.0) > 1e-6 for p in asked.frontier):
         made["frontier"] = charts.Chart("What tighter limits cost", _frontier(asked))
     return made
 
@@ -202,7 +216,7 @@ def _frontier(asked: Asked) -> charts.Spec:
     known = [p for p in asked.frontier if p.more_frac is not None]
     values = [{"name": f"{_axis(p.axis)}: {p.limit}", "more": p.more_frac, "words": f"{p.more_frac:+.1%}"} for p in known]
     base = alt.Chart(alt.InlineData(values=values)).encode(
-        y=alt.Y("name:N", sort=[str(v["name"]) for v in values], title=None, axis=alt.Axis(labelLimit=260)),
+        y=alt.Y("name:N", sort=[str(v["name"]) for v in values], title=None, axis=alt.Axis(labelLimit=340)),
         x=alt.X("more:Q", title="cost above the loosest step", axis=alt.Axis(format="%", tickCount=4)),
     )
     bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.62}, color=charts.LEVEL)

@@ -88,6 +88,22 @@ class FrontierPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class SloPrice:
+    """What a workload's promises a tenth shorter would cost."""
+
+    workload: str
+    measure: str  # TPOT, or TTFT where no TPOT is promised
+    promise_s: float
+    shorter_ms: float
+    usd: float | None  # discounted; None: then not all can be served
+
+    @property
+    def usd_per_ms(self) -> float | None:
+        """Return dollars a millisecond."""
+        return None if self.usd is None else self.usd / self.shorter_ms
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """Answers to questions put to the plan's program, and what each took."""
 
@@ -97,4 +113,5 @@ class Asked:
     surface: PortSurface | None = None
     shocks: tuple[ShockCase, ...] = ()
     frontier: tuple[FrontierPoint, ...] = ()
+    slo_prices: tuple[SloPrice, ...] = ()
     effort: Mapping[str, str] = field(default_factory=dict)  # question -> "9 solves of one program, 12 s"

@@ -14,11 +14,12 @@ from polysilicon.planner import frontier, leverage, port_surface, stress, thresh
 from polysilicon.planner.ports import Candidate
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.resolve import Asker
-from polysilicon.report.asked import Asked, Comparison, FrontierPoint, PortBreakEven, PortSurface, ShockCase, SupplierWorth
+from polysilicon.report.asked import Asked, Comparison, FrontierPoint, PortBreakEven, PortSurface, ShockCase, SloPrice, SupplierWorth
 from polysilicon.report.figures import years
 from polysilicon.study.run import Progress, StudyResult, money
+from polysilicon.study.slo_price import slo_price
 
-QUESTIONS = ("negotiate", "port", "stress", "frontier")
+QUESTIONS = ("negotiate", "port", "stress", "frontier", "slo")
 SMALL_COLUMNS = 6000  # of a program whose questions take seconds
 SURFACE_GAINS = tuple(round(0.1 * i, 1) for i in range(1, 11))
 SURFACE_POINTS = 14
@@ -57,6 +58,9 @@ def answers_of(
     if "frontier" in wanted:
         tell(0.6, "frontier")
         found, effort["frontier"] = _timed(lambda: replace(found, frontier=_frontier(tables)), None)
+    if "slo" in wanted:
+        tell(0.8, "what a millisecond costs")
+        found, effort["slo"] = _timed(lambda: replace(found, slo_prices=_slo_prices(result, tables, asker)), None)
     if pairs:
         tell(0.9, "comparing offers")
         found, effort["compare"] = _timed(lambda: replace(found, comparisons=tuple(_compared(tables, a, b) for a, b in pairs)), None)
@@ -108,6 +112,12 @@ def _frontier(tables: Problem) -> tuple[FrontierPoint, ...]:
             more = None if step.usd is None or not base else step.usd / base - 1.0
             points.append(FrontierPoint(step.axis, step.limit, step.usd, more))
     return tuple(points)
+
+
+def _slo_prices(result: StudyResult, tables: Problem, asker: Asker | None) -> tuple[SloPrice, ...]:
+    base = (asker or Asker(tables)).ask()
+    promised = [w.id for w in result.resolved.workloads if w.slo.tpot_s or w.slo.ttft_s]
+    return tuple(slo_price(result.resolved, tables, name, margin_quantile=result.margin_quantile, base=base) for name in promised)
 
 
 def _compared(tables: Problem, a: str, b: str) -> Comparison:
