@@ -142,3 +142,25 @@ def test_simulate_and_compare_as_a_user_runs_them(tmp_path: Path) -> None:
     for words, code in ((("simulate", tmp_path / "no.yaml", trace), 1), (("compare", tmp_path, tmp_path), 1)):
         failed = polysilicon(*words)
         assert failed.returncode == code and "Traceback" not in failed.stderr
+
+
+LINKED = """polysilicon_fleet: 1
+links: {scale-out: {gb_per_s: 50}, wan: {gb_per_s: 2, latency_s: 0.04}}
+pools:
+  - {name: in, model: llama-3.1-70b, chip: h100-sxm, layout: {precision: fp8, kv_precision: fp8, tp: 4}, role: prefill, decode_pool: out, link: wan}
+  - {name: out, model: llama-3.1-70b, chip: h100-sxm, layout: {precision: fp8, kv_precision: fp8, tp: 4}, role: decode}
+"""
+
+
+def test_the_kv_of_a_prefill_pool_crosses_the_link_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yaml"
+    times = {}
+    for link in ("wan", "scale-out"):
+        file.write_text(LINKED.replace("link: wan}", f"link: {link}}}"))
+        times[link] = read_fleet(file)[0].pools[0].step_times
+    assert times["wan"].transfer_s_per_token == pytest.approx(25 * times["scale-out"].transfer_s_per_token)
+    assert (times["wan"].transfer_latency_s, times["scale-out"].transfer_latency_s) == (0.04, 0.0)
+    file.write_text(LINKED.replace("link: wan}", "link: wann}"))
+    with pytest.raises(InputError, match='link "wann"') as caught:
+        read_fleet(file)
+    assert "wan" in str(caught.value)

@@ -30,6 +30,7 @@ def simulate(
     price_tape: Annotated[Path | None, typer.Option(help="CSV with at_s, pool, usd_per_chip_hour.")] = None,
     watch: Annotated[str | None, typer.Option(help="The replica drawn by itself, as POOL#3; without, one an outage takes.")] = None,
     workload: Annotated[str | None, typer.Option(help="Whose traffic this is, where the trace does not say.")] = None,
+    sort: Annotated[bool, typer.Option("--sort", help="Put the trace in order of arrival first.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for summary, rows, timeline and a trace to look at.")
     ] = None,
@@ -40,7 +41,7 @@ def simulate(
     Exit code 4 when a promise of the fleet file is missed.
     """
     from polysilicon.application.read import read
-    from polysilicon.simulator import output
+    from polysilicon.simulator import output, warm
     from polysilicon.simulator import simulate as run
     from polysilicon.simulator.compiled import is_warm
     from polysilicon.simulator.files import parse_outage, read_price_tape
@@ -48,11 +49,15 @@ def simulate(
     the_fleet, happenings = _fleet(fleet)
     outages = [*happenings.outages, *(parse_outage(words) for words in fail or ())]
     prices = [*happenings.prices, *(read_price_tape(price_tape) if price_tape else ())]
-    traffic = _faster(_named(read(trace), workload, the_fleet), speed)
+    traffic = _faster(_named(read(trace, sort=sort), workload, the_fleet), speed)
+    if "left out" in traffic.source:
+        say(f"trace: {traffic.source}")
     sample_s = happenings.sample_s or max(1.0, traffic.span_s / 500)
     happenings = replace(happenings, outages=outages, prices=prices, sample_s=sample_s, watch=watch or "")
     if not is_warm():
         say("compiling the simulator; this happens once")
+        with progress("compiling") as bar:
+            warm(bar, everything=bool(outages or happenings.availability or happenings.autoscaling))
     end_s = until if until is not None else float("inf")
     with progress("simulating") as bar:
         result = run(

@@ -22,6 +22,7 @@ from polysilicon import routing
 F = TypeVar("F", bound=Callable[..., Any])
 _config: Any = numba.config
 _KEPT_CACHES = 3
+_made: list[str] = []
 _COMPILED = ("compiled", "state", "view", "trees", "prefix", "spans", "speculation", "engine", "kernel")
 
 
@@ -76,7 +77,13 @@ def jit(function: F) -> F:
         compiled: F = numba.njit(function, cache=True, nogil=True, error_model="numpy")
     finally:
         _config.CACHE_DIR = before
+    _made.append(function.__name__)
     return compiled
+
+
+def functions() -> int:
+    """Return how many functions are there to be compiled."""
+    return len(_made)
 
 
 CACHE.mkdir(parents=True, exist_ok=True)

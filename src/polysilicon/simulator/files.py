@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from polysilicon.application.workload import Slo
 from polysilicon.catalogue import Catalogue
 from polysilicon.catalogue import load as load_catalogue
-from polysilicon.errors import InputError, InputErrors, PolysiliconError, UsageError, did_you_mean
+from polysilicon.errors import InputError, InputErrors, PolysiliconError, UsageError, did_you_mean, unknown_name
 from polysilicon.model.layout import Layout
 from polysilicon.performance import StepTimes, step_budget_tokens, step_times
 from polysilicon.scenario.document import Document, read_document
@@ -83,6 +84,7 @@ class PoolPart(Part):
     vendor: str = ""
     role: str = "both"
     decode_pool: str = ""
+    link: str = ""  # of `links`: the wire a prefill pool's KV crosses; without, the chip's own scale-out link
     chips_per_replica: Annotated[int, Field(ge=1)] | None = None
     max_batch: int = 256
     block_tokens: int = 16
@@ -105,6 +107,13 @@ class PoolPart(Part):
     pue: Annotated[FiniteFloat, Field(ge=1)] = 1.0
     usd_per_kwh: NonNegative = 0.0
     g_co2_per_kwh: NonNegative = 0.0
+
+
+class LinkPart(Part):
+    """A wire between two pools: what one chip sends over it, and how long the first byte takes."""
+
+    gb_per_s: Positive
+    latency_s: NonNegative = 0.0
 
 
 class SloPart(Part):
@@ -169,6 +178,7 @@ class FleetFile(Part):
     routing: str = "weighted"
     prefix_memory_s: Positive | None = None  # None: the prefix router forgets nothing
     pools: Annotated[tuple[PoolPart, ...], Field(min_length=1)]
+    links: dict[str, LinkPart] = {}
     routes: dict[str, dict[str, NonNegative]] = {}
     slos: dict[str, SloPart] = {}
     outages: tuple[OutagePart, ...] = ()
@@ -197,7 +207,7 @@ def read_fleet(path: Path, catalogue: Catalogue | None = None) -> tuple[Fleet, H
     pools = []
     for i, part in enumerate(content.pools):
         try:
-            pools.append(_pool(part, known))
+            pools.append(_pool(part, known, content.links))
         except PolysiliconError as error:
             problems.append(InputError(error.message, where=document.where(("pools", i, "name")), hint=error.hint))
     if problems:
@@ -237,10 +247,15 @@ def _problem(document: Document, detail: Mapping[str, Any]) -> InputError:
     return InputError(f"{path}: {message[:1].lower()}{message[1:]}", where=document.where(loc), hint=hint)
 
 
-def _pool(part: PoolPart, catalogue: Catalogue | None) -> Pool:
-    values = part.model_dump(exclude={"step_times", "layout", "max_step_tokens", "chips_per_replica", "busy_w_per_chip", "idle_w_per_chip"})
+def _pool(part: PoolPart, catalogue: Catalogue | None, links: Mapping[str, LinkPart]) -> Pool:
+    values = part.model_dump(exclude={"step_times", "layout", "link", "max_step_tokens", "chips_per_replica", "busy_w_per_chip", "idle_w_per_chip"})
     layout = Layout(**part.layout.model_dump())
     busy_w, vendor = part.busy_w_per_chip, part.vendor
+    link = links.get(part.link)
+    if part.link and link is None:
+        raise unknown_name(part.link, list(links), where=part.name, what="link", plural="links")
+    if link is not None and (part.role != "prefill" or part.step_times is not None):
+        raise InputError("a link is for a prefill pool of a model on a chip; step_times state transfer_s_per_token", where=part.name)
     if part.step_times is not None:
         times = part.step_times.build(part.max_step_tokens or step_budget_tokens(layout))
     else:
@@ -248,7 +263,10 @@ def _pool(part: PoolPart, catalogue: Catalogue | None) -> Pool:
         if not part.model or not part.chip:
             raise InputError("needs a model and a chip, or step_times", where=part.name)
         chip = catalogue.chip(part.chip)
-        times = step_times(catalogue.model(part.model), chip, layout, max_step_tokens=part.max_step_tokens)
+        wire = None if link is None else link.gb_per_s
+        times = step_times(catalogue.model(part.model), chip, layout, max_step_tokens=part.max_step_tokens, link_gb_per_s=wire)
+        if link is not None:
+            times = replace(times, transfer_latency_s=link.latency_s)
         vendor = vendor or chip.vendor
         busy_w = busy_w if busy_w is not None else chip.all_in_w or chip.tdp_w
     busy_w = busy_w or 0.0

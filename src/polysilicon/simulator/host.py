@@ -13,6 +13,7 @@ from polysilicon import routing
 from polysilicon.application.trace import Trace
 from polysilicon.errors import InputError
 from polysilicon.simulator import kernel
+from polysilicon.simulator.first_use import warm
 from polysilicon.simulator.fleet import Fleet, Pool
 from polysilicon.simulator.prefix import copy_known
 from polysilicon.simulator.spans import Spans, single_blocks, spans
@@ -79,6 +80,7 @@ class Host:
     """One run: the state, the trace block it reads from, and the rows it has written."""
 
     def __init__(self, fleet: Fleet, trace: Trace, *, seed: int = 0, indexed_rows: int | None, sessions: int = 0, slots: int = 1024) -> None:
+        warm(everything=False)
         self.fleet = fleet
         self.names = trace.workload_names
         self.prefix = trace.has_blocks or len(trace.session) > 0

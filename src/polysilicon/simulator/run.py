@@ -23,6 +23,12 @@ from polysilicon.simulator.metrics import SimulationResult
 from polysilicon.simulator.state import CLASSES, EVENTS
 
 
+def check_replicas(fleet: Fleet) -> None:
+    """Say that nothing could ever be served. Raises: InputError."""
+    if fleet.replicas == 0:
+        raise InputError("the fleet has no replicas; nothing could be served", where="fleet", hint="give at least one pool replicas: 1 or more")
+
+
 def check_trace(trace: Trace, fleet: Fleet) -> None:
     """Say what cannot be right about a trace. Raises: InputError with the first row that is wrong."""
     n = len(trace)
@@ -113,11 +119,10 @@ def simulate(
     """
     began = time.perf_counter()
     fleets.check(fleet)
+    check_replicas(fleet)
     check_trace(trace, fleet)
     happenings = happenings or Happenings()
     check_happenings(happenings, fleet)
-    if fleet.replicas == 0:
-        raise InputError("the fleet has no replicas; nothing could be served", where="fleet")
     if not until_s > 0:
         raise InputError(f"the end is at {until_s} s; it must be above 0", where="until")
     trace, sessions = dense(trace)

@@ -19,7 +19,7 @@ from polysilicon.simulator.dynamics import Happenings, Stage
 from polysilicon.simulator.fleet import Fleet
 from polysilicon.simulator.host import Host
 from polysilicon.simulator.metrics import Numbers
-from polysilicon.simulator.run import check_trace
+from polysilicon.simulator.run import check_replicas, check_trace
 from polysilicon.simulator.state import DONE, MORE, STATUS
 
 _BINS, _FLOOR_S, _WIDTH = 3072, 1e-6, 0.01  # 1 us to 1.9e7 s
@@ -184,6 +184,7 @@ def simulate_stream(
     """
     began = time.perf_counter()
     fleets.check(fleet)
+    check_replicas(fleet)
     feed = _Feed(blocks, fleet)
     first = feed.next()
     if first is None:
