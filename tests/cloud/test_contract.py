@@ -143,3 +143,13 @@ def test_more_use_never_lowers_the_bill_before_rebates(contract, usd, i, more):
 @given(spends)
 def test_pay_as_you_go_is_price_times_use(usd):
     assert pay_as_you_go("aws").bill_usd(usage(*usd)) == pytest.approx(sum(usd))
+
+
+@given(st.lists(st.floats(0, 1e9, allow_nan=False), min_size=4, max_size=4))
+def test_what_is_billed_adds_up_exactly(spent):
+    bill = YEAR.bill(usage(*spent))
+    rows = bill.focus_rows(QUARTERS)
+    assert sum(row["BilledCost"] for row in rows) * 10**9 == bill.billed_nano_usd == sum(line.billed_nano_usd for line in bill.lines)
+    assert abs(bill.billed_nano_usd / 1e9 - bill.total_usd) <= 1e-9 * max(1.0, bill.total_usd) + 1e-8
+    for row, line in zip(rows, bill.lines, strict=True):
+        assert row["BilledCost"] == row["ContractedCost"] + row["x_ShortfallCost"] + row["x_FixedCost"] - row["x_Rebate"] and line.overage_usd == 0

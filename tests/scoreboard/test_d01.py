@@ -2,6 +2,7 @@
 
 import csv
 import io
+from decimal import Decimal
 
 from audited import example, project, projected
 
@@ -21,7 +22,7 @@ def test_under_use_makes_a_shortfall_and_eligible_spend_draws_down():
 def test_focus_rows_sum_to_the_bill_and_commitments_come_back():
     low = project(example(), {"demand_growth_frac": -0.1})
     rows = list(csv.DictReader(io.StringIO(focus.csv_bytes(focus.deal_rows(example(), low)).decode())))
-    assert abs(sum(float(row["BilledCost"]) for row in rows) - low.bills[0].total_usd) < 1e-6
+    assert sum(Decimal(row["BilledCost"]) for row in rows) * 10**9 == low.bills[0].billed_nano_usd  # exact, not nearly
     assert {"ChargePeriodStart", "CommitmentDiscountId", "CommitmentDiscountStatus", "BillingCurrency"} <= set(rows[0])
 
 

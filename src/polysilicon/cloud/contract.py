@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -83,6 +84,16 @@ class BillLine:
         """Return what is paid in the period."""
         return self.eligible_usd + self.shortfall_usd + self.overage_usd + self.fixed_usd - self.rebate_usd - self.equity_usd
 
+    @property
+    def billed_nano_usd(self) -> int:
+        """Return what is invoiced, in whole billionths of a dollar: every part rounded once, so that parts add up to the line exactly.
+
+        >>> BillLine("c", 0, eligible_usd=0.1, shortfall_usd=0.2).billed_nano_usd
+        300000000
+        """
+        parts = (self.eligible_usd, self.shortfall_usd, self.overage_usd, self.fixed_usd, -self.rebate_usd, -self.equity_usd)
+        return sum(nano_of(part) for part in parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Bill:
@@ -96,21 +107,26 @@ class Bill:
         """Return the sum of the lines."""
         return sum(line.total_usd for line in self.lines)
 
-    def focus_rows(self, periods: Sequence[BillingPeriod]) -> list[dict[str, str | float]]:
-        """Return rows with the column names of FOCUS 1.2; what FOCUS has no name for starts with `x_`."""
+    @property
+    def billed_nano_usd(self) -> int:
+        """Return the sum of the lines as invoiced: whole billionths of a dollar, exact."""
+        return sum(line.billed_nano_usd for line in self.lines)
+
+    def focus_rows(self, periods: Sequence[BillingPeriod]) -> list[dict[str, str | Decimal]]:
+        """Return rows with the column names of FOCUS 1.2; what FOCUS has no name for starts with `x_`. Money is decimal, to the nano-dollar."""
         return [
             {
                 "ChargePeriodStart": periods[line.period].start,
                 "ChargePeriodEnd": periods[line.period].end,
                 "CommitmentDiscountId": line.contract,
-                "BilledCost": line.total_usd,
-                "EffectiveCost": line.eligible_usd + line.overage_usd,
-                "ContractedCost": line.eligible_usd,
-                "CommitmentDiscountQuantity": line.drawdown_usd,
+                "BilledCost": _decimal(line.billed_nano_usd),
+                "EffectiveCost": _decimal(nano_of(line.eligible_usd) + nano_of(line.overage_usd)),
+                "ContractedCost": _decimal(nano_of(line.eligible_usd)),
+                "CommitmentDiscountQuantity": _decimal(nano_of(line.drawdown_usd)),
                 "CommitmentDiscountStatus": "Unused" if line.shortfall_usd > 0 else "Used",
-                "x_ShortfallCost": line.shortfall_usd,
-                "x_FixedCost": line.fixed_usd,
-                "x_Rebate": line.rebate_usd,
+                "x_ShortfallCost": _decimal(nano_of(line.shortfall_usd)),
+                "x_FixedCost": _decimal(nano_of(line.fixed_usd)),
+                "x_Rebate": _decimal(nano_of(line.rebate_usd)),
             }
             for line in self.lines
         ]
@@ -385,6 +401,19 @@ def invoices(contracts: Sequence[Contract], usage: Usage) -> Invoices:
         books.setdefault(chosen.id, []).append(line)
         contract_of[line.offer] = chosen.id
     return Invoices(tuple(terms[name].bill(Usage(usage.periods, tuple(lines))) for name, lines in books.items()), contract_of)
+
+
+def nano_of(usd: float) -> int:
+    """Return dollars as whole billionths, by the shortest decimal that the float stands for; half goes to even.
+
+    >>> nano_of(0.1 + 0.2), nano_of(30e9)
+    (300000000, 30000000000000000000)
+    """
+    return int((Decimal(repr(float(usd))) * 1_000_000_000).to_integral_value())
+
+
+def _decimal(nano_usd: int) -> Decimal:
+    return Decimal(nano_usd) / 1_000_000_000
 
 
 def _day(iso: str) -> int:

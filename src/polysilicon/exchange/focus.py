@@ -60,7 +60,7 @@ def deal_rows(deal: Deal, projection: Projection) -> list[dict[str, str]]:
             provider, payer = seller[bill.contract]
             named = {"ProviderName": provider, "BillingAccountName": payer, "ServiceProviderName": provider, "BillingCurrency": "USD"}
             named |= {"ChargeCategory": "Purchase" if row["x_ShortfallCost"] else "Usage", "CommitmentDiscountCategory": "Spend"}
-            rows.append(named | {k: money(v) if isinstance(v, float) else str(v) for k, v in row.items()})
+            rows.append(named | {k: f"{v:f}" if isinstance(v, Decimal) else str(v) for k, v in row.items()})
     return rows
 
 
