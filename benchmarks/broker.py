@@ -20,19 +20,22 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import uvloop
 from scipy.optimize import linprog
 
 from polysilicon.cloud.contract import BillingPeriod, Contract, Usage, UsageLine
 from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.gateway.broker import Broker, View
 from polysilicon.gateway.config import BrokerPart, PromotionPart
-from polysilicon.gateway.emulator import Emulator, Fleet, FleetEndpoint, FleetModel
+from polysilicon.gateway.emulator import Emulator, Fault, Fleet, FleetEndpoint, FleetModel
 from polysilicon.gateway.health import Health
+from polysilicon.gateway.ledger import read
 from polysilicon.gateway.promotion import STOPPED, Trial
 from polysilicon.gateway.router import Router
 from polysilicon.gateway.samples import Sample
@@ -296,7 +299,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def gateway_file(folder: Path, ports: dict[str, int], port: int, workers: int) -> Path:
+def gateway_file(folder: Path, ports: dict[str, int], port: int, workers: int, more: str = "") -> Path:
     price = "{usd_per_mtok_in: 3, usd_per_mtok_out: 15}"
     targets = "".join(
         f"  - {{id: {name}, door: claude, url: 'http://127.0.0.1:{at}', cloud: {name}, region: us, secret: {{token: env:BENCH_KEY}}, "
@@ -309,17 +312,20 @@ def gateway_file(folder: Path, ports: dict[str, int], port: int, workers: int) -
         f"broker: {{mode: price, dwell_s: 0, dwell_large_gain_s: 0, quotes: [{{file: '{folder / 'quotes.json'}'}}]}}\n"
     )
     (folder / "quotes.json").write_text("[]")
+    with path.open("a") as file:
+        file.write(more)
     return path
 
 
 class Doors:
     """Two emulated doors in a thread of their own."""
 
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+    def __init__(self, *, ttft_s: float = 0.0, slow_frac: float = 0.0) -> None:
+        self.loop = uvloop.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
-        model = FleetModel(ttft_s=0.0, tpot_s=0.0, output_tokens=2)
-        self.emulator = self.run(self.make(Fleet(tuple(FleetEndpoint(n, "claude", models={"m": model}) for n in "ab"))))
+        model = FleetModel(ttft_s=ttft_s, tpot_s=0.0, output_tokens=2)
+        faults = [Fault("slow", frac=slow_frac, slow_factor=20.0)] if slow_frac else []
+        self.emulator = self.run(self.make(Fleet(tuple(FleetEndpoint(n, "claude", models={"m": model}, faults=faults) for n in "ab"))))
         self.ports: dict[str, int] = self.run(self.emulator.start())
 
     @staticmethod
@@ -383,12 +389,62 @@ def reaction(events: int, workers: int) -> dict[str, object]:
     }
 
 
+def hedging(requests: int) -> list[dict[str, object]]:
+    """First-token times where one answer in twenty is twenty times as slow, with and without a second try after 60 ms."""
+    os.environ["BENCH_KEY"] = "bench-key"
+    rows: list[dict[str, object]] = []
+    for name, more in (("no hedge", ""), ("hedge after 60 ms", "reliability: {hedge_after_s: 0.06}\n")):
+        doors, port = Doors(ttft_s=0.02, slow_frac=0.05), free_port()
+        with tempfile.TemporaryDirectory() as folder:
+            path = gateway_file(Path(folder), doors.ports, port, 1, more)
+            code = "from polysilicon.cli.app import main; main()"
+            process = subprocess.Popen([sys.executable, "-c", code, "serve", "--config", str(path)], stderr=subprocess.DEVNULL)
+            try:
+                until = time.monotonic() + 60
+                while time.monotonic() < until:
+                    try:
+                        ask(HTTPConnection("127.0.0.1", port, timeout=10))
+                        break
+                    except (OSError, HTTPException):
+                        time.sleep(0.1)
+                with ThreadPoolExecutor(8) as pool:
+                    times = np.sort(np.concatenate(list(pool.map(lambda _, at=port: first_tokens(at, requests // 8), range(8)))))
+            finally:
+                process.terminate()
+                process.wait(20)
+            entries, _ = read(Path(folder) / "gateway-state" / "ledger")
+        extra = sum(e.tokens for e in entries if e.kind == "hedge") / sum(e.tokens for e in entries if e.kind == "request")
+        rows.append({"case": f"5 % slow answers, {name}", "requests": len(times), "ttft_p50_ms": 1e3 * float(np.quantile(times, 0.5)),
+                     "ttft_p99_ms": 1e3 * float(np.quantile(times, 0.99)), "extra_tokens_percent": 100 * extra})  # fmt: skip
+    cut = 100 * (1 - float(rows[1]["ttft_p99_ms"]) / float(rows[0]["ttft_p99_ms"]))  # type: ignore[arg-type]
+    rows[1] |= {"p99_cut_percent": cut, "limit_cut_percent": 40.0, "limit_extra_percent": 5.0}
+    rows[1]["within_limit"] = cut >= 40.0 and float(rows[1]["extra_tokens_percent"]) <= 5.0  # type: ignore[arg-type]
+    return rows
+
+
+def first_tokens(port: int, count: int) -> np.ndarray:
+    """Return seconds to the first content of so many streams, one after another."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    said = {"model": "m", "max_tokens": 5, "stream": True, "messages": [{"role": "user", "content": "a few words more " * 120}]}
+    body = json.dumps(said).encode()
+    took = []
+    for _ in range(count):
+        began = time.monotonic()
+        connection.request("POST", "/v1/messages", body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        answer.read(1)
+        took.append(time.monotonic() - began)
+        answer.read()
+    return np.array(took)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--days", type=int, default=3, help="tapes of a day each")
     parser.add_argument("--step-s", type=int, default=10, help="seconds between the broker's looks on the tapes")
     parser.add_argument("--trials", type=int, default=200, help="of each kind of variant on trial")
+    parser.add_argument("--requests", type=int, default=3000, help="of the hedging case, each time")
     parser.add_argument("--events", type=int, default=15, help="quotes whose way into the weights is timed")
     args = parser.parse_args()
     rows: list[dict[str, object]] = []
@@ -403,9 +459,16 @@ def main() -> None:
     rows.append({"case": "a real move of 15 %", "followed_s": max(s[0] for s in steps), "limit_s": 60.0,
                  "ramp_points_per_minute": max(s[1] for s in steps),
                  "ramp_limit_points_per_minute": 20.0, "share_left_percent": 100 * max(s[2] for s in steps)})  # fmt: skip
-    for kind in ("macc build-up", "edp", "no need"):
-        found = year(kind, BrokerPart(mode="price"))
-        rows.append({"case": f"a year's commitment: {kind}", **found, "shortfall_limit_percent": 0.5, "cost_limit": 1.01})
+    for kind, swing in (("macc build-up", 0.0), ("edp", 0.0), ("macc build-up", 0.03), ("edp", 0.03), ("no need", 0.03)):
+        found = year(kind, BrokerPart(mode="price"), swing=swing)
+        rows.append(
+            {
+                "case": f"a year's commitment: {kind}, prices {'steady' if not swing else 'of a day +-3 %'}",
+                **found,
+                "shortfall_limit_percent": 0.5,
+                "cost_limit": 1.01,
+            }
+        )
     for workers in (1, 2):
         found = [reserved(workers, seed) for seed in range(5)]
         rows.append(
@@ -413,6 +476,7 @@ def main() -> None:
         )
     rows += power(args.trials)
     rows.append({"case": "a quote in a file -> followed by every worker", **reaction(args.events, 2)})
+    rows += hedging(args.requests)
     print(json.dumps({"machine": {"python": platform.python_version(), "cores": os.cpu_count()}, "rows": rows}, indent=1))
 
 
