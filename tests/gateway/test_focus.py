@@ -124,3 +124,22 @@ def test_a_providers_focus_export_reconciles(rig: Callable[..., Rig], tmp_path: 
     assert subprocess.run(run, capture_output=True, check=False).returncode == 0
     path.write_bytes(focus.to_csv(bill(entries, ContractedCost="0.5")))  # type: ignore[arg-type]
     assert subprocess.run(run, capture_output=True, check=False).returncode == 4
+
+
+def test_bills_in_whole_consumption_units_reconcile(rig: Callable[..., Rig]) -> None:
+    """Units of a cent, rounded up a day: no difference; one unit too many: a difference."""
+    price = TokenPrice("opus", "x", 300.0, 1500.0)
+    r = rig([endpoint("p", "aws-platform")], variants={"p": {"tariff": compile_price(price, discount_frac=0.1)}})
+    for _ in range(7):
+        post(r, ask())
+    entries = r.ledger(7)
+    exact = Decimal(sum(e.cost_nano_usd for e in entries)) / 10**9
+    units = -(-int(exact * 10**9) // 10**7)
+    from datetime import UTC, datetime
+
+    day = datetime.fromtimestamp(entries[0].at_s, UTC).strftime("%Y-%m-%d")
+    row = {"target": "p", "model": "opus", "day": day, "usd": str(Decimal(units) / 100), "tokens": str(sum(e.tokens for e in entries))}
+    assert Decimal(row["usd"]) != exact
+    assert focus.reconcile(entries, [row], unit_usd=0.01) == []
+    assert len(focus.reconcile(entries, [row])) == 1
+    assert len(focus.reconcile(entries, [{**row, "usd": str(Decimal(units + 1) / 100)}], unit_usd=0.01)) == 1

@@ -321,6 +321,7 @@ def ledger_reconcile(
     state: Annotated[Path, typer.Option(help="The gateway's state folder.")] = Path("gateway-state"),
     *,
     tolerance_frac: Annotated[float, typer.Option(help="Smaller differences are not shown.")] = 1e-4,
+    unit_usd: Annotated[float, typer.Option(help="What the bill is rounded to, as 0.01 for consumption units.")] = 0.0,
     shared: SharedLedger = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -334,7 +335,7 @@ def ledger_reconcile(
         rows = list(csv.DictReader(bill.read_text("utf-8").splitlines()))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", where=str(bill)) from error
-    found = reconcile(_entries(state, shared)[0], rows, tolerance_frac=tolerance_frac)
+    found = reconcile(_entries(state, shared)[0], rows, tolerance_frac=tolerance_frac, unit_usd=unit_usd)
     columns = ("target", "model", "day", "ledger_usd", "bill_usd", "difference_usd", "ledger_mtok", "bill_mtok")
     if json:
         print_json([{c: getattr(d, c) for c in columns} for d in found])

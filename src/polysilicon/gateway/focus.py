@@ -232,8 +232,12 @@ class Difference:
 Key = tuple[str, str, str]
 
 
-def reconcile(entries: Iterable[Entry], bill: Iterable[Mapping[str, str]], *, tolerance_frac: float = 1e-4) -> list[Difference]:
-    """Return where the ledger and a provider's bill disagree by more than a share.
+def reconcile(
+    entries: Iterable[Entry], bill: Iterable[Mapping[str, str]], *, tolerance_frac: float = 1e-4, unit_usd: float = 0.0
+) -> list[Difference]:
+    """Return where the ledger and a provider's bill disagree by more than a share, and by at least one whole unit it bills in.
+
+    Claude Platform on AWS and Foundry bill in consumption units of $0.01: with `unit_usd=0.01` their rounding is no difference.
 
     A bill's rows have target, model, day, usd and tokens; or they are a provider's own FOCUS export, which knows no targets of ours:
     its usage of generative AI is then compared per cloud, region and day, tokens where it counts them.
@@ -255,7 +259,8 @@ def reconcile(entries: Iterable[Entry], bill: Iterable[Mapping[str, str]], *, to
     nothing = [Decimal(0), Decimal(0)]
     for key in sorted(ours.keys() | theirs.keys()):
         a, b = ours.get(key, nothing), theirs.get(key, nothing)
-        if any(abs(x - y) > Decimal(tolerance_frac) * max(abs(x), abs(y)) for x, y in zip(a, b, strict=True)):
+        least = (Decimal(str(unit_usd)) * _NANO, Decimal(0))
+        if any(abs(x - y) > Decimal(tolerance_frac) * max(abs(x), abs(y)) and abs(x - y) >= u for x, y, u in zip(a, b, least, strict=True)):
             out.append(Difference(*key, float(a[0] / _NANO), float(b[0] / _NANO), float(a[1] / _MILLION), float(b[1] / _MILLION)))
     return out
 
