@@ -127,7 +127,8 @@ def standard(tables: Problem, *, days: float = 30.0, asker: Asker | None = None)
     """Return the usual table.
 
     Each cloud, seller of tokens and chip vendor out mid-way; the busiest chip short for 12 and 18 months and its vendor's prices
-    up by a fifth, or the largest seller's where no chips are held; chips that are still to come six months late; a third more demand.
+    up by a fifth, or the largest seller's where no chips are held; chips that are still to come six
+    months late, or the busiest one where none is; a third more demand.
     """
     asker = asker or Asker(tables)
     base = asker.ask()
@@ -144,7 +145,7 @@ def standard(tables: Problem, *, days: float = 30.0, asker: Asker | None = None)
     elif clouds:
         largest = max(clouds, key=lambda c: _spend_usd(asker, base, c))
         found.append(price_step(asker, base, kind="cloud", name=largest, factor=1.2))
-    for chip in _awaited(tables):
+    for chip in _awaited(tables) or ([busiest[1]] if busiest is not None else []):
         found.append(slip(tables, chip=chip, months=6, base=base))
     found.append(demand_shock(tables, base, factor=1.3))
     return found
