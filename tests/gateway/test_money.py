@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -26,6 +27,7 @@ from polysilicon.errors import MissingFact
 from polysilicon.gateway import focus, usage
 from polysilicon.gateway.archive import write
 from polysilicon.gateway.budgets import Budgets
+from polysilicon.gateway.controller import Controller
 from polysilicon.gateway.emulator import Fault, FleetModel
 from polysilicon.gateway.ledger import Entry, Setting, Tail, Writer, line, read
 from polysilicon.gateway.rollup import Rollup, prometheus
@@ -430,3 +432,43 @@ def test_archives_hold_every_line(tmp_path: Path, ending: str) -> None:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             total = connection.execute("SELECT SUM(cost_nano_usd) FROM ledger").fetchone()[0]
     assert total == sum(e.cost_nano_usd for e in entries)
+
+
+def test_a_reload_that_changes_the_budgets_forgets_no_request_under_way(rig: Callable[..., Rig]) -> None:
+    """What was reserved in the old list settles there; the ledger tells the new list, and it counts once."""
+    spec = endpoint("t", "claude", model=FleetModel(ttft_s=0.3, tpot_s=0.0))
+    old = Budget(0, "team:core", "team:core", 10**12)
+    r = rig([spec], budgets=(old,), keys=(key(budgets=(0,)),))
+    both = (old, Budget(1, "key:k1", "key:k1", 10**12))
+    new = msgspec.structs.replace(r.wiring, digest="d2", budgets=both, keys=(key(budgets=(0, 1)),))
+    with ThreadPoolExecutor(2) as pool:
+        under_way = pool.submit(post, r, ask())
+        time.sleep(0.1)
+        r.call(lambda: r.worker.reload(new))
+        controller = Controller(new)
+        assert controller.budgets.spent(0) == 0
+        assert under_way.result()[0] == 200
+    assert post(r, ask())[0] == 200
+    entries = r.ledger(2)
+    for _ in range(3):
+        controller.tick()
+    total = sum(e.cost_nano_usd for e in entries)
+    assert [controller.budgets.spent(i) for i in (0, 1)] == [total, total]
+    controller.close()
+
+
+def test_shadow_traffic_is_on_nobodys_budget_after_a_restart_either(rig: Callable[..., Rig]) -> None:
+    budget = Budget(0, "key:k1", "key:k1", 10**12)
+    r = rig(
+        [endpoint("a", "claude"), endpoint("new", "openai")], weights=[1.0, 0.0], variants={"new": {"stage": "shadow", "gate": ""}},
+        shadow_frac={f"{MODEL}@new": 1.0}, budgets=(budget,), keys=(key(budgets=(0,)),),
+    )  # fmt: skip
+    for _ in range(3):
+        post(r, ask())
+    entries = r.ledger(6)
+    mine = sum(e.cost_nano_usd for e in entries if e.kind == "request")
+    assert sum(e.cost_nano_usd for e in entries) > mine == r.worker.live.budgets.spent(0)
+    controller = Controller(r.wiring)
+    controller.tick()
+    assert controller.budgets.spent(0) == mine
+    controller.close()

@@ -111,6 +111,19 @@ class Budgets:
         finally:
             self._unlock()
 
+    def raise_spent(self, spent_nano_usd: Sequence[int]) -> None:
+        """Take up what the ledger knows and these words do not: the last requests of a list of budgets that a reload has replaced.
+
+        Never lowers: a line reaches the ledger after its cost has been settled here, so what is read late is no news.
+        """
+        self._lock()
+        try:
+            for budget, spent in enumerate(spent_nano_usd):
+                at = budget * _STRIDE
+                self._cells[at] = max(self._cells[at], spent - sum(self._cells[at + _SPENT : at + _STRIDE]))
+        finally:
+            self._unlock()
+
     def clear_worker(self, worker: int) -> list[int]:
         """Clear a dead worker's reservations and book them as spent: its requests may have been served. Return the amounts."""
         lost = []

@@ -190,6 +190,8 @@ class Controller:
         if today != self._period:  # a day or month begins: periodic budgets start anew
             self._period = today
             self.budgets.set_spent(self.rollup.spent(self.wiring.budgets, now_s))
+        elif self.wiring.budgets:
+            self.budgets.raise_spent(self.rollup.spent(self.wiring.budgets, now_s))
 
     def read_feeds(self, now_s: float | None = None) -> None:
         """Read the feeds that are due and the engines' metrics; waits for the network, so it runs beside the event loop."""

@@ -78,7 +78,7 @@ class Rollup:
         if e.contract:
             self.drawn_nano_usd[e.contract] += e.cost_nano_usd
         day = datetime.fromtimestamp(e.at_s, UTC).strftime("%Y-%m-%d")
-        for scope in (f"key:{e.key}", f"team:{e.team}", f"application:{e.application}"):
+        for scope in (f"key:{e.key}", f"team:{e.team}", f"application:{e.application}") if e.kind != "shadow" else ():  # on nobody's budget
             for period in ("", day[:7], day):
                 self.scope_nano_usd[scope, period] += e.cost_nano_usd
         route = self._route_of.get(e.route)
