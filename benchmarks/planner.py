@@ -214,8 +214,8 @@ def embedded(seconds: float) -> dict[str, Any]:
             **{f"{k}_s": v for k, v in found.seconds.items()}}  # fmt: skip
 
 
-def market(hours: int, seed: int = 5) -> Any:
-    """Return an hourly market of 21 pools, 60 offers, 8 models x 3 classes.
+def market(hours: int, seed: int = 5, *, cap: float = 1.0, years: int = 0) -> Any:
+    """Return an hourly market of 21 pools, 60 offers, 8 models x 3 classes; or, for `years`, months of two days in blocks of three hours.
 
     Contracts hold half of what mean demand needs. Above them each pool has two priced tiers: one that is cheap and short, and
     on demand, which is dear and ample; so the hours of the peak must rent both.
@@ -226,6 +226,12 @@ def market(hours: int, seed: int = 5) -> Any:
     pools, offers, works = 21, 60, 24
     arcs = [(w, p) for w in range(works) for p in range(pools) if rng.random() < 0.85]
     shape = np.array([day(hours, peak=1.5, at=int(rng.integers(12, 18))) for _ in range(works)])
+    grid: dict[str, Any] = {}
+    if years:
+        hours = years * 12 * 2 * 8
+        shape = np.tile(shape[:, :24].reshape(works, 8, 3).mean(axis=2), years * 24)
+        shape *= np.repeat(np.linspace(0.8, 1.2, years * 12), 16) * np.tile(np.repeat([1.05, 0.85], 8), years * 12)  # growth; working days, week-ends
+        grid = {"hours_each": np.full(hours, 3.0), "times": np.tile(np.repeat([21.7, 8.7], 8), years * 12), "day_snapshots": 8}
     rates, demand = rng.uniform(0.3, 2.5, len(arcs)), rng.uniform(200, 3000, works)
     needed = demand.sum() / float(np.quantile(rates, 0.9))  # chips, as work goes to where it runs best
     pool_of = np.arange(offers) % pools
@@ -238,6 +244,7 @@ def market(hours: int, seed: int = 5) -> Any:
         arc_workload=np.array([a[0] for a in arcs]), arc_pool=np.array([a[1] for a in arcs]), arc_rps_per_chip=rates,
         demand_rps=demand[:, None] * shape, wait_hours=np.array([12 if w % 3 == 2 else 0 for w in range(works)]),
         unserved_usd_per_request=np.full(works, 0.05), vendor=pool_of % 4,
+        vendor_cap_frac=cap, **grid,
     )  # fmt: skip
 
 
@@ -252,13 +259,14 @@ def used(found: Any, question: Any) -> dict[str, float]:
     return figures
 
 
-def dispatch_lp(hours: int, solver: str = "simplex") -> dict[str, Any]:
-    """Build and solve the dispatch program from cold."""
+def dispatch_lp(hours: int, *, cap: float = 1.0, years: int = 0, solver: str = "") -> dict[str, Any]:
+    """Build and solve the dispatch program from cold, with or without a cap on each vendor's share of the spend."""
     from polysilicon.planner.dispatch import Dispatcher
 
-    question = market(hours)
+    question = market(hours, cap=cap, years=years)
+    hours = question.demand_rps.shape[1]
     began = time.perf_counter()
-    program = Dispatcher(question, solver=solver)
+    program = Dispatcher(question, **({"solver": solver} if solver else {}))
     built = time.perf_counter() - began
     found = program.solve()
     spent = time.perf_counter() - began - built

@@ -168,3 +168,36 @@ def carries(counts, demand, rates):
         fill[i, i * b : (i + 1) * b] = demand / rates[i]
     cover = np.hstack([np.eye(b)] * g)
     return linprog(np.zeros(g * b), A_ub=fill, b_ub=counts, A_eq=cover, b_eq=np.ones(b), bounds=(0, 1)).status == 0
+
+
+def changed(m, **more):
+    return Market(**{**{f: getattr(m, f) for f in m.__dataclass_fields__}, **more})
+
+
+def test_a_snapshot_that_comes_often_is_many_hours():
+    """Two equal days in hours cost what one day costs that comes twice, and what blocks of three equal hours cost."""
+    rng = np.random.default_rng(8)
+    m = market(rng, hours=24, wait=True)
+    steps = {f: np.repeat(getattr(m, f)[:, ::3], 3, axis=1) for f in ("held_chips", "offer_usd_per_chip_hour", "offer_max_chips", "demand_rps")}
+    day_ = changed(m, **steps, wait_hours=np.array([6, 0, 0]))
+    twice = changed(day_, **{f: np.tile(v, 2) for f, v in steps.items()}, day_snapshots=24)
+    coarse = changed(day_, **{f: v[:, ::3] for f, v in steps.items()}, hours_each=np.full(8, 3.0), times=np.full(8, 2.0), day_snapshots=8)
+    long, short = Dispatcher(twice).solve(), Dispatcher(coarse).solve()
+    assert long.usd == pytest.approx(2 * Dispatcher(day_).solve().usd, rel=1e-9)
+    assert short.usd == pytest.approx(long.usd, rel=0.02) and short.usd >= long.usd * (1 - 1e-9)  # work waits in whole blocks there
+    patient = changed(coarse, wait_hours=np.array([0, 0, 0]))
+    exact = changed(twice, wait_hours=np.array([0, 0, 0]))
+    assert Dispatcher(patient).solve().usd == pytest.approx(Dispatcher(exact).solve().usd, rel=1e-9)
+    assert Dispatcher(patient).solve().chip_hour_usd.max() == pytest.approx(Dispatcher(exact).solve().chip_hour_usd.max(), rel=1e-6)
+
+
+def test_no_vendor_gets_more_than_its_share_at_new_prices_too():
+    m = changed(market(np.random.default_rng(11), hours=26, offers=6), vendor=np.array([0, 1, 2, 0, 1, 2]), vendor_cap_frac=0.45)
+    program = Dispatcher(m)
+    for usd in (m.offer_usd_per_chip_hour, m.offer_usd_per_chip_hour * np.array([[0.2], [1.0], [1.0], [0.2], [1.0], [1.0]])):
+        program.set_prices(usd)
+        found = program.solve()
+        spend = np.bincount(m.vendor, (found.rented_chips * usd).sum(axis=1))
+        assert spend.sum() > 0 and spend.max() <= 0.45 * spend.sum() * (1 + 1e-7)
+        assert found.usd == pytest.approx(Dispatcher(changed(m, offer_usd_per_chip_hour=usd)).solve().usd, rel=1e-9)
+    assert found.usd > Dispatcher(changed(m, offer_usd_per_chip_hour=usd, vendor_cap_frac=1.0)).solve().usd

@@ -20,7 +20,11 @@ from polysilicon.planner.problem import F8, I8
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Pools, offers and arcs for a stretch of hours. Arrays over time are [.., hours]."""
+    """Pools, offers and arcs for a stretch of snapshots, one an hour unless said otherwise. Arrays over time are [.., hour].
+
+    Representative days: `hours_each` says how long a snapshot is, `times` how often it comes in the years it stands for, and
+    `day_snapshots` how many make a day, which no work waits across.
+    """
 
     held_chips: F8  # [pool, hour] at no further cost
     offer_pool: I8  # [offer]
@@ -34,11 +38,24 @@ class Market:
     unserved_usd_per_request: F8  # [workload]
     vendor: I8 | None = None  # [offer] for a cap on each vendor's share of the spend
     vendor_cap_frac: float = 1.0
+    hours_each: F8 | None = None  # [hour]; None: one hour each
+    times: F8 | None = None  # [hour]; None: each comes once
+    day_snapshots: int | None = None  # None: one stretch
+
+    @property
+    def lengths_hours(self) -> F8:
+        """Return the length of each snapshot."""
+        return np.ones(self.demand_rps.shape[1]) if self.hours_each is None else np.asarray(self.hours_each, float)
+
+    @property
+    def weights_hours(self) -> F8:
+        """Return the hours that each snapshot stands for."""
+        return self.lengths_hours if self.times is None else self.lengths_hours * np.asarray(self.times, float)
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """One solved stretch. Dollars are per hour summed over the hours."""
+    """One solved stretch. Dollars are per hour summed over the hours that the snapshots stand for."""
 
     usd: float
     busy_chips: F8  # [arc, hour]
@@ -52,7 +69,8 @@ class Dispatch:
 class Dispatcher:
     """min sum price u + VOLL U; per pool sum of x <= held + u; per workload rate x (+ backlog) + U = demand.
 
-    Columns, hour-major inside a block: x [arc], u [offer], U [workload], B [waiting workload].
+    Columns, hour-major inside a block: x [arc], u [offer], U [workload], B [waiting workload]; under a cap on each vendor's
+    share also S, its spend by day in M$, so that no row is as long as the stretch.
     """
 
     def __init__(self, market: Market, *, solver: str = "simplex") -> None:
@@ -64,6 +82,8 @@ class Dispatcher:
         starts = np.concatenate([[0], np.cumsum([c * self.hours for c in counts])])
         self.x, self.u, self.lost, self.backlog = (np.arange(starts[i], starts[i + 1]).reshape(counts[i], self.hours) for i in range(4))
         self.columns = int(starts[-1])
+        self.weight = market.weights_hours
+        self.share_rows = 0
         self.highs = new_solver()
         self.highs.setOptionValue("solver", solver)
         self._write()
@@ -71,8 +91,8 @@ class Dispatcher:
     def _write(self) -> None:
         m, hours = self.market, self.hours
         cost, upper = np.zeros(self.columns), np.full(self.columns, np.inf)
-        cost[self.u], upper[self.u] = m.offer_usd_per_chip_hour, m.offer_max_chips
-        cost[self.lost] = m.unserved_usd_per_request[:, None] * 3600.0
+        cost[self.u], upper[self.u] = m.offer_usd_per_chip_hour * self.weight, m.offer_max_chips
+        cost[self.lost] = m.unserved_usd_per_request[:, None] * 3600.0 * self.weight
         upper[self.lost] = np.where(m.wait_hours[:, None] > 0, np.inf, m.demand_rps)
         upper[self.backlog] = self._most_backlog()
         pools, works = len(m.held_chips), len(m.demand_rps)
@@ -87,55 +107,76 @@ class Dispatcher:
         rows = np.concatenate([capacity, rent, serve, lost, queue, carried])
         cols = np.concatenate([self.x.ravel(), self.u.ravel(), self.x.ravel(), self.lost.ravel(), self.backlog.ravel(), self.backlog.ravel()])
         rate = np.repeat(m.arc_rps_per_chip, hours)
-        count = len(queue)
+        count, per_s = len(queue), 1.0 / (3600.0 * m.lengths_hours)
         values = np.concatenate(
             [
                 np.ones(self.x.size),
                 -np.ones(self.u.size),
                 rate,
                 np.ones(works * hours),
-                np.full(count, 1 / 3600.0),
-                np.full(count, -1 / 3600.0),
+                np.tile(per_s, count // hours),
+                -np.tile(np.roll(per_s, -1), count // hours),  # carried into the next snapshot, at its length
             ]
         )
         low = np.concatenate([np.full(base, -np.inf), m.demand_rps.ravel()])
         high = np.concatenate([m.held_chips.ravel(), m.demand_rps.ravel()])
         matrix = sparse.csr_matrix((values, (rows, cols)), shape=(len(low), self.columns))
         if m.vendor is not None and m.vendor_cap_frac < 1.0:
-            extra = self._vendor_rows()
-            matrix = sparse.vstack([matrix, extra]).tocsr()
-            low = np.concatenate([low, np.full(extra.shape[0], -np.inf)])
+            self.share_rows = len(low)
+            extra, spends = self._vendor_rows()
+            matrix = sparse.vstack([sparse.hstack([matrix, sparse.csr_matrix((matrix.shape[0], spends))]), extra]).tocsr()
+            low = np.concatenate([low, np.zeros(spends), np.full(extra.shape[0] - spends, -np.inf)])
             high = np.concatenate([high, np.zeros(extra.shape[0])])
-        self.highs.addVars(self.columns, np.zeros(self.columns), upper)
-        self.highs.changeColsCost(self.columns, np.arange(self.columns, dtype=np.int32), cost)
+            cost, upper = np.concatenate([cost, np.zeros(spends)]), np.concatenate([upper, np.full(spends, np.inf)])
+        self.highs.addVars(len(cost), np.zeros(len(cost)), upper)
+        self.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
         self.highs.addRows(matrix.shape[0], low, high, matrix.nnz, matrix.indptr, matrix.indices, matrix.data)
 
-    def _vendor_rows(self) -> sparse.csr_matrix:
-        """Return spend of each vendor - cap x spend of all, one row a vendor over all hours."""
-        m = self.market
-        assert m.vendor is not None
-        usd = m.offer_usd_per_chip_hour.ravel()
-        of_column = np.repeat(m.vendor, self.hours)
-        rows = [np.where(of_column == v, usd, 0.0) - m.vendor_cap_frac * usd for v in range(int(m.vendor.max()) + 1)]
-        block = sparse.lil_matrix((len(rows), self.columns))
-        for i, row in enumerate(rows):
-            block[i, self.u.ravel()] = row
-        return block.tocsr()
+    def _vendor_rows(self) -> tuple[sparse.csr_matrix, int]:
+        """Return rows, and how many columns S they add: spend of a vendor's offers in a day = S; sum of S_v <= cap x sum of S."""
+        row, usd = self._spend_entries()
+        days, vendors = self._days(), int(np.max(self.market.vendor)) + 1  # type: ignore[arg-type]
+        spends = vendors * days
+        column = self.u.ravel()
+        rows = np.concatenate([row, np.arange(spends)])
+        columns = np.concatenate([column, self.columns + np.arange(spends)])
+        sums = sparse.csr_matrix((np.concatenate([usd, -np.ones(spends)]), (rows, columns)), shape=(spends, self.columns + spends))
+        caps = np.repeat(np.eye(vendors) - self.market.vendor_cap_frac, days, axis=1)
+        caps = sparse.hstack([sparse.csr_matrix((vendors, self.columns)), sparse.csr_matrix(caps)])
+        return sparse.vstack([sums, caps]).tocsr(), spends
+
+    def _spend_entries(self, usd_per_chip_hour: F8 | None = None) -> tuple[I8, F8]:
+        """Return (row among the sums of spend, M$ per chip) of each rented chip, [offer x hour]."""
+        price = self.market.offer_usd_per_chip_hour if usd_per_chip_hour is None else usd_per_chip_hour
+        day = np.arange(self.hours) // (self.market.day_snapshots or 24)
+        vendor = np.asarray(self.market.vendor, np.int64)
+        return (vendor[:, None] * self._days() + day).ravel(), (price * self.weight / 1e6).ravel()
+
+    def _days(self) -> int:
+        return int(-(-self.hours // (self.market.day_snapshots or 24)))
 
     def _most_backlog(self) -> F8:
-        """Return what may wait at the end of each hour: arrivals of the last `wait_hours`, and nothing at the end."""
+        """Return what may wait at the end of each snapshot: arrivals of the last `wait_hours` of its day, and nothing at its end."""
+        lengths, size = self.market.lengths_hours, self.market.day_snapshots or self.hours
+        ends = np.cumsum(lengths)
+        last = np.minimum((np.arange(self.hours) // size + 1) * size, self.hours) - 1  # of each snapshot's day
+        begins = np.concatenate([[0.0], ends])[np.arange(self.hours) // size * size]
         most = np.zeros((len(self.waiting), self.hours))
         for i, w in enumerate(self.waiting):
-            arrived = np.concatenate([[0.0], np.cumsum(self.market.demand_rps[w])]) * 3600.0
-            ends = np.arange(1, self.hours + 1)
-            most[i] = arrived[ends] - arrived[np.maximum(0, ends - self.market.wait_hours[w])]
-            most[i, -1] = 0.0
+            arrived = np.concatenate([[0.0], np.cumsum(self.market.demand_rps[w] * lengths)]) * 3600.0
+            since = np.maximum(begins, ends - self.market.wait_hours[w])
+            most[i] = arrived[1:] - np.interp(since, np.concatenate([[0.0], ends]), arrived)
+            most[i, last] = 0.0
         return most
 
     def set_prices(self, usd_per_chip_hour: F8) -> None:
         """Change the offers' prices, [offer, hour]."""
-        flat = np.ascontiguousarray(usd_per_chip_hour, float).ravel()
+        flat = np.ascontiguousarray(usd_per_chip_hour * self.weight, float).ravel()
         self.highs.changeColsCost(len(flat), self.u.ravel().astype(np.int32), flat)
+        if self.share_rows:
+            rows, usd = self._spend_entries(usd_per_chip_hour)
+            for row, column, value in zip(rows, self.u.ravel(), usd, strict=True):
+                self.highs.changeCoeff(int(self.share_rows + row), int(column), float(value))
 
     def set_limits(self, max_chips: F8) -> None:
         """Change what the offers can give, [offer, hour]."""
@@ -159,8 +200,8 @@ class Dispatcher:
             value[self.u],
             value[self.backlog],
             value[self.lost],
-            -dual[:base].reshape(pools, hours),
-            dual[base : base + works * hours].reshape(works, hours) / 3600.0,
+            -dual[:base].reshape(pools, hours) / self.weight,
+            dual[base : base + works * hours].reshape(works, hours) / 3600.0 / self.weight,
         )
 
 
