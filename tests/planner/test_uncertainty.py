@@ -68,3 +68,23 @@ def test_a_rolling_plan_keeps_what_was_signed_and_costs_no_less_than_foresight()
 def test_probabilities_must_sum_to_one():
     with pytest.raises(ValueError, match="sum to"):
         u.two_stage(futures()[:2])
+
+
+def test_processes_find_what_one_process_finds():
+    worlds = futures()
+    assert u.expected_alone(worlds, workers=2) == u.expected_alone(worlds)
+    assert u.regret(worlds[:2], workers=2) == u.regret(worlds[:2])
+
+
+def test_suppliers_shared_out_over_processes_are_worth_the_same():
+    from polysilicon.planner import leverage
+
+    question = tables()
+    one, two = leverage.negotiate(question), leverage.negotiate(question, workers=2)
+    assert len(one) > 2 and one == two
+
+
+def test_a_ray_cluster_finds_the_same():
+    pytest.importorskip("ray")
+    worlds = futures()[:2]
+    assert u.regret(worlds, backend="ray") == u.regret(worlds)

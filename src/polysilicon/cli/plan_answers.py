@@ -93,7 +93,7 @@ def negotiate(
 ) -> None:
     """Say what each supplier is worth: cost with and without it, walk-away prices, what could move and how fast."""
     from polysilicon.planner import leverage
-    from polysilicon.planner.resolve import Asker, suppliers
+    from polysilicon.planner.resolve import Asker, suppliers, worth_workers
 
     _, tables = _tables(file, margin)
     known = [name for _, name in suppliers(tables)]
@@ -105,7 +105,7 @@ def negotiate(
     with progress("negotiating", quiet=json) as bar:
         bar(0.05, "base plan")
         asker = Asker(tables)
-        found = leverage.negotiate(tables, names=supplier or (), asker=asker)
+        found = leverage.negotiate(tables, names=supplier or (), asker=asker, workers=worth_workers(asker))
         bar(0.8, "")
         values = leverage.shapley(tables, asker=asker) if shapley else None
         sheet = leverage.term_sheet(tables, term_sheet, chips=chips) if term_sheet else None

@@ -10,6 +10,7 @@ from math import factorial
 import numpy as np
 
 from polysilicon.errors import PolysiliconError
+from polysilicon.parallel import run_all
 from polysilicon.planner import ports as engines
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.program import UNLIMITED_CHIPS, contracted
@@ -45,15 +46,31 @@ class Leverage:
         return self.without_usd - self.with_usd
 
 
-def negotiate(tables: Problem, *, names: Sequence[str] = (), asker: Asker | None = None) -> list[Leverage]:
+def negotiate(tables: Problem, *, names: Sequence[str] = (), asker: Asker | None = None, workers: int = 1) -> list[Leverage]:
     """Return every supplier's leverage, largest first; `names` limits it to some.
 
-    Each figure is the difference of two optima of one program, or the root of one in a price.
+    Each figure is the difference of two optima of one program, or the root of one in a price. More workers are processes that
+    share the suppliers out, each with a program of its own; the figures are the same.
     """
+    asked = [(kind, name) for kind, name in suppliers(tables) if not names or name in names]
     asker = asker or Asker(tables)
+    if workers > 1 and len(asked) > 1:
+        groups = [asked[i::workers] for i in range(min(workers, len(asked)))]
+        parts = run_all(_some, [(tables, asker.seconds, group) for group in groups], workers=workers)
+        asker.solves += sum(solves for _, solves in parts)
+        found = [s for part, _ in parts for s in part]
+    else:
+        base = asker.ask()
+        found = [_leverage(asker, base, kind, name) for kind, name in asked]
+    return sorted(found, key=lambda s: (-s.value_usd, s.kind, s.name))
+
+
+def _some(job: tuple[Problem, float, list[tuple[str, str]]]) -> tuple[list[Leverage], int]:
+    """Return the leverage of some suppliers, and how many solves it took: a worker's share."""
+    tables, seconds, asked = job
+    asker = Asker(tables, seconds=seconds)
     base = asker.ask()
-    found = [_leverage(asker, base, kind, name) for kind, name in suppliers(tables) if not names or name in names]
-    return sorted(found, key=lambda s: -s.value_usd)
+    return [_leverage(asker, base, kind, name) for kind, name in asked], asker.solves
 
 
 def _leverage(asker: Asker, base: Answer, kind: str, name: str) -> Leverage:
@@ -66,6 +83,7 @@ def _leverage(asker: Asker, base: Answer, kind: str, name: str) -> Leverage:
     if share < 1e-9 and spend <= 0 and not len(owed):
         return Leverage(kind, name, 0.0, 0.0, base.usd, base.usd, base.usd, base.unserved_frac, None, None, {}, 0)
     closed = asker.owned(owner)
+    asker.forget()  # what was asked of others leaves no trace, in whatever order and process
     without = asker.ask(closed=closed)
     released = asker.ask(closed=closed, free=(owed, np.zeros(len(owed)))) if len(owed) else without
     solves = 1 + bool(len(owed))

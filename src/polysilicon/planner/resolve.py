@@ -6,6 +6,7 @@ continuous, so that differences between two answers are not the noise of roundin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from polysilicon.planner.search import port_columns
 from polysilicon.planner.solution import WHOLE_INTEGERS, Engine
 
 GAP_FRAC = 2e-4
+LARGE_COLUMNS = 8_000  # from here on a what-if takes about a second, as does starting a process
 PATIENCE = 3.0  # a search that found nothing goes on for so many times its seconds
 Owner = Callable[[int, int], bool]  # (pool or -1, token offer or -1) -> belongs to the supplier
 
@@ -95,6 +97,10 @@ class Asker:
             raise PolysiliconError("a what-if was not settled in time", where=self.tables.name, hint="give the solver more time")
         return self._answer(point, usd, found)
 
+    def forget(self) -> None:
+        """Start the next search from nothing."""
+        self.engine.highs.clearSolver()
+
     def _answer(self, point: F8, usd: F8, found: bool) -> Answer:
         program = self.program
         if not found:
@@ -133,6 +139,11 @@ class Asker:
         mine = np.array([owner(p, -1) if p >= 0 else owner(-1, o - len(tables.offers)) for o, p in enumerate(pool_of)] + [False], bool)
         keep = mine[table.offer] if len(table.offer) else np.empty(0, bool)
         return table.label[keep], self.usd[table.label[keep]]
+
+
+def worth_workers(asker: Asker) -> int:
+    """Return how many processes a set of what-ifs is worth: all cores for a large program, one where starting them costs more."""
+    return (os.cpu_count() or 1) if len(asker.engine.columns) >= LARGE_COLUMNS else 1
 
 
 def served_share(asker: Asker, answer: Answer, owner: Owner) -> float:

@@ -6,9 +6,9 @@ everything else, later purchases included, and options whose terms begin later: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import highspy
 import numpy as np
@@ -16,6 +16,7 @@ from scipy import sparse
 
 from polysilicon.errors import Infeasible, PolysiliconError
 from polysilicon.highs import INFEASIBLE, has_point, new_solver, proven_bound, run
+from polysilicon.parallel import run_all
 from polysilicon.planner.build import months_between
 from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import Program, build
@@ -23,14 +24,6 @@ from polysilicon.planner.resolve import Asker
 
 FIRST_STAGE_MONTHS = 12.0
 Key = tuple[str, int, int]  # block, what, period
-
-
-class Mapper(Protocol):
-    """Whatever maps a function over items: the built-in, a process pool, a cluster's pool."""
-
-    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]:
-        """Return the function's value for each item, in order."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +68,12 @@ def two_stage(
     return stack.result()
 
 
-def expected_alone(futures: Sequence[Future], mapper: Mapper = map) -> float:
-    """Return the expected cost if one knew the future before deciding: the bound that perfect information sets (EVPI)."""
-    costs = list(mapper(_alone, [f.tables for f in futures]))
+def expected_alone(futures: Sequence[Future], *, workers: int = 1, backend: str = "processes") -> float:
+    """Return the expected cost if one knew the future before deciding: the bound that perfect information sets (EVPI).
+
+    Futures are independent: `workers` and `backend` are those of `polysilicon.parallel.run_all`, a Ray cluster among them.
+    """
+    costs = run_all(_alone, [f.tables for f in futures], workers=workers, backend=backend)
     return float(sum(f.probability_frac * c for f, c in zip(futures, costs, strict=True)))
 
 
@@ -102,11 +98,20 @@ def cost_of(tables: Problem, decisions: Mapping[Key, float]) -> float:
     return asker.ask().usd
 
 
-def regret(futures: Sequence[Future]) -> dict[str, dict[str, float]]:
-    """Return, for the plan made for each future, what it costs beyond the best in every other: [decided for][came true]."""
-    decisions = {f.name: first_stage(f.tables) for f in futures}
-    best = {f.name: cost_of(f.tables, decisions[f.name]) for f in futures}
-    return {d: {f.name: cost_of(f.tables, decisions[d]) - best[f.name] for f in futures} for d in decisions}
+def regret(futures: Sequence[Future], *, workers: int = 1, backend: str = "processes") -> dict[str, dict[str, float]]:
+    """Return, for the plan made for each future, what it costs beyond the best in every other: [decided for][came true].
+
+    `workers` and `backend` as of `expected_alone`.
+    """
+    decisions = run_all(first_stage, [f.tables for f in futures], workers=workers, backend=backend)
+    rows = run_all(_costs, [(f.tables, decisions) for f in futures], workers=workers, backend=backend)  # [came true][decided for]
+    return {d.name: {f.name: rows[j][i] - rows[j][j] for j, f in enumerate(futures)} for i, d in enumerate(futures)}
+
+
+def _costs(job: tuple[Problem, Sequence[Mapping[Key, float]]]) -> list[float]:
+    """Return what a future costs after each of several first years."""
+    tables, decisions = job
+    return [cost_of(tables, taken) for taken in decisions]
 
 
 def option_value_usd(tables: Problem, *, vendor: str, volatility: float, model_family: str = "", nodes: int = 7) -> float:
