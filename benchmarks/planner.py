@@ -1,8 +1,9 @@
 """How long the planner takes, and what it proves: synthetic labs rebuilt from a seed, and the peers' own instances.
 
-    python benchmarks/planner.py [--json] [--only NAME ...] [--seconds 120]
+    python benchmarks/planner.py [--json] [--only NAME ...] [--seconds 120] [--threads N] [--shared FOLDER]
 
-All prices and throughputs of the synthetic labs are invented; only sizes are meant to be realistic.
+All prices and throughputs of the synthetic labs are invented; only sizes are meant to be realistic. A figure that has a limit
+is also printed as a share of it (`..._of_limit`). Peers that are not installed, and figures that are not there, are named as absent.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import platform
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -50,6 +52,20 @@ SILICON: dict[str, tuple[str, str, float, float, int, tuple[str, ...]]] = {
 }
 NATIVE = {"cuda-hopper", "cuda-blackwell"}
 ON_DEMAND = 39  # of the 60 offers of the hourly market; the others are the cheap tier
+LIMITS: dict[str, dict[str, float]] = {  # what each case is to keep, on two cores
+    "embedded": {"total_s": 5.0},
+    "snapshot": {"median_ms": 3.0},
+    "day": {"median_ms": 80.0, "vanished_ms": 80.0},
+    "negotiate": {"total_s": 15.0},
+    "negotiate-large": {"total_s": 15.0},
+    "port-surface": {"total_s": 30.0},
+    "dispatch-336h": {"solve_s": 20.0},
+    "dispatch-336h-cap": {"solve_s": 20.0},
+    "dispatch-5-years": {"solve_s": 60.0},
+    "dispatch-5-years-cap": {"solve_s": 60.0},
+    "structure": {"build_s": 2.0, "solve_s": 45.0, "gap_frac": 0.01},
+    "structure-n1": {"solve_s": 120.0, "gap_frac": 0.03},
+}
 BLOCKS = (("peak", 4.0, 1.55), ("day", 8.0, 1.2), ("shoulder", 6.0, 0.85), ("night", 6.0, 0.5))
 
 
@@ -296,18 +312,18 @@ def rearbitrage(hours: int, ticks: int) -> dict[str, Any]:
             "vanished_ms": (time.perf_counter() - began) * 1e3, **figures}  # fmt: skip
 
 
-def negotiation() -> dict[str, Any]:
-    """Every supplier of an eight-quarter lab with few ports: leave-one-out, indifference and walk-away prices."""
+def negotiation(quarters: int, models: int, workers: int) -> dict[str, Any]:
+    """Six suppliers of a lab: leave-one-out, indifference and walk-away prices, what could move."""
     from polysilicon import planner
     from polysilicon.planner import leverage
     from polysilicon.planner.resolve import Asker
 
-    resolved = lab(quarters=8, blocks=2, models=3)
+    resolved = lab(quarters=quarters, blocks=2, models=models)
     began = time.perf_counter()
     asker = Asker(planner.problem(resolved, resolved.table))
-    found = leverage.negotiate(asker.tables, asker=asker)
-    used = [s for s in found if s.solves]
-    return {"suppliers": len(found), "solves": 1 + sum(s.solves for s in used), "total_s": time.perf_counter() - began}
+    found = leverage.negotiate(asker.tables, names=("azure", "gcp", "oracle", "google", "amd", "nvidia"), asker=asker, workers=workers)
+    return {"suppliers": len(found), "solves": asker.solves, "columns": len(asker.engine.columns), "workers": workers,
+            "total_s": time.perf_counter() - began}  # fmt: skip
 
 
 def port_surface() -> dict[str, Any]:
@@ -322,35 +338,114 @@ def port_surface() -> dict[str, Any]:
     return {"points": program.size, "total_s": spent, "largest_difference_usd": off}
 
 
+def peers(folder: str, python: str) -> dict[str, Any]:
+    """Melange's published setting and SkyPilot's optimiser on it: the same catalogue, the cheaper pick.
+
+    SkyPilot picks one chip a task and may use any fraction of it: that is our program with chips that can be cut. Where it is
+    installed its own optimiser is asked.
+    """
+    from polysilicon.planner.one_shot import cheapest_chips
+
+    file = Path(folder) / "data" / "melange_llama2_7b.json"
+    if not file.is_file():
+        return {"melange": f"absent: no {file.name} in the folder given by --shared"}
+    data = json.loads(file.read_text())
+    share = np.array(data["arena_hist_percent_printed"], float)[::-1].T
+    rates = np.array([np.array(g["tputs_req_per_s"], float).ravel() for g in data["gpus"].values()])
+    usd = np.array([g["price_usd_h_paper"] for g in data["gpus"].values()])
+    figures: dict[str, Any] = {}
+    for rps in (1, 2, 4, 8, 16, 32):
+        demand = (share / share.sum() * rps).ravel()
+        began = time.perf_counter()
+        found = cheapest_chips(demand, rates, usd)
+        figures |= {f"usd_per_hour_at_{rps}_rps": found.usd_per_hour, f"cut_chips_usd_per_hour_at_{rps}_rps": found.bound_usd_per_hour,
+                    f"solve_{rps}_ms": (time.perf_counter() - began) * 1e3}  # fmt: skip
+        picked = skypilot(python, demand, rates, usd)
+        if picked is None:
+            figures["skypilot"] = "absent: not installed where --skypilot points"
+        else:
+            figures |= {f"skypilot_usd_per_hour_at_{rps}_rps": picked[0], f"skypilot_{rps}_ms": picked[1] * 1e3}
+    return figures
+
+
+SKYPILOT = """
+import json, sys, time
+import networkx
+from sky.optimizer import Optimizer
+
+class Task:
+    best_resources = None
+    def __init__(self, name):
+        self.name = name
+
+cost = json.load(sys.stdin)
+tasks = [Task(f"size{i}") for i in range(len(cost))]
+graph = networkx.DiGraph()
+graph.add_nodes_from(tasks)
+began = time.perf_counter()
+_, usd = Optimizer._optimize_by_ilp(graph, tasks, {t: dict(enumerate(c)) for t, c in zip(tasks, cost)})
+print(json.dumps([usd, time.perf_counter() - began]))
+"""
+
+
+def skypilot(python: str, demand: np.ndarray, rates: np.ndarray, usd: np.ndarray) -> tuple[float, float] | None:
+    """Return dollars per hour and seconds of SkyPilot's own optimiser, one task a request size; None where it is not installed."""
+    needed = demand > 0
+    cost = (demand[needed] / rates[:, needed] * usd[:, None]).T.tolist()
+    run = subprocess.run([python, "-c", SKYPILOT], input=json.dumps(cost), capture_output=True, text=True, timeout=300, check=False)
+    if run.returncode and "No module named 'sky'" in run.stderr:
+        return None
+    if run.returncode:
+        raise RuntimeError(f"SkyPilot's optimiser failed: {run.stderr[-500:]}")
+    found = json.loads(run.stdout.splitlines()[-1])
+    return float(found[0]), float(found[1])
+
+
+def over_limits(case: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Return each figure that has a limit as a share of it: one and below is within."""
+    return {f"{figure}_of_limit": row[figure] / limit for figure, limit in LIMITS.get(case, {}).items() if isinstance(row.get(figure), (int, float))}
+
+
 def main() -> None:
-    cases: dict[str, Callable[[float], dict[str, Any]]] = {
-        "embedded": embedded,
-        "snapshot": lambda s: rearbitrage(1, 200),
-        "day": lambda s: rearbitrage(24, 20),
-        "negotiate": lambda s: negotiation(),
-        "port-surface": lambda s: port_surface(),
-        "dispatch-336h": lambda s: dispatch_lp(336),
-        "dispatch-336h-ipx": lambda s: dispatch_lp(336, "ipx"),
-        "structure": lambda s: structure(min(s, 45.0)),
-        "structure-small": lambda s: structure(min(s, 20.0), quarters=8),
-        "structure-n1": lambda s: structure(s, survive=True),
+    cases: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+        "embedded": lambda o: embedded(o.seconds),
+        "snapshot": lambda o: rearbitrage(1, 200),
+        "day": lambda o: rearbitrage(24, 20),
+        "negotiate": lambda o: negotiation(8, 3, 1),
+        "negotiate-large": lambda o: negotiation(10, 8, os.cpu_count() or 1),
+        "port-surface": lambda o: port_surface(),
+        "dispatch-336h": lambda o: dispatch_lp(336),
+        "dispatch-336h-cap": lambda o: dispatch_lp(336, cap=0.35),
+        "dispatch-5-years": lambda o: dispatch_lp(0, years=5),
+        "dispatch-5-years-cap": lambda o: dispatch_lp(0, years=5, cap=0.35),
+        "structure": lambda o: structure(min(o.seconds, 45.0)),
+        "structure-small": lambda o: structure(min(o.seconds, 20.0), quarters=8),
+        "structure-n1": lambda o: structure(o.seconds, survive=True),
+        "structure-rushed": lambda o: structure(5.0),
+        "peers": lambda o: peers(o.shared, o.skypilot),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", nargs="*", choices=list(cases), default=list(cases))
-    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seconds", type=float, default=120.0, help="of a search, at most")
+    parser.add_argument("--threads", type=int, default=None, help="of HiGHS")
+    parser.add_argument("--shared", default=str(Path(__file__).parents[2] / "shared"), help="folder of third parties' published figures")
+    parser.add_argument("--skypilot", default=sys.executable, help="a Python that has skypilot and pulp")
     options = parser.parse_args()
+    if options.threads:
+        from polysilicon import highs
+
+        highs.THREADS = options.threads
     rows = []
     for name in options.only:
-        row = {"case": name, **cases[name](options.seconds), "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-        rows.append(row)
-        print(", ".join(f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), file=sys.stderr)
+        cpu = time.process_time()
+        row = {"case": name, **cases[name](options)}
+        row |= {"cpu_s": time.process_time() - cpu, "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        rows.append(row | over_limits(name, row))
+        print(", ".join(f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in rows[-1].items()), file=sys.stderr)
     if options.json:
-        print(
-            json.dumps(
-                {"machine": {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}, "rows": rows}, indent=1
-            )
-        )
+        machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version(), "load_average": os.getloadavg()[0]}
+        print(json.dumps({"machine": machine, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

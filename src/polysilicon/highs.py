@@ -22,10 +22,10 @@ class Silent(highspy.Highs):
         super().enableCallbacks()  # type: ignore[no-untyped-call]
 
 
-def new_solver(*, threads: int = THREADS) -> highspy.Highs:
+def new_solver(*, threads: int | None = None) -> highspy.Highs:
     """Return an empty, silent solver."""
     solver = Silent()  # type: ignore[no-untyped-call]
-    solver.setOptionValue("threads", threads)
+    solver.setOptionValue("threads", THREADS if threads is None else threads)
     return solver
 
 

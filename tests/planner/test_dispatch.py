@@ -143,6 +143,23 @@ def test_melange_on_its_own_ground(shared_dir):
             assert 100 * (1 - found.usd_per_hour / alone.usd_per_hour) == pytest.approx(saving, abs=1.0), (rps, name)
 
 
+@pytest.mark.shared
+def test_skypilot_picks_the_same_where_chips_can_be_cut(shared_dir):
+    """SkyPilot gives each task its cheapest chip, for as long as it needs it: $0.9899 at 1 req/s, $31.6772 at 32 (its release 0.14.1)."""
+    from polysilicon.planner.one_shot import cheapest_chips
+
+    data = json.loads((shared_dir / "data" / "melange_llama2_7b.json").read_text())
+    share = orient(np.array(data["arena_hist_percent_printed"], float))
+    rates = np.array([np.array(g["tputs_req_per_s"], float).ravel() for g in data["gpus"].values()])
+    usd = np.array([g["price_usd_h_paper"] for g in data["gpus"].values()])
+    for rps, published in ((1, 0.9899), (32, 31.6772)):
+        demand = (share / share.sum() * rps).ravel()
+        found = cheapest_chips(demand, rates, usd)
+        cheapest_a_task = float((demand * (usd[:, None] / rates).min(axis=0)).sum())  # one-hot: its program, by hand
+        assert found.bound_usd_per_hour == pytest.approx(cheapest_a_task, rel=1e-9)
+        assert found.bound_usd_per_hour == pytest.approx(published, abs=5e-5)
+
+
 def orient(printed):
     """The notebook prints the histogram transposed and flipped against the throughputs."""
     return np.array(printed)[::-1].T

@@ -82,9 +82,3 @@ def test_suppliers_shared_out_over_processes_are_worth_the_same():
     question = tables()
     one, two = leverage.negotiate(question), leverage.negotiate(question, workers=2)
     assert len(one) > 2 and one == two
-
-
-def test_a_ray_cluster_finds_the_same():
-    pytest.importorskip("ray")
-    worlds = futures()[:2]
-    assert u.regret(worlds, backend="ray") == u.regret(worlds)

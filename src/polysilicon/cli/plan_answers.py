@@ -105,7 +105,7 @@ def negotiate(
     with progress("negotiating", quiet=json) as bar:
         bar(0.05, "base plan")
         asker = Asker(tables)
-        found = leverage.negotiate(tables, names=supplier or (), asker=asker, workers=worth_workers(asker))
+        found = leverage.negotiate(tables, names=supplier or (), asker=asker, workers=worth_workers(tables))
         bar(0.8, "")
         values = leverage.shapley(tables, asker=asker) if shapley else None
         sheet = leverage.term_sheet(tables, term_sheet, chips=chips) if term_sheet else None
@@ -293,13 +293,14 @@ def frontier(
 ) -> None:
     """Show cost against resilience, concentration and carbon, a plan at each step."""
     from polysilicon.planner import frontier as steps
+    from polysilicon.planner.resolve import worth_workers
 
     _, tables = _tables(file, margin)
-    found = []
+    found, many = [], worth_workers(tables)
     with progress("solving", quiet=json):
-        found += steps.resilience(tables) if axis in ("resilience", "all") else []
-        found += steps.concentration(tables) if axis in ("concentration", "all") else []
-        found += steps.carbon(tables) if axis in ("carbon", "all") else []
+        found += steps.resilience(tables, workers=many) if axis in ("resilience", "all") else []
+        found += steps.concentration(tables, workers=many) if axis in ("concentration", "all") else []
+        found += steps.carbon(tables, workers=many) if axis in ("carbon", "all") else []
     if json:
         print_json(found)
         return

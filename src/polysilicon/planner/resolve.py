@@ -20,7 +20,7 @@ from polysilicon.planner.search import port_columns
 from polysilicon.planner.solution import WHOLE_INTEGERS, Engine
 
 GAP_FRAC = 2e-4
-LARGE_COLUMNS = 8_000  # from here on a what-if takes about a second, as does starting a process
+LARGE_FLOWS = 20_000  # arcs x load blocks; from here on a what-if takes about a second, as does starting a process
 PATIENCE = 3.0  # a search that found nothing goes on for so many times its seconds
 Owner = Callable[[int, int], bool]  # (pool or -1, token offer or -1) -> belongs to the supplier
 
@@ -141,9 +141,9 @@ class Asker:
         return table.label[keep], self.usd[table.label[keep]]
 
 
-def worth_workers(asker: Asker) -> int:
+def worth_workers(tables: Problem) -> int:
     """Return how many processes a set of what-ifs is worth: all cores for a large program, one where starting them costs more."""
-    return (os.cpu_count() or 1) if len(asker.engine.columns) >= LARGE_COLUMNS else 1
+    return (os.cpu_count() or 1) if len(tables.arcs) * tables.slots >= LARGE_FLOWS else 1
 
 
 def served_share(asker: Asker, answer: Answer, owner: Owner) -> float:
