@@ -303,3 +303,14 @@ def test_any_field_may_hold_anything(tmp_path_factory, data):
         return
     assert all(0 < p.value < 1e16 and p.n_chips >= 1 for p in found)
     validate.check(found, KNOWN)
+
+
+@pytest.mark.parametrize("fields", [
+    {"max_concurrency": 10**11}, {"total_input_tokens": 10**15}, {"total_output_tokens": 10**13}, {"tensor_parallel_size": 10**9},
+    {"tensor_parallel_size": 0.5},
+])  # fmt: skip
+def test_a_run_that_no_system_is_is_refused_before_it_is_played(tmp_path, fields):
+    found = read(tmp_path, {**VLLM, **fields})
+    checked, refused = validate.check(found, KNOWN)
+    assert not checked
+    assert all(r.reason for r in refused)

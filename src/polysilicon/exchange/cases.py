@@ -83,6 +83,7 @@ def of(point: Point, lookup: Lookup) -> Case:
 
     Raises: InputError or MissingFact with the reason when nothing can be predicted for it.
     """
+    _believable(point)
     model = lookup.model(point.model, point.total_params, point.active_params)
     chip = lookup.chip(point.chip)
     chip.need("hbm_gb_per_s", needed_for="prediction")
@@ -119,6 +120,18 @@ def of(point: Point, lookup: Lookup) -> Case:
         accepted_tokens=_accepted(point),
         cached_frac=_cached(point),
     )
+
+
+def _believable(point: Point) -> None:
+    """Refuse a run that no system is: it would be played request by request."""
+    most = {"isl": 1e8, "osl": 1e7, "load": 1e6}
+    found = {"isl": first_number(point.isl), "osl": first_number(point.osl), "load": first_number(point.load)}
+    for name, value in found.items():
+        if value > most[name]:
+            raise InputError(f"{name} is {value:g}; up to {most[name]:,.0f} is played")
+    degrees = [n for pair in re.findall(r"(?:TP|DP|EP)\s?(\d+)|(\d+)[PD]\(", point.parallelism) for n in pair if n]
+    if any(not 1 <= int(n) <= 100_000 for n in degrees):
+        raise InputError(f'parallelism "{point.parallelism[:80]}" is none; degrees are 1 to 100,000')
 
 
 def _key(point: Point) -> str:

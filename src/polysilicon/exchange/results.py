@@ -22,6 +22,7 @@ from polysilicon.exchange.points import Point
 from polysilicon.scenario.document import read_document
 
 MAX_BYTES = 512 * 1024 * 1024
+MOST_CHIPS = 100_000
 LATENCIES = ("ttft", "tpot", "itl")
 TIMES = (
     (("s", "sec", "secs", "second", "seconds"), 1.0), (("ms", "msec", "millisecond", "milliseconds"), 1e-3),
@@ -286,24 +287,35 @@ def _inferencex(d: Mapping[str, Any], row: int) -> Iterable[Point]:
         yield from _point(row, "output_throughput_per_gpu", m.get("output_tput_per_gpu"), "tokens/s/GPU", **words)
 
 
+def _many(value: Any) -> int:
+    """Return a degree of parallelism or a count of chips, 1 where it is not stated.
+
+    Raises: ValueError for what can be neither.
+    """
+    count = int(value or 1)
+    if not 1 <= count <= MOST_CHIPS:
+        raise ValueError(f"{str(value)[:40]} is no count of chips; 1 to {MOST_CHIPS:,} are")
+    return count
+
+
 def _true(value: Any) -> bool:
     return str(value).casefold() in ("true", "1", "yes")
 
 
 def _one_pool(d: Mapping[str, Any]) -> tuple[str, int]:
-    tp, ep = int(d.get("tp") or d.get("decode_tp") or 1), int(d.get("ep") or d.get("decode_ep") or 1)
+    tp, ep = _many(d.get("tp") or d.get("decode_tp")), _many(d.get("ep") or d.get("decode_ep"))
     if _true(d.get("dp_attention", d.get("decode_dp_attention"))):
         return f"TP1 attnDP{tp} EP{ep}", tp
-    return f"TP{tp}" + (f" EP{ep}" if ep > 1 else ""), tp * int(d.get("pp") or 1)
+    return f"TP{tp}" + (f" EP{ep}" if ep > 1 else ""), tp * _many(d.get("pp"))
 
 
 def _split_pools(d: Mapping[str, Any]) -> tuple[str, int]:
     """Return the words of prefill and decode pools, "2P(TP1 DP4 EP4) 1D(TP8 DP1 EP8)", and their chips."""
     parts, total = [], 0
     for name, letter in (("prefill", "P"), ("decode", "D")):
-        tp, ep = int(d.get(f"{name}_tp") or 1), int(d.get(f"{name}_ep") or 1)
-        chips = int(d.get(f"num_{name}_gpu") or tp)
-        workers = int(d.get(f"{name}_num_workers") or max(1, chips // tp))
+        tp, ep = _many(d.get(f"{name}_tp")), _many(d.get(f"{name}_ep"))
+        chips = _many(d.get(f"num_{name}_gpu") or tp)
+        workers = _many(d.get(f"{name}_num_workers") or max(1, chips // tp))
         degrees = f"TP1 DP{tp}" if _true(d.get(f"{name}_dp_attention")) else f"TP{tp} DP1"
         parts.append(f"{workers}{letter}({degrees} EP{ep})")
         total += chips
@@ -376,7 +388,7 @@ def _llmd(d: Mapping[str, Any], row: int) -> Iterable[Point]:
     roles = {str(s.get("role")): s for s in engines}
     engine: Mapping[str, Any] = roles.get("decode") or (engines[0] if engines else {})
     split = "prefill" in roles and "decode" in roles
-    replicas = 1 if split else max(1, int(_finite(engine.get("replicas")) or 1))
+    replicas = 1 if split else _many(engine.get("replicas"))
     load = _dig(d, "scenario", "load", "standardized") or {}
     total = _dig(d, "results", "request_performance", "aggregate") or {}
     e2e = _dig(total, "latency", "request_latency") or {}
@@ -407,17 +419,17 @@ def _llmd(d: Mapping[str, Any], row: int) -> Iterable[Point]:
 
 
 def _degrees(engine: Mapping[str, Any]) -> str:
-    found = [(n, _finite(_dig(engine, "accelerator", "parallelism", n.casefold()))) for n in ("TP", "EP")]
-    return " ".join(f"{n}{int(x)}" for n, x in found if x and (n == "TP" or x > 1))
+    found = [(n, _many(_dig(engine, "accelerator", "parallelism", n.casefold()))) for n in ("TP", "EP")]
+    return " ".join(f"{n}{x}" for n, x in found if n == "TP" or x > 1)
 
 
 def _count(engine: Mapping[str, Any]) -> int:
-    return int((_finite(_dig(engine, "accelerator", "count")) or 1) * (_finite(engine.get("replicas")) or 1))
+    return _many(_dig(engine, "accelerator", "count")) * _many(engine.get("replicas"))
 
 
 def _pool(engine: Mapping[str, Any], letter: str) -> str:
-    tp, dp, ep = (int(_finite(_dig(engine, "accelerator", "parallelism", n)) or 1) for n in ("tp", "dp", "ep"))
-    return f"{int(_finite(engine.get('replicas')) or 1)}{letter}(TP{tp} DP{dp} EP{ep})"
+    tp, dp, ep = (_many(_dig(engine, "accelerator", "parallelism", n)) for n in ("tp", "dp", "ep"))
+    return f"{_many(engine.get('replicas'))}{letter}(TP{tp} DP{dp} EP{ep})"
 
 
 def _mlperf(d: Mapping[str, Any], row: int) -> Iterable[Point]:

@@ -106,20 +106,21 @@ def steady_state(
     chunk = np.minimum(room, np.maximum(uncached, n * uncached / osl))  # short prompts share a step
     share = n * uncached / (osl * chunk)
     attended = lengths.isl_tokens - np.minimum(chunk, uncached) / 2.0
-    mixed_extra = _mixed_extra(g, d, s, n, chunk, attended) / efficiency_frac
-    decode = _decode_s(g, d, s, n, context) / efficiency_frac
+    base = tokens_s(g.terms, g.rates, d, n)  # of a step without prefill: asked for once, it is most of the work
+    mixed_extra = _mixed_extra(g, d, s, base, n, chunk, attended) / efficiency_frac
+    decode = _decode_s(g, d, s, n, context, base) / efficiency_frac
     step = decode + np.minimum(share, 1.0) * mixed_extra
     n_q = n + _z(quantile) * np.sqrt(n) if quantile > 0.5 else n
-    decode_q = _decode_s(g, d, s, n_q, context) / efficiency_frac
+    decode_q = _decode_s(g, d, s, n_q, context) / efficiency_frac if n_q is not n else decode
     tpot_q = decode_q + np.minimum(share * n_q / n, 1.0) * mixed_extra
     rps = n / (osl * step)
 
     def prefill_s(tokens: float) -> Array:
         chunks = np.ceil(tokens / room)
         before = lengths.isl_tokens - uncached + tokens / 2.0
-        return np.asarray(chunks * (decode + _mixed_extra(g, d, s, n, tokens / chunks, before) / efficiency_frac))
+        return np.asarray(chunks * (decode + _mixed_extra(g, d, s, base, n, tokens / chunks, before) / efficiency_frac))
 
-    full = decode + _mixed_extra(g, d, s, n, room, lengths.isl_tokens - uncached / 2.0) / efficiency_frac
+    full = decode + _mixed_extra(g, d, s, base, n, room, lengths.isl_tokens - uncached / 2.0) / efficiency_frac
     ttft = g.eff.first_token_s + g.eff.admission_s + _ttft_s(prefill_s, uncached / room * full, rps, step, lengths, quantile)
     held = n * context * (1.0 + _z(0.95) * lengths.osl_cv * 0.5 / np.sqrt(n))
     fits = (held <= s.kv_tokens) & (s.missing_gb_per_chip <= 0.0) & (share <= 1.0) & (n <= 4096.0 * d.dp)
@@ -127,15 +128,15 @@ def steady_state(
     return Grid(n, step, tpot_q, ttft, rps, np.minimum(share, 1.0) * mixed_extra / step, mfu, mbu, fits)
 
 
-def _decode_s(g: Ground, d: Degrees, s: Slopes, n: Array, context: float) -> Array:
+def _decode_s(g: Ground, d: Degrees, s: Slopes, n: Array, context: float, base: Array | None = None) -> Array:
     window = g.terms.window_tokens or g.terms.selected_tokens
     slope = s.sequence_s + s.kv_s_per_token * context + s.window_s_per_token * min(context, float(window))
-    return np.asarray(tokens_s(g.terms, g.rates, d, n) + n * slope)
+    return np.asarray((tokens_s(g.terms, g.rates, d, n) if base is None else base) + n * slope)
 
 
-def _mixed_extra(g: Ground, d: Degrees, s: Slopes, n: Array, chunk: Array, attended: Array | float) -> Array:
-    """Return how much longer a step becomes by carrying a chunk of prefill whose tokens attend to so many each."""
-    more = tokens_s(g.terms, g.rates, d, n + chunk) - tokens_s(g.terms, g.rates, d, n)
+def _mixed_extra(g: Ground, d: Degrees, s: Slopes, base: Array, n: Array, chunk: Array, attended: Array | float) -> Array:
+    """Return how much longer a step of n sequences becomes by carrying a chunk of prefill whose tokens attend to so many each."""
+    more = tokens_s(g.terms, g.rates, d, n + chunk) - base
     return np.asarray(more + s.pair_s * chunk * attended + g.rates.prefill_step_s)
 
 
