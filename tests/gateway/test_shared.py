@@ -23,7 +23,7 @@ from polysilicon.cloud.contract import Contract
 from polysilicon.errors import PolysiliconError
 from polysilicon.gateway.controller import Controller
 from polysilicon.gateway.emulator import FleetModel
-from polysilicon.gateway.ledger import Entry, Writer
+from polysilicon.gateway.ledger import Entry, Tail, Writer
 from polysilicon.gateway.shared import leases
 from polysilicon.gateway.shared import postgres as database
 from polysilicon.gateway.shared.leases import LeasedBudgets
@@ -382,3 +382,46 @@ def test_without_the_extra_the_file_says_what_is_missing(monkeypatch: pytest.Mon
     with pytest.raises(PolysiliconError, match="extra `shared`"):
         host(tmp_path)
     assert msgspec.structs.asdict(Shared())["valkey"] == ""
+
+
+def test_two_served_hosts_one_killed_whole(dsn: str, store: Store, rig: Callable[..., Rig], tmp_path: Path) -> None:
+    """`polysilicon serve` on two hosts, one of them killed with all its processes and started again: the database ends with every line of
+    both, each once; what the budget's holders spent is what the lines say; the limit holds."""
+    from test_operations import Served, file_text
+
+    r = rig([endpoint("a", "claude"), endpoint("b", "vertex")])
+    extra = (
+        "shared: {name: served, valkey: env:TEST_VALKEY, postgres: env:TEST_POSTGRES}\n"
+        "budgets: [{scope: 'team:core', usd: 0.02}]\n"
+    )  # fmt: skip
+    hosts = []
+    for name in "xy":
+        (tmp_path / name).mkdir()
+        hosts.append(Served(tmp_path / name, file_text(r, workers=1) + extra))
+    x, y = hosts
+    try:
+
+        def some(n: int) -> list[int]:
+            return [post(h, ask())[0] for _ in range(n) for h in hosts]  # type: ignore[arg-type]
+
+        assert set(some(5)) == {200}
+        children = subprocess.run(["pgrep", "-P", str(x.process.pid)], capture_output=True, text=True, check=True).stdout.split()
+        for pid in (x.process.pid, *map(int, children)):
+            os.kill(pid, signal.SIGKILL)
+        x.process.wait()
+        x.log.close()
+        assert post(y, ask())[0] == 200  # type: ignore[arg-type]
+        hosts[0] = x = Served(tmp_path / "x", file_text(r, workers=1) + extra)
+        statuses = some(90)
+        assert set(statuses) == {200, 429}, "until the common budget is used up"
+    finally:
+        for h in hosts:
+            if h.process.poll() is None:
+                h.close()
+    lines = database.read("env:TEST_POSTGRES")
+    ours = {e.id for folder in "xy" for e in Tail(tmp_path / folder / "gateway-state" / "ledger").read()}
+    mine = [e for e in lines if e.id in ours]
+    assert {e.id for e in mine} == ours
+    assert len(mine) == len(ours), "each once"
+    spent = sum(e.cost_nano_usd for e in mine)
+    assert 8_000_000 < spent <= 20_000_000
