@@ -58,6 +58,18 @@ def divisible(tables):
     return asker.ask().usd
 
 
+@settings(max_examples=3, deadline=None)
+@given(st.integers(0, 10**6))
+def test_more_ports_never_hurt_and_a_tighter_limit_never_helps(seed):
+    with_ports, without = question(seed), question(seed, ports=False)
+    base = optimum(with_ports)
+    slack = 5e-4 * base
+    assert base <= optimum(without) + slack
+    for limit in ({"cloud_share_max_frac": 0.7}, {"cloud_hhi_max_frac": 0.6}, {"vendor_share_max_frac": 0.9}):
+        tighter = replace(with_ports, limits=with_ports.limits.model_copy(update=limit))
+        assert optimum(tighter) >= base - slack
+
+
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10**6))
 def test_a_cheaper_offer_never_raises_and_a_removed_supplier_never_lowers_the_optimum(seed):
