@@ -1,5 +1,6 @@
 """N01: who keeps what of a token's price, layer by layer; the layers sum to it."""
 
+from audited import run
 from pytest import approx
 
 from polysilicon.economics.tokens import margin_stack
@@ -14,3 +15,9 @@ def test_totals_match():
     assert sum(v["usd"] for v in values) == approx(15.0)
     drawn = sankey([("token price", name, usd) for name, usd in layers.items() if usd > 0], unit="$/Mtok")
     assert drawn.count("<path") == sum(usd > 0 for usd in layers.values())
+
+
+def test_the_page_of_costs_shows_it(tmp_path):
+    run("tco", "--tok-per-s", "10000:800", "--api", "3@500", "--draws", "64", "-o", str(tmp_path / "t.html"))
+    page = (tmp_path / "t.html").read_text()
+    assert "Who keeps what of a token" in page and "sum to the price, 3 $/Mtok" in page

@@ -12,7 +12,7 @@ from polysilicon.study.own import old_measurements
 
 
 def test_every_price_port_and_figure_has_an_age():
-    found = list(ages(KNOWN, today=date(2026, 11, 22)))
+    found = list(ages(KNOWN, today=date(2026, 12, 31)))  # after everything that is known
     assert {a.kind for a in found} == {"offer", "port", "figure", "calibration"}
     assert all(a.age_days is None or a.age_days >= 0 for a in found)
 

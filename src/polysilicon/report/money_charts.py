@@ -141,9 +141,9 @@ def heat_map(points: Sequence[SurfacePoint]) -> Spec:
         "title": "break-even gain",
         "scale": {"scheme": "viridis", "domain": [0, 1], "clamp": True},
         "legend": {"format": "%"},
-        "condition": {"test": "!isValid(datum.gain)", "value": "#8a8f98"},
     }
-    ink = {"condition": {"test": "datum.gain > 0.6", "value": "#101216"}, "value": "white"}  # of what lies under it
+    tests = [{"test": "!isValid(datum.gain)", "value": "#8a8f98"}, {"test": "datum.gain > 0.6", "value": "#101216"}]
+    ink = {"condition": tests, "value": "white"}  # by what lies under it: the page where no gain pays
     layer = [
         {"mark": "rect", "encoding": {**axes, "color": colour}},
         {"mark": {"type": "text", "fontSize": 11}, "encoding": {**axes, "text": {"field": "label"}, "color": ink}},
