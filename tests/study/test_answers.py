@@ -7,10 +7,11 @@ from small_scenarios import TINY
 
 from polysilicon import catalogue as catalogues
 from polysilicon import study
-from polysilicon.errors import UsageError
+from polysilicon.errors import PolysiliconError, UsageError
 from polysilicon.planner import leverage, stress, thresholds
 from polysilicon.scenario import load_text
 from polysilicon.study.answers import answers_of
+from polysilicon.study.evidence import evidence_of
 
 TWO = TINY.replace(
     "usd_per_chip_hour: 3.0}",
@@ -49,6 +50,18 @@ def test_a_millisecond_costs_what_planning_again_says(asked):
     (found,) = asked.slo_prices
     assert (found.workload, found.measure, found.shorter_ms) == ("chat", "TPOT", pytest.approx(3.0))
     assert found.usd is not None and found.usd >= 0 and found.usd_per_ms == pytest.approx(found.usd / 3.0)
+
+
+def test_a_question_that_finds_no_end_is_named_and_the_rest_is_answered(result, monkeypatch):
+    def slow(*_args, **_more):
+        raise PolysiliconError("a what-if was not settled in time")
+
+    monkeypatch.setattr(leverage, "negotiate", slow)
+    found = answers_of(result, ("negotiate", "stress"))
+    assert found.unanswered == ("what each supplier is worth: not answered, a what-if was not settled in time",)
+    assert found.suppliers == () and found.shocks and set(found.effort) == {"stress"}
+    known = catalogues.load()
+    assert found.unanswered[0] in evidence_of(result, known, asked=found).warnings
 
 
 def test_a_loss_nobody_priced_is_no_dollar_figure():

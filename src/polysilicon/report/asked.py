@@ -114,4 +114,5 @@ class Asked:
     shocks: tuple[ShockCase, ...] = ()
     frontier: tuple[FrontierPoint, ...] = ()
     slo_prices: tuple[SloPrice, ...] = ()
+    unanswered: tuple[str, ...] = ()  # questions that found no end in time
     effort: Mapping[str, str] = field(default_factory=dict)  # question -> "9 solves of one program, 12 s"

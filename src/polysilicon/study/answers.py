@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from polysilicon.errors import PolysiliconError
+from polysilicon.errors import InputError, PolysiliconError
 from polysilicon.model import port_value
 from polysilicon.planner import frontier, leverage, port_surface, stress, thresholds
 from polysilicon.planner.ports import Candidate
@@ -38,7 +39,9 @@ def answers_of(
     What takes no solving is always answered: from which gain each port pays, by the closed form. Where the program is small
     and nothing was asked for, suppliers and stress are answered too.
 
-    Raises: InputError for an offer to compare that does not exist; PolysiliconError when a re-solve found no answer in time.
+    A question whose re-solves find no end in time is named among `unanswered`; the others are answered all the same.
+
+    Raises: InputError for an offer to compare that does not exist.
     """
     tables = result.tables
     if tables is None:
@@ -46,34 +49,37 @@ def answers_of(
     tell = progress or (lambda _done, _words: None)
     if not wanted and result.program is not None and result.program.model.nvars <= SMALL_COLUMNS:
         wanted = ("negotiate", "stress")
-    effort: dict[str, str] = {}
-    asker = Asker(tables) if {"negotiate", "stress"} & set(wanted) else None
+    asker = Asker(tables) if {"negotiate", "stress", "slo"} & set(wanted) else None
     found = Asked(ports=tuple(_ports(result, tables, solve="port" in wanted, tell=tell)), surface=_surface(tables, result))
-    if asker is not None and "negotiate" in wanted:
-        tell(0.1, "what each supplier is worth")
-        found, effort["negotiate"] = _timed(lambda: replace(found, suppliers=_suppliers(asker)), asker)
-    if asker is not None and "stress" in wanted:
-        tell(0.4, "stress")
-        found, effort["stress"] = _timed(lambda: replace(found, shocks=_shocks(tables, asker)), asker)
-    if "frontier" in wanted:
-        tell(0.6, "frontier")
-        found, effort["frontier"] = _timed(lambda: replace(found, frontier=_frontier(tables)), None)
-    if "slo" in wanted:
-        tell(0.8, "what a millisecond costs")
-        found, effort["slo"] = _timed(lambda: replace(found, slo_prices=_slo_prices(result, tables, asker)), None)
+    questions: list[tuple[str, str, Callable[[], dict[str, Any]]]] = []
+    if asker is not None:
+        questions += [
+            ("negotiate", "what each supplier is worth", lambda: {"suppliers": _suppliers(asker)}),
+            ("stress", "stress", lambda: {"shocks": _shocks(tables, asker)}),
+            ("slo", "what a millisecond costs", lambda: {"slo_prices": _slo_prices(result, tables, asker)}),
+        ]
+    questions.append(("frontier", "frontier", lambda: {"frontier": _frontier(tables)}))
+    chosen = [q for q in questions if q[0] in wanted]
     if pairs:
-        tell(0.9, "comparing offers")
-        found, effort["compare"] = _timed(lambda: replace(found, comparisons=tuple(_compared(tables, a, b) for a, b in pairs)), None)
-    return replace(found, effort=effort)
+        chosen.append(("compare", "comparing offers", lambda: {"comparisons": tuple(_compared(tables, a, b) for a, b in pairs)}))
+    for i, (name, words, work) in enumerate(chosen):
+        tell(i / len(chosen), words)
+        found = _answered(found, name, words, work, asker if name in ("negotiate", "stress") else None)
+    return found
 
 
-def _timed(work: Callable[[], Asked], asker: Asker | None) -> tuple[Asked, str]:
-    """Return an answer with what it took: how often the one program was solved again, and how long."""
+def _answered(found: Asked, name: str, words: str, work: Callable[[], dict[str, Any]], asker: Asker | None) -> Asked:
+    """Return the answers with one more, and what it took; one that found no end in time is told, and costs the report nothing else."""
     began, before = time.monotonic(), asker.solves if asker is not None else 0
-    answer = work()
+    try:
+        answer = work()
+    except InputError:
+        raise
+    except PolysiliconError as error:
+        return replace(found, unanswered=(*found.unanswered, f"{words}: not answered, {error.message}"))
     took = time.monotonic() - began
     solves = f"{asker.solves - before} re-solves of one program" if asker is not None else "A new program at each step"
-    return answer, f"{solves}, {took:.0f} s"
+    return replace(found, **answer, effort={**found.effort, name: f"{solves}, {took:.0f} s"})
 
 
 def _suppliers(asker: Asker) -> tuple[SupplierWorth, ...]:

@@ -80,7 +80,7 @@ def evidence_of(
         vendors={chip.id: chip.vendor for chip in resolved.chips.values()},
         offer_models={o.id: o.cloud for o in resolved.offers if o.kind == "per_token"},
         sources=dict(catalogue.sources),
-        warnings=_warnings(result),
+        warnings=(*_warnings(result), *(asked.unanswered if asked is not None else ())),
         made_on=max((o.quoted_on for o in resolved.offers if o.quoted_on), default=""),
         sections=tuple(sections),
         command=command,
