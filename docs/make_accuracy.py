@@ -99,8 +99,15 @@ def left_out(measured: Sequence[points.Point], known: catalogue.Catalogue, *, fa
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     text += [f"| {j.left_out} | {j.runs} | {j.tpot_median_frac:.1%} | {j.tpot_mean_frac:.1%} | {j.tpot_p90_frac:.1%}"
-             f" | {j.tpot_within_20_frac:.0%} | {j.ttft_median_frac:.1%} | {j.ttft_within_20_frac:.0%} |" for j in done.judgements]  # fmt: skip
+             f" | {j.tpot_within_20_frac:.0%} | {first_tokens(j)} |" for j in done.judgements]  # fmt: skip
+    text += ["", "Of one-pool closed loops where nothing else is said; of disaggregated systems the decode pool's TPOT, of requests queued at once",
+             "the length of the run. Every run was played anew with the constants of a fit that had not seen its group."]  # fmt: skip
     return [*text, "", "Set aside from the fit, by rule: " + "; ".join(f"{n} runs: {why}" for why, n in done.aside.items()) + ".", ""]
+
+
+def first_tokens(j: fitting.Judgement) -> str:
+    """Return two cells: the error of TTFT where a kind of run has one."""
+    return " | " if np.isnan(j.ttft_median_frac) else f"{j.ttft_median_frac:.1%} | {j.ttft_within_20_frac:.0%}"
 
 
 def main() -> None:
@@ -121,8 +128,8 @@ def main() -> None:
     reasons = "; ".join(sorted({r.reason for r in refused}))
     text = ["# How accurate are the predictions?", "",
             "Every row of a file of published measurements, predicted under the protocol it was measured with, its error beside a peer's.",
-            "Error is |predicted / measured - 1|. The shipped table was fitted on the one-pool closed loops; errors on rows that a fit did",
-            "not see have their own table. Made by `python docs/make_accuracy.py POINTS.csv --peers PEERS.csv` (minutes; `--fast` makes no",
+            "Error is |predicted / measured - 1|. The shipped table was fitted on closed loops, decode pools and queued runs; errors on rows a",
+            "fit did not see have their own table. Made by `python docs/make_accuracy.py POINTS.csv --peers PEERS.csv` (minutes; `--fast` makes no",
             "new fits). Your own: `polysilicon validate POINTS.csv`.", "",
             *(["![share of rows within an error, beside a peer](accuracy_shares.svg)", ""] if drawn[0]["tpot"] else []),
             "![predicted against measured](accuracy_scatter.svg)", "", "## All rows", "", HEAD,

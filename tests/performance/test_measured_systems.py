@@ -48,6 +48,12 @@ def test_the_cache_has_the_width_the_engine_was_run_with(changes, cache):
     assert case(**changes).layout.kv_precision == cache
 
 
+def test_a_choice_of_precisions_is_the_lowest_that_the_chip_multiplies():
+    words = {"quant": "fp8 or mxfp4 (see submission)", "model": "Llama-2-70B", "n_chips": 8, "parallelism": "", "load": "Offline"}
+    found = [case(chip=c, **words).layout.precision for c in ("MI300X", "MI325X", "MI355X")]
+    assert found == ["fp8", "fp8", "fp4"]
+
+
 def test_generated_configurations_take_their_own_budget():
     one = case(source="NVIDIA aiconfigurator gap analysis", backend="trtllm 1.0.0rc3", isl="1024", load="32").recipe
     assert (one.step_tokens, one.ahead) == (1056, True)  # one prompt a step

@@ -21,7 +21,7 @@ from polysilicon.performance.efficiency import ANY, PARAMETERS, Efficiency
 
 Array = NDArray[np.float64]
 TPOT_SCALE, TTFT_SCALE = 0.10, 0.12  # errors below these pull fully, above ever less
-TTFT_WEIGHT = 0.3
+TTFT_WEIGHT = 0.4
 OFFLINE_WEIGHT = 0.2  # many numbers from few systems
 ALIKE, ALIKE_TTFT = 0.04, 0.25  # runs of one model on one engine err alike by so much
 PRECISIONS = ("bf16", "fp8", "fp8_block", "fp4")
@@ -255,16 +255,32 @@ class Fitter:
         return np.concatenate([np.concatenate([tpot, none], axis=1), np.concatenate([none, ttft], axis=1)])
 
     def fit(
-        self, rows: NDArray[np.int64], *, plays: int = 4, start: Array | None = None, each: Callable[[float], None] | None = None
+        self, rows: NDArray[np.int64], *, plays: int = 5, start: Array | None = None, each: Callable[[float], None] | None = None
     ) -> Array:
-        """Return the fitted point of some cases: play, descend, play again."""
+        """Return the best played point of some cases: play, descend from its counts, play again, later with half steps.
+
+        A descent moves what the counts say; played anew, batches may form otherwise, so what counts is the cost as played.
+        """
         theta = np.zeros(len(self.cells)) if start is None else start
-        for i in range(plays):
+        best, least = theta, float("inf")
+        for i in range(plays + 1):
             self.play(theta)
-            theta = self.descend(theta, rows)
+            cost = self._played_cost(theta, rows)
+            if cost < least:
+                best, least = theta, cost
+            if i < plays:
+                theta = theta + (1.0 if i < 2 else 0.5) * (self.descend(theta, rows) - theta)
             if each is not None:
-                each((i + 1) / plays)
-        return theta
+                each((i + 1) / (plays + 1))
+        return best
+
+    def _played_cost(self, theta: Array, rows: NDArray[np.int64]) -> float:
+        """Return the cost of the last play, pull towards the priors included."""
+        each = np.log(self.played[rows, closed_loop.TPOT] / self.tpot_s[rows]) / TPOT_SCALE
+        first = np.log(self.played[rows, closed_loop.TTFT] / self.ttft_s[rows]) / TTFT_SCALE
+        share = np.concatenate([np.where(self.offline[rows], OFFLINE_WEIGHT, 1.0), np.full(len(rows), TTFT_WEIGHT)])
+        both = np.concatenate([each, first])
+        return _cost(both, np.where(np.isfinite(both), share, 0.0), theta, 1.0 / self.width**2)
 
 
 def _cost(r: Array, share: Array, x: Array, stiff: Array) -> float:

@@ -90,6 +90,8 @@ def of(point: Point, lookup: Lookup) -> Case:
     if not chip.dense_tflop_per_s:
         raise MissingFact(chip.id, "dense_tflop_per_s", needed_for="prediction")
     precision, kv = precisions(point, model)
+    if "fp8 or mxfp4" in point.quant.casefold() and "fp4" in chip.dense_tflop_per_s:
+        precision = "fp4"  # a submitter takes the lower one where the chip multiplies it
     if "disagg" in point.parallelism:
         return _disaggregated(point, model, chip, precision, kv)
     protocol = _protocol(point)

@@ -19,7 +19,7 @@ from polysilicon.exchange import closed_loop
 from polysilicon.exchange.calibrate import ENGINES, Cell, Fitter, cells, folds
 from polysilicon.exchange.cases import Case
 from polysilicon.exchange.points import Point
-from polysilicon.exchange.predict import take
+from polysilicon.exchange.predict import play, reached, take
 from polysilicon.exchange.reference import Lookup
 from polysilicon.performance.efficiency import ANY, COLUMNS
 
@@ -193,7 +193,7 @@ def calibrate(
 
 
 def _left_out(fitter: Fitter, theta: Array, good: NDArray[np.bool_], keys: Sequence[str], *, fresh: bool) -> tuple[Array, Array]:
-    """Return signed log errors of TPOT and TTFT of runs that a fit without their group predicts."""
+    """Return signed log errors of TPOT and TTFT of runs that a fit without their group predicts, played anew."""
     tpot, ttft = np.full(len(good), np.nan), np.full(len(good), np.nan)
     for _, group in folds(keys):
         rows, held = np.nonzero(~group & good)[0], np.nonzero(group & good)[0]
@@ -201,11 +201,9 @@ def _left_out(fitter: Fitter, theta: Array, good: NDArray[np.bool_], keys: Seque
             continue
         at = fitter.descend(np.zeros_like(theta) if fresh else theta, rows, rounds=12 if fresh else 4)
         cols = take(fitter.cols, held)
-        first, each = fitter.predicted(at, held, cols)
-        first0, each0 = fitter.predicted(theta, held, cols)
-        played = fitter.played[held]
-        tpot[held] = np.log(each / each0 * played[:, closed_loop.TPOT] / fitter.tpot_s[held])
-        ttft[held] = np.log(first / first0 * played[:, closed_loop.TTFT] / fitter.ttft_s[held])
+        played = play(cols, reached(cols, fitter.efficiencies(at, rows=held)))
+        tpot[held] = np.log(played[:, closed_loop.TPOT] / fitter.tpot_s[held])
+        ttft[held] = np.log(played[:, closed_loop.TTFT] / fitter.ttft_s[held])
     return tpot, ttft
 
 

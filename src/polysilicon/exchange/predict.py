@@ -24,6 +24,7 @@ GRID: Array = np.unique(np.round(np.concatenate([np.arange(1, 17), 2.0 ** np.ara
 TURNAROUND_S = 1e-3  # a client sees an answer end and asks again
 MOST_REQUESTS = 40_000
 STEP_TOKENS = (2048, 8192)  # a submitter tries
+MOST_SEQUENCES = 512  # an attention rank decodes at once: captured graphs and sampler buffers end there
 DRAFT_COST_FRAC = 0.25  # of a step, for drafting and checking
 
 
@@ -361,7 +362,7 @@ def _loaded(case: Case, layout: Layout, step_tokens: int, path: str) -> Outcome:
     at = {"batches": BATCHES, "max_step_tokens": step_tokens}
     grid = steady_state(g, d, slopes(g, d), lengths, 0.5, **at)  # type: ignore[arg-type]
     tail = steady_state(g, d, slopes(g, d), lengths, 0.99, **at) if case.ttft_limit_s else grid  # type: ignore[arg-type]
-    keep = grid.fits[0].copy()
+    keep = grid.fits[0] & (grid.batch[0] <= MOST_SEQUENCES * layout.dp)
     if case.ttft_limit_s:
         keep &= (tail.ttft_q_s[0] <= case.ttft_limit_s) & (tail.tpot_q_s[0] <= case.tpot_limit_s)
     best = int(np.argmax(np.where(keep, grid.rps[0], -1.0))) if keep.any() else 0
