@@ -181,13 +181,13 @@ def test_renewed_ahead_of_the_end_and_failures_are_told(capfd: pytest.CaptureFix
         state["n"] += 1
         if state["bad"]:
             raise PolysiliconError("issuer answered 503")
-        return Fetched((f"token{state['n']}",), 1.0)
+        return Fetched((f"token{state['n']}",), 2.5)
 
     one = Renewed(fetch, "target v")
     one.start(wait_s=5.0)
     assert one.get() == ("token1",)
     gaps = 0
-    until = time.monotonic() + 2.6
+    until = time.monotonic() + 4.5
     while time.monotonic() < until:
         try:
             one.get()
@@ -195,9 +195,9 @@ def test_renewed_ahead_of_the_end_and_failures_are_told(capfd: pytest.CaptureFix
             gaps += 1
         time.sleep(0.005)
     assert gaps == 0, "never without one"
-    assert one.fetches >= 3
+    assert one.fetches >= 2
     state["bad"] = True
-    time.sleep(1.3)
+    time.sleep(2.8)
     with pytest.raises(InputError, match="issuer answered 503"):
         one.get()
     said = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
@@ -234,7 +234,7 @@ def test_issuers_that_lie_or_refuse(issuer: Issuer, answer: tuple[int, Any], sai
 
 
 def test_a_vertex_target_lives_on_tokens_that_end(rig: Callable[..., Rig], issuer: Issuer, tmp_path: Path) -> None:
-    """Tokens hold a second; the door takes only the two latest. Seconds of traffic: no request is refused, none waits for a token."""
+    """Tokens hold three seconds; the door takes only the two latest. Seconds of traffic: no request is refused, none waits for a token."""
     path, _ = key_file(tmp_path, issuer)
     issued: list[str] = []
     spec = endpoint("v", "vertex")
@@ -242,11 +242,11 @@ def test_a_vertex_target_lives_on_tokens_that_end(rig: Callable[..., Rig], issue
     def answer(_path: str, _form: dict[str, str]) -> tuple[int, Any]:
         issued.append(f"ya29.{len(issued)}")
         spec.keys = tuple(issued[-2:])
-        return 200, {"access_token": issued[-1], "expires_in": 1.0}
+        return 200, {"access_token": issued[-1], "expires_in": 3.0}
 
     issuer.answer = answer
     r = rig([spec], targets={"v": {"secret": Secret(renew=Renew("google-key", file=str(path)))}})
-    until = time.monotonic() + 3.0
+    until = time.monotonic() + 5.5
     while time.monotonic() < until:
         status, _, body = post(r, ask())
         assert status == 200, body

@@ -49,7 +49,8 @@ class Renewed:
             return self._values
         if self._thread is None:
             self.start()
-        raise InputError(f"no valid credentials: {self.problem or 'none were issued yet'}", where=self.where)
+        why = self.problem or ("the last ones have ended" if self._values else "none were issued yet")
+        raise InputError(f"no valid credentials: {why}", where=self.where)
 
     def start(self, wait_s: float = 0.0) -> None:
         """Begin to renew; wait so long for the first answer, good or bad."""
