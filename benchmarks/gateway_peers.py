@@ -77,6 +77,7 @@ class Peer:
             return ["node", program, f"--port={self.port}", "--headless"]
         (folder / "litellm.yaml").write_text(
             f"model_list:\n- model_name: gpt\n  litellm_params:\n    model: openai/gpt\n    api_base: {url}/v1\n    api_key: x\n"
+            "general_settings:\n  dangerously_permit_weak_or_unset_master_key: true\n"
         )
         return [program, "--config", str(folder / "litellm.yaml"), *at, "--num_workers", "1"]
 
