@@ -17,7 +17,8 @@ SMALL_FRAC = 1e-4  # of the plan's cost: smaller sums are not worth a sentence
 def of(program: Program, solution: Solution) -> tuple[str, ...]:
     """Return every sentence that applies."""
     priced = [] if solution.is_priced else ["the pricing run had no optimum: nothing is said of what limits are worth"]
-    return (*priced, *unserved(program, solution), *unfilled(program, solution), *for_nothing(program, solution))
+    implied = [f"{limit} follows from {harder}" for limit, harder in program.implied.items()]
+    return (*priced, *implied, *unserved(program, solution), *unfilled(program, solution), *for_nothing(program, solution))
 
 
 def unserved(program: Program, solution: Solution) -> list[str]:

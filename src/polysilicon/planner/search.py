@@ -25,6 +25,7 @@ RESERVE_FRAC = 0.15  # of the time, for the pricing run
 SEARCH_FRAC = 0.35  # of the time, kept from the relaxation for what follows
 CERTAIN, SLIGHT = 0.9, 0.1  # a start above is made, a pair below is not
 WHOLE = 1e-6
+PERIOD_GAP_FRAC = 1e-4
 SHIFTS = (0.5, 0.75)  # a fraction of a block is signed from one half on, or from a quarter on
 
 
@@ -50,8 +51,7 @@ def relax_and_fix(engine: Engine, left: Clock, gap_frac: float, tell: Progress, 
     clock["ports"] = time.monotonic() - began - clock["relaxation"]
     tell(0.6, "ports decided")
     if loose is not None:
-        enough = bound + gap_frac * abs(bound)
-        plan = _round_blocks(root.part, enough=enough, seconds=max(2.0, min(10.0, 0.5 * spare())))
+        plan = _round_blocks(root.part, enough=_enough(bound, root.part.objective, gap_frac), seconds=max(2.0, min(10.0, 0.5 * spare())))
     clock["blocks"] = time.monotonic() - began - clock["relaxation"] - clock["ports"]
     if spare() > 1.0 and (plan is None or _cost(engine, plan) - bound > gap_frac * abs(bound)):
         plan, bound = _prove(engine, starts, root, (plan, loose), gap_frac, spare)
@@ -175,7 +175,7 @@ def _prove(engine: Engine, starts: Starts, root: Root, found: tuple[F8 | None, F
         part.bounds(whole, fixed, fixed)
         part.options(solver="simplex")
         if part.run(max(2.0, spare())) == highspy.HighsModelStatus.kOptimal:
-            better = _round_blocks(part, enough=bound + gap_frac * abs(bound), seconds=max(2.0, min(10.0, spare())))
+            better = _round_blocks(part, enough=_enough(bound, part.objective, gap_frac), seconds=max(2.0, min(10.0, spare())))
             plan = better if better is not None and (plan is None or _cost(engine, better) < _cost(engine, plan)) else plan
     most = _cost(engine, plan) if plan is not None else np.inf
     if spare() <= 1.0 or most - bound <= gap_frac * abs(bound):
@@ -221,13 +221,18 @@ def _last_resort(engine: Engine, starts: Starts) -> F8 | None:
     return found
 
 
+def _enough(bound: float, loose: float, gap_frac: float) -> float:
+    """Return what whole blocks may cost: within the gap of the bound, or a quarter of it above continuous ones, where more is open."""
+    return max(bound + gap_frac * abs(bound), loose + 0.25 * gap_frac * abs(loose))
+
+
 def _round_blocks(part: Part, *, enough: float, seconds: float) -> F8 | None:
     """Make the blocks of a solved part whole, all else that is whole being fixed.
 
     Period by period settles it if that costs no more than `enough`; else a search does, within the seconds.
     """
     blocks = _columns(part.engine, ("sign", "rent_blocks"))
-    best, cost = None, np.inf
+    best, cost, loose = None, np.inf, part.objective
     began = time.monotonic()
     for shift in SHIFTS:
         part.options(solver="simplex")
@@ -240,7 +245,7 @@ def _round_blocks(part: Part, *, enough: float, seconds: float) -> F8 | None:
     left = began + seconds - time.monotonic()
     if cost > enough and (best is None or left > 1.0):
         part.integrality(blocks, integer=True)
-        part.options(solver="choose", mip_rel_gap=1e-3)
+        part.options(solver="choose", mip_rel_gap=max(1e-3, 0.5 * (enough - loose) / max(abs(enough), 1e-12)))
         if best is not None:
             part.start_from(best)
         part.run(max(2.0, left))
@@ -253,7 +258,7 @@ def _round_blocks(part: Part, *, enough: float, seconds: float) -> F8 | None:
 def _period_by_period(part: Part, shift: float, seconds: float) -> bool:
     """Round what is signed in a period, solve again, go on to the next: later terms and hourly chips make up for what is off.
 
-    Where a rounded period leaves no plan it is raised instead, then lowered. Hourly blocks come last, all raised.
+    Where a rounded period leaves no plan it is raised instead, then searched. Hourly blocks come last, all raised.
     """
     engine, program, began = part.engine, part.engine.program, time.monotonic()
     sign = engine.column_of[program.blocks["sign"]]
@@ -265,19 +270,31 @@ def _period_by_period(part: Part, shift: float, seconds: float) -> bool:
         if (np.abs(count - np.round(count)) < WHOLE).all():
             continue
         late, room = time.monotonic() - began > seconds, _room(program, int(y), point[sign])
-        for whole in (np.ceil(count - WHOLE),) if late else (np.floor(count + shift), np.ceil(count - WHOLE), np.floor(count + WHOLE)):
-            whole = np.minimum(whole, room)
-            part.bounds(mine, whole, whole)
-            status = part.run(seconds)
-            if status == highspy.HighsModelStatus.kOptimal:
+        for whole in (np.ceil(count - WHOLE), np.floor(count + WHOLE)) if late else (np.floor(count + shift), np.ceil(count - WHOLE)):
+            part.bounds(mine, np.minimum(whole, room), np.minimum(whole, room))
+            if part.run(seconds) == highspy.HighsModelStatus.kOptimal:
                 break
         else:
-            return False
+            if not _period_searched(part, mine, count, room, seconds):
+                return False
         point = part.point()
     rent = _columns(engine, ("rent_blocks",))
     if len(rent):
         whole = np.minimum(np.ceil(point[rent] - WHOLE), engine.upper[rent])
         part.bounds(rent, whole, whole)
+    return part.run(seconds) == highspy.HighsModelStatus.kOptimal
+
+
+def _period_searched(part: Part, mine: I8, count: F8, room: F8, seconds: float) -> bool:
+    """Search the roundings of one period's signings, where a limit lets neither all be rounded nor all be raised."""
+    part.bounds(mine, np.floor(count + WHOLE), np.minimum(np.ceil(count - WHOLE), room))
+    part.integrality(mine, integer=True)
+    part.options(solver="choose", mip_rel_gap=PERIOD_GAP_FRAC)
+    part.run(seconds)
+    whole = np.round(part.point()[mine]) if part.found else np.floor(count + WHOLE)
+    part.integrality(mine, integer=False)
+    part.options(solver="simplex")
+    part.bounds(mine, whole, whole)
     return part.run(seconds) == highspy.HighsModelStatus.kOptimal
 
 

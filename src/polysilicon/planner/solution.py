@@ -161,8 +161,7 @@ def solve(program: Program, *, seconds: float, gap_frac: float, progress: Progre
     clock["pricing"] = time.monotonic() - began - clock["search"]
     usd = program.usd_unit
     objective = priced.objective_usd
-    if not np.isfinite(bound):
-        bound = 0.0  # nothing is proven but that nobody pays the buyer to buy
+    bound = max(bound, 0.0) if np.isfinite(bound) else 0.0  # at least this is known: nobody pays the buyer to buy
     bound_usd = min(bound * usd + program.constant_usd, objective)
     gap = (objective - bound_usd) / max(abs(objective), 1e-9)
     status = "optimal" if gap <= gap_frac + 1e-9 else ("gap" if finished else "time_limit")
