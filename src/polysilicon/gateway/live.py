@@ -40,8 +40,6 @@ class Live:
         directive = self.table.read() or first_directive(wiring)
         self.router = Router(wiring, directive)
         self.router.share(self.table)
-        self._tls_contexts: dict[str, ssl.SSLContext] = {}
-        self.keys = {key.sha256: key for key in wiring.keys}
         self.prefix = prefix  # of request ids
         self.prefix_bytes = prefix.encode()
         limits = wiring.reliability

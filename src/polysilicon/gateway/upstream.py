@@ -34,7 +34,7 @@ class Caller(Protocol):
 class Connection(asyncio.Protocol):
     """One connection to a target; carries one exchange at a time."""
 
-    __slots__ = ("_body", "_bodyless", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_keep", "_parser", "_until_close",
+    __slots__ = ("_body", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_keep", "_parser", "_until_close",
                  "caller", "closed", "fresh", "idle_since_s", "pool", "received_bytes", "transport")  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
