@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -273,7 +273,7 @@ def _with_seen(candidates: list[Layout], mine: Sequence[Observation]) -> list[La
 def modelled_tpot_s(model: Model, chip: Chip, o: Observation, own: Own, efficiency_frac: float = 1.0) -> float:
     """Return the mean TPOT that the model gives for what was measured, at its own lengths and load."""
     kv = "fp8" if o.precision in ("fp8", "fp4", "int8") and "fp8" in chip.dense_tflop_per_s else "bf16"
-    layout = o.layout or Layout(o.precision, kv, tp=o.chips)
+    layout = replace(o.layout, kv_precision=kv) if o.layout else Layout(o.precision, kv, tp=o.chips)  # as the points it corrects
     g = ground(model, chip, layout.precision, layout.kv_precision, efficiency_path=own.efficiency_path)
     d = degrees([layout])
     shape, load = Lengths(o.isl_tokens, o.osl_tokens, o.cached_frac), np.array([max(1.0, o.concurrency)])
