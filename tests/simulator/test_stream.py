@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from polysilicon import simulator
+from polysilicon.application import generate
 from polysilicon.application.trace import Trace
 from polysilicon.application.workload import Slo
 from polysilicon.errors import InputError
@@ -71,6 +72,15 @@ def test_sessions_go_on_in_later_blocks_and_find_their_prefix() -> None:
     fleet = Fleet((Pool("a", times(2_000_000), 3, routing="sticky"),))
     whole = simulator.simulate(fleet, trace).requests
     assert (rows_of(fleet, trace, 333) == whole).all() and (whole["cached_tokens"] > 0).mean() > 0.5
+
+
+def test_generated_traffic_goes_straight_from_its_generator_into_the_replay() -> None:
+    fleet = Fleet((Pool("a", times(2_000_000), 10, routing="sticky"),))
+    asked = {"seconds": 900.0, "mean_rps": 10.0, "seed": 3, "block_requests": 1_000}
+    result = simulate_stream(fleet, generate.stream("chat", **asked))
+    numbers = result.summary()["chat"]
+    assert result.requests == numbers["done"] == sum(map(len, generate.stream("chat", **asked))) > 5_000
+    assert 0.05 < numbers["cached_tokens"] / numbers["input_tokens"] < 0.6  # sessions find their own prefixes
 
 
 def test_a_router_that_forgets_needs_no_more_memory_for_a_longer_stream() -> None:
