@@ -208,12 +208,15 @@ def test_published_points_are_predicted_within_the_stated_band(shared_dir):
     aggregated = [p for p in found if p.source.startswith(("InferenceX", "NVIDIA")) and "disagg" not in p.parallelism]
     checked, refused = validate.check(aggregated, KNOWN)
     assert not refused
-    tpot, ttft = (next(g for g in validate.groups(checked, [], "metric") if g.key == k) for k in ("tpot", "ttft"))
-    assert tpot.median_abs_error_frac <= 0.10
-    assert tpot.p90_abs_error_frac <= 0.30
-    assert tpot.within_20_frac >= 0.80
-    assert 0.70 <= tpot.band_80_coverage_frac <= 0.90
-    assert ttft.median_abs_error_frac <= 0.30
+    aside, lookup = {r.case.key for r in fitting.gather(aggregated, KNOWN) if r.aside}, Lookup(KNOWN)
+    clean = [c for c in checked if of(c.point, lookup).key not in aside]
+    assert len(clean) >= 0.98 * len(checked)
+    for rows, mean, within in ((checked, 0.17, 0.79), (clean, 0.15, 0.80)):
+        tpot, ttft = (next(g for g in validate.groups(rows, [], "metric") if g.key == k) for k in ("tpot", "ttft"))
+        assert tpot.median_abs_error_frac <= 0.10 and tpot.mean_abs_error_frac <= mean
+        assert tpot.p90_abs_error_frac <= 0.30 and tpot.within_20_frac >= within
+        assert ttft.median_abs_error_frac <= 0.20 and ttft.within_20_frac >= 0.50
+        assert 0.70 <= tpot.band_80_coverage_frac <= 0.90
 
 
 def test_columns_of_one_case_equal_step_times(tmp_path):

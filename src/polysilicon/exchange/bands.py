@@ -77,12 +77,12 @@ def _check(table: Sequence[dict[str, str]], points: Sequence[Point], known: Cata
 
 
 def _miss(checked: Sequence[validate.Checked], kinds: Sequence[str] = tuple(FAMILY_BANDS)) -> float:
-    """Return the mean over kinds of number of the median size of the error, TTFT at a third."""
+    """Return the mean over kinds of number of the median size of the error, each by its points, TTFT at a third of them."""
     sizes = []
     for kind in kinds:
         mine = [abs(float(np.log1p(c.error_frac))) for c in checked if c.point.kind == kind]
         if mine:
-            sizes.append((1.0 / 3.0 if kind == "ttft" and len(kinds) > 1 else 1.0, float(np.median(mine))))
+            sizes.append((len(mine) / 3.0 if kind == "ttft" else float(len(mine)), float(np.median(mine))))
     return float(sum(w * s for w, s in sizes) / sum(w for w, _ in sizes)) if sizes else float("inf")
 
 
