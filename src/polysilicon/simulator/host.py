@@ -228,7 +228,7 @@ class Host:
             prefixes = prefixes or single_blocks(trace)
             carried = self._carried_hashes()
             offset, hashes, blocks = prefixes.offset + len(carried), np.concatenate([carried, prefixes.key]), prefixes.blocks
-            self._make_room_to_remember(prefixes.different)
+            self._make_room_to_remember(prefixes.different + len(np.unique(carried)))  # those inside may not have been sent yet
         self.state = self.state._replace(
             in_arrival=_plain(trace.arrival_s, np.float64), in_isl=_plain(trace.isl_tokens, np.int32),
             in_osl=_plain(trace.osl_tokens, np.int32),
