@@ -49,7 +49,7 @@ def test_the_plan_splits_and_the_replay_keeps_the_promise(result):
 
 def test_headroom_of_what_is_served_apart_leaves_what_is_served_whole_alone(known):
     """Where the replay asks more of the pair than it saves, the next plan goes back to one pool, without the pair's headroom."""
-    asked = SPLIT.replace("usd_per_chip_hour: 4.0", "usd_per_chip_hour: 9.0").replace("enterprise", "chat").replace("tpot_s: 0.01}", "tpot_s: 0.012}")
+    asked = SPLIT.replace("usd_per_chip_hour: 4.0", "usd_per_chip_hour: 7.0").replace("enterprise", "chat").replace("tpot_s: 0.01}", "tpot_s: 0.012}")
     found = study.run(load_text(asked, "s.yaml", known), known)
     first, last = found.rounds[0], found.rounds[-1]
     assert first.missed and set(found.plan.headroom_frac) == {"chat>apart"}

@@ -31,9 +31,9 @@ def cheapest_chips(demand_rps: F8, rate_rps: F8, usd_per_chip_hour: F8) -> OneSh
     `demand_rps` is [size], `rate_rps` [kind, size] requests per second of one chip, 0 where it cannot; prices are [kind].
     A size without demand needs nobody.
 
-    >>> found = cheapest_chips(np.array([2.0, 1.0]), np.array([[2.0, 0.5], [4.0, 4.0]]), np.array([1.0, 3.0]))
+    >>> found = cheapest_chips(np.array([2.0, 1.0]), np.array([[2.0, 0.5], [4.0, 4.0]]), np.array([1.0, 2.9]))
     >>> found.chips.tolist(), found.usd_per_hour
-    ([0, 1], 3.0)
+    ([0, 1], 2.9)
 
     Raises: InputError when some size with demand can be served by none.
     """
