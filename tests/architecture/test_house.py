@@ -5,9 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer import Typer
+from typer.main import get_command
+
+from polysilicon.cli.app import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "polysilicon"
@@ -51,6 +56,18 @@ def test_rooms_stay_small(path):
             names = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             is_command = name.startswith("cli/")  # a command's options are its parameters: ten at most
             assert len([a for a in names if a.arg not in ("self", "cls")]) <= (12 if is_command else 9), f"{name}:{node.lineno} {node.name}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_command_has_at_most_ten_options_beside_json(verb):
+    entry = VERBS[verb]
+    command = getattr(import_module(entry.module), entry.function)
+    app = command if isinstance(command, Typer) else Typer()
+    if app is not command:
+        app.command()(command)
+    for one in getattr(found := get_command(app), "commands", {"": found}).values():
+        options = {p.name for p in one.params if p.param_type_name == "option"} - {"json", "as_json", "help", "install_completion", "show_completion"}
+        assert len(options) <= 10, f"{verb}: {sorted(options)}"
 
 
 def test_the_solver_prints_nothing_where_json_goes():

@@ -1,4 +1,4 @@
-"""Planning periods and the load blocks of a day."""
+"""Planning periods, the hours of a workload's day, and the load blocks of a day."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from polysilicon.application.profiles import FLAT_DAY, day_curve, profile
 from polysilicon.portfolio import Period
-from polysilicon.scenario.schema import Horizon
+from polysilicon.scenario.schema import Horizon, WorkloadPart
 from polysilicon.units import HOURS_PER_YEAR
 
 F8 = NDArray[np.float64]
@@ -53,6 +54,25 @@ def periods(horizon: Horizon, blocks: Sequence[tuple[str, float, float]]) -> tup
         discount = (1.0 + horizon.discount_per_year_frac) ** -middle_years
         out.append(Period(index, first.isoformat(), hours, discount, tuple((n, hours * h / 24.0, d) for n, h, d in blocks)))
     return tuple(out)
+
+
+def local_day(part: WorkloadPart) -> F8:
+    """Return the 24 local hours of a workload relative to their mean."""
+    traffic = part.traffic
+    if traffic.hourly is not None:
+        return day_curve(traffic.hourly, None)
+    base = profile(traffic.profile).day if traffic.profile else FLAT_DAY
+    return day_curve(base, traffic.peak_to_mean_ratio)
+
+
+def utc_day(part: WorkloadPart) -> F8:
+    """Return the 24 UTC hours of a workload relative to their mean; fractions of an hour interpolate."""
+    local, shift = local_day(part), part.traffic.timezone_h
+    at = (np.arange(24) + shift) % 24
+    low = np.floor(at).astype(int)
+    share = at - low
+    curve: F8 = local[low % 24] * (1 - share) + local[(low + 1) % 24] * share
+    return curve
 
 
 def day_blocks(curves: F8, weights: F8, count: int) -> list[list[int]]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from polysilicon.application.profiles import FLAT_DAY, day_curve, profile
 from polysilicon.application.workload import Slo, Workload
 from polysilicon.catalogue import Catalogue
 from polysilicon.cloud.contract import Contract, DiscountTier
@@ -22,7 +21,7 @@ from polysilicon.facts import Fact
 from polysilicon.model.architecture import Model
 from polysilicon.model.port import Port
 from polysilicon.portfolio import Period
-from polysilicon.scenario.calendar import F8, block_name, day_blocks, growth_factor, periods
+from polysilicon.scenario.calendar import F8, block_name, day_blocks, growth_factor, local_day, periods, utc_day
 from polysilicon.scenario.check import Place, internal_problems
 from polysilicon.scenario.document import Loc
 from polysilicon.scenario.lengths import lengths_of
@@ -147,25 +146,6 @@ def _workload(part: WorkloadPart, scenario: Scenario, offers: tuple[Offer, ...],
         regions=tuple(regions), clouds=part.clouds, tags=part.tags, chips=tuple(chips), priority=part.priority, traffic=traffic,
         **part.price.model_dump(),
     )  # fmt: skip
-
-
-def local_day(part: WorkloadPart) -> F8:
-    """Return the 24 local hours of a workload relative to their mean."""
-    traffic = part.traffic
-    if traffic.hourly is not None:
-        return day_curve(traffic.hourly, None)
-    base = profile(traffic.profile).day if traffic.profile else FLAT_DAY
-    return day_curve(base, traffic.peak_to_mean_ratio)
-
-
-def utc_day(part: WorkloadPart) -> F8:
-    """Return the 24 UTC hours of a workload relative to their mean; fractions of an hour interpolate."""
-    local, shift = local_day(part), part.traffic.timezone_h
-    at = (np.arange(24) + shift) % 24
-    low = np.floor(at).astype(int)
-    share = at - low
-    curve: F8 = local[low % 24] * (1 - share) + local[(low + 1) % 24] * share
-    return curve
 
 
 def _demand(scenario: Scenario, workloads: tuple[Workload, ...]) -> tuple[tuple[tuple[int, ...], ...], dict[str, F8], dict[str, F8]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from polysilicon.application.workload import Lengths
 from polysilicon.errors import InputError
+from polysilicon.scenario.calendar import local_day
 from polysilicon.scenario.lengths import lengths_of
 from polysilicon.scenario.schema import LengthsPart, Scenario, TrafficPart, WorkloadPart
 
@@ -38,8 +39,6 @@ def with_tiers(scenario: Scenario) -> Scenario:
 
 
 def _tiers(part: WorkloadPart, scenario: Scenario) -> tuple[WorkloadPart, ...]:
-    from polysilicon.scenario.resolve import local_day
-
     base = lengths_of(part.traffic, scenario)
     prompts = _prompts(part.traffic, scenario)
     edges = (0.0, *map(float, part.context_tiers), inf)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import msgspec
 
 from polysilicon.errors import InputError, PolysiliconError
-from polysilicon.gateway.wiring import Renew
 
 _AHEAD_S = 300.0  # renew so long before the end, or at four fifths of the life where that is earlier
 _PAUSE_S = (1.0, 2.0, 5.0, 10.0, 30.0)  # between tries that fail
@@ -89,23 +88,6 @@ class Renewed:
             self._first.set()
             self._wake.wait(pause_s)
             self._wake.clear()
-
-
-_ALL: dict[bytes, Renewed] = {}
-_GUARD = threading.Lock()
-
-
-def renewed(settings: Renew, where: str) -> Renewed:
-    """Return this process's one keeper of a proof: targets that ask alike share it, and it outlives a reload."""
-    from polysilicon.gateway.credentials import aws, entra, google
-
-    makers: dict[str, Callable[[Renew], Fetched]] = {**google.FETCH, **entra.FETCH, **aws.FETCH}
-    key = msgspec.msgpack.encode(settings)
-    with _GUARD:
-        if key not in _ALL:
-            fetch = makers[settings.kind]
-            _ALL[key] = Renewed(lambda: fetch(settings), where)
-        return _ALL[key]
 
 
 def _say(level: str, event: str, where: str, why: str) -> None:
