@@ -226,7 +226,9 @@ class BrokerPart(Part):
     mode: Literal["plan", "price"] = "plan"  # plan: the plan's shares while all is well; price: cheapest that keeps the limits
     quotes: tuple[QuotePart, ...] = ()
     tick_s: Positive = 0.4  # so that a quote is in all weights within a second
-    gain_min_frac: Share = 0.08  # a move must be worth more than this
+    gain_min_frac: Share = 0.02  # a move must be worth more than this
+    noise_frac: Share = 0.08  # a quote within this of its average is taken for the average; what is further off is a new price
+    settle_s: Positive = 900.0  # memory of that average
     dwell_s: NonNegative = 3600.0  # after a move made for price, so long until the next; a large gain waits less
     dwell_large_gain_s: NonNegative = 30.0
     large_gain_frac: Share = 0.12

@@ -18,6 +18,7 @@ import msgspec
 
 from polysilicon.cloud.contract import Contract
 from polysilicon.errors import InputError
+from polysilicon.gateway.broker.memory import Memory
 from polysilicon.gateway.broker.quotes import Feed, Quote, engine_load, fetch
 from polysilicon.gateway.broker.tick import Broker, Logged, View
 from polysilicon.gateway.config import BrokerPart, ContractTerms, GatewayConfig, PromotionPart, TelemetryPart
@@ -70,6 +71,8 @@ class Controller:
         self.budgets = open_budgets(state, budget_digest(wiring), wiring.budgets, 63, wiring.shared)
         self.peers = Peers(wiring, self.budgets)
         self.broker = Broker(wiring, self.settings, self.contracts)
+        self.memory = Memory(wiring, self.settings)
+        self.memory.load(state / "prices.json")
         self.feeds = [Feed(part, []) for part in self.settings.quotes]
         self.engines = dict(engines or {})
         self.engine_state: dict[int, dict[str, float]] = {}
@@ -143,9 +146,12 @@ class Controller:
                 down.update({v.id: words for v in self.wiring.variants if v.target == target})
         elsewhere = self.peers.elsewhere
         demand = [d + elsewhere.demand_mtok_per_s.get(r.id, 0.0) for d, r in zip(self.rollup.demand_mtok_per_s, self.wiring.routes, strict=True)]
+        if self.memory.note(now_s, quotes, demand):
+            self.memory.save(self.state / "prices.json")
         return View(
             now_s=round(now_s, 3), demand_mtok_per_s=demand, mix_in_frac=list(self.rollup.mix_in_frac), quotes=quotes, down=down,
-            drawn_usd=self._drawn_by_all(), stages=dict(self.promotions.stages),
+            drawn_usd=self._drawn_by_all(), stages=dict(self.promotions.stages), settled=self.memory.calm(quotes),
+            ahead=self.memory.ahead() if self.contracts else [],
         )  # fmt: skip
 
     def _drawn_by_all(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from polysilicon.gateway.config import BrokerPart
@@ -24,11 +24,21 @@ class Steer:
         if not self.goal:
             self.goal = list(self.weights)
 
-    def step(self, now_s: float, wanted: Sequence[float], price: Sequence[float], usable: Sequence[float], *, urgent: str = "") -> list[float]:
+    def step(
+        self,
+        now_s: float,
+        wanted: Sequence[float],
+        price: Sequence[float],
+        usable: Sequence[float],
+        *,
+        urgent: str = "",
+        stay: Callable[[Sequence[float]], float] | None = None,
+    ) -> list[float]:
         """Return the weights for this tick.
 
         `wanted` are the dispatch's shares, `price` what each lane costs now (its commitment's worth taken off), `usable` the share
-        each lane may carry at most (0: out of service). `urgent` names a reason to take the wanted shares at once.
+        each lane may carry at most (0: out of service). `urgent` names a reason to take the wanted shares at once. `stay` says what
+        staying with a goal costs over the terms of commitments, as a share: prices of the moment do not tell that.
         """
         settled = self._gap() <= 1e-9
         self._flee(usable, wanted)
@@ -38,7 +48,7 @@ class Steer:
             self.reason = urgent
             self.switches += 1
             return self.weights
-        self._decide(now_s, wanted, price)
+        self._decide(now_s, wanted, price, stay)
         if settled:  # a move that begins now begins with one tick's worth; a tick without a move leaves no trace, so the log need not hold it
             self.at_s = now_s - self.settings.tick_s if self._gap() > 1e-9 else self.at_s
         self._ramp(now_s)
@@ -66,7 +76,7 @@ class Steer:
         self.reason = "availability"
         self.switches += 1
 
-    def _decide(self, now_s: float, wanted: Sequence[float], price: Sequence[float]) -> None:
+    def _decide(self, now_s: float, wanted: Sequence[float], price: Sequence[float], stay: Callable[[Sequence[float]], float] | None) -> None:
         """Take a new goal where it is worth the switch and long enough after the last."""
         moved = sum(abs(a - b) for a, b in zip(wanted, self.goal, strict=True)) / 2.0
         if moved < 0.005:
@@ -78,12 +88,18 @@ class Steer:
         gain = (have - would) / (have * moved)  # of what is moved: half the traffic moving to a tenth less gains a tenth
         settings = self.settings
         dwell_s = settings.dwell_large_gain_s if gain >= settings.large_gain_frac else settings.dwell_s
-        if gain < settings.gain_min_frac or now_s - self.moved_s < dwell_s:
+        if now_s - self.moved_s < dwell_s:
+            return
+        words = f"price: {gain:.1%} cheaper"
+        if stay is not None:
+            gain = stay(self.goal) / moved - settings.switch_usd_per_mtok / have
+            words = "commitment: cheaper over its term"
+        if gain < settings.gain_min_frac:
             return
         self.goal = list(wanted)
         self.moved_s = now_s
         self.switches += 1
-        self.reason = f"price: {gain:.1%} cheaper"
+        self.reason = words
 
     def _ramp(self, now_s: float) -> None:
         """Go towards the goal, at most so many points a minute."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from polysilicon.cloud.contract import Contract
 from polysilicon.errors import InputError
-from polysilicon.gateway.broker.dispatch import Commitment, Dispatch, Lane, dispatch
+from polysilicon.gateway.broker.dispatch import Ahead, Commitment, Dispatch, Lane, dispatch
+from polysilicon.gateway.broker.memory import Hours, Prices
 from polysilicon.gateway.broker.steer import Steer
 from polysilicon.gateway.config import BrokerPart
 from polysilicon.gateway.tariff import Tariff
@@ -25,7 +28,9 @@ class View(msgspec.Struct):
     now_s: float  # Unix time
     demand_mtok_per_s: list[float]  # per route
     mix_in_frac: list[float]  # prompt share of the tokens, per route
-    quotes: dict[str, tuple[float, float]] = {}  # variant -> dollars per million tokens in and out, as quoted now
+    quotes: Prices = {}  # variant -> dollars per million tokens in and out, as quoted now
+    settled: Prices = {}  # the same without noise, where that differs: what the weights follow
+    ahead: list[Hours] = []  # what the rest of the commitments' terms will be like, as seen so far; the kind of now first
     down: dict[str, str] = {}  # variants out of service, and why
     drawn_usd: dict[str, float] = {}  # contract -> drawn so far
     stages: dict[str, tuple[str, str]] = {}  # variant -> stage, gate: as promoted or demoted since the wiring
@@ -54,21 +59,20 @@ class Broker:
     def tick(self, view: View) -> Directive:
         """Return the directive for what is seen now; its number rises only when it says something new."""
         wiring = self.wiring
-        tariffs = [self._tariff(v.id, v.tariff, view) for v in wiring.variants]
+        tariffs = [self._tariff(v.tariff, view.quotes.get(v.id), view.now_s) for v in wiring.variants]
         stages = [view.stages.get(v.id, (v.stage, v.gate)) for v in wiring.variants]
         caps = [cap_of(stage, v.share_max_frac, gate) for v, (stage, gate) in zip(wiring.variants, stages, strict=True)]
         is_open = [v.id not in view.down for v in wiring.variants]
         commitments = self._commitments(view)
-        lanes = self._lanes(view, tariffs, caps, is_open, commitments)
-        result = dispatch(
-            lanes,
-            view.demand_mtok_per_s,
-            commitments=commitments,
-            capacity_mtok_per_s=view.capacity_mtok_per_s,
-            cloud_share_max_frac=self.settings.cloud_share_max_frac,
-        )
+        calm = [self._tariff(v.tariff, view.settled.get(v.id, view.quotes.get(v.id)), view.now_s) for v in wiring.variants]
+        lanes = self._lanes(view, calm, caps, is_open, commitments)
+        solve = partial(
+            dispatch, demand_mtok_per_s=view.demand_mtok_per_s, commitments=commitments, capacity_mtok_per_s=view.capacity_mtok_per_s,
+            cloud_share_max_frac=self.settings.cloud_share_max_frac, ahead=self._ahead(view, lanes, caps) if commitments else (),
+        )  # fmt: skip
+        result = solve(lanes)
         self.last = result
-        weights = self._steer(view, lanes, result)
+        weights = self._steer(view, lanes, result, solve if commitments else None)
         prices = [self._price(i, tariffs[i], result, 0.75) for i in range(len(tariffs))]
         new = Directive(
             number=self.directive.number, written_s=self.directive.written_s, weights=[[round(w, 6) for w in row] for row in weights],
@@ -83,9 +87,8 @@ class Broker:
         return self.directive
 
     @staticmethod
-    def _tariff(variant: str, tariff: Tariff, view: View) -> Tariff:
+    def _tariff(tariff: Tariff, quote: tuple[float, float] | None, now_s: float) -> Tariff:
         """Return the tariff with a quoted price in place of the known one; cache rates keep their ratio to the input rate."""
-        quote = view.quotes.get(variant)
         if quote is None:
             return tariff
         fresh, out = round(quote[0] * 1e6), round(quote[1] * 1e6)
@@ -93,7 +96,7 @@ class Broker:
             return tariff
         up = fresh / tariff.rates[0] if tariff.rates[0] > 0 else 1.0
         cached, w5, w1 = (rate if rate < 0 else round(rate * up) for rate in tariff.rates[1:4])
-        day = datetime.fromtimestamp(view.now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        day = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         version = f"{tariff.version.split('@')[0]}@quote-{day}"
         return msgspec.structs.replace(tariff, version=version, rates=(fresh, cached, w5, w1, out), batch=None, long=None)
 
@@ -101,7 +104,7 @@ class Broker:
         """Return what each contract in force still asks for by its end."""
         today = datetime.fromtimestamp(view.now_s, UTC)
         out: list[Commitment] = []
-        if sum(view.demand_mtok_per_s) <= 0:  # without demand nothing can be said about the rest of the term
+        if sum(view.demand_mtok_per_s) <= 0 and not view.ahead:  # without demand nothing can be said about the rest of the term
             return out
         for contract in self.contracts.values():
             left_s = (datetime.fromisoformat(contract.end).replace(tzinfo=UTC) - today).total_seconds()
@@ -134,11 +137,24 @@ class Broker:
                 lanes.append(Lane(r, v, variant.target, target.cloud, usd, variant.contract, low, high))
         return lanes
 
+    def _ahead(self, view: View, lanes: Sequence[Lane], caps: Sequence[float]) -> list[Ahead]:
+        """Return the kinds of hours to come, priced lane by lane; an outage of now is none then."""
+        out = []
+        for hours in view.ahead:
+            prices = []
+            for lane in lanes:
+                variant = self.wiring.variants[lane.variant]
+                tariff = self._tariff(variant.tariff, hours.quotes.get(variant.id), view.now_s)
+                prices.append(_mix_usd(tariff, view.mix_in_frac[lane.route]))
+            most = [max(lane.cap_frac, lane.low_frac) if lane.cap_frac > 0 else caps[lane.variant] for lane in lanes]
+            out.append(Ahead(hours.frac, tuple(hours.demand_mtok_per_s), tuple(prices), tuple(most)))
+        return out
+
     def _bounds(self, v: int, usd: float, planned: float, cap: float, mix: float, short: bool) -> tuple[float, float]:
         """Keep the plan's share except where a price has moved: less of what became dearer, more of what became cheaper."""
         was = _mix_usd(self.wiring.variants[v].tariff, mix)
         change = usd / was - 1.0 if was > 0 else 0.0
-        gain = self.settings.gain_min_frac
+        gain = self.settings.noise_frac
         dearer, cheaper = change >= gain, change <= -gain or short
         others_moved = self._others_moved
         low = 0.0 if dearer or others_moved > 0 else planned
@@ -148,15 +164,17 @@ class Broker:
     def _short_of(self, view: View, tariffs: Sequence[Tariff], commitments: Sequence[Commitment]) -> set[str]:
         """Return the contracts that the plan's shares would not meet, and note which way prices have moved."""
         short = set()
+        hours = view.ahead or [Hours(1.0, view.demand_mtok_per_s)]
         for c in commitments:
             per_s = 0.0
             for r, route in enumerate(self.wiring.routes):
+                demand = sum(h.frac * h.demand_mtok_per_s[r] for h in hours)
                 for v, w in zip(route.variants, route.weights, strict=True):
                     if self.wiring.variants[v].contract == c.id:
-                        per_s += w * view.demand_mtok_per_s[r] * _mix_usd(tariffs[v], view.mix_in_frac[r])
+                        per_s += w * demand * _mix_usd(tariffs[v], view.mix_in_frac[r])
             if per_s * c.left_s < c.missing_usd * 0.999:
                 short.add(c.id)
-        gain = self.settings.gain_min_frac
+        gain = self.settings.noise_frac
         moved = []
         for variant, tariff in zip(self.wiring.variants, tariffs, strict=True):
             was, now = _mix_usd(variant.tariff, 0.75), _mix_usd(tariff, 0.75)
@@ -170,7 +188,7 @@ class Broker:
         usd = _mix_usd(tariff, mix)
         return usd * (1.0 - min(1.0, result.shadow_usd.get(self.wiring.variants[v].contract, 0.0)))
 
-    def _steer(self, view: View, lanes: Sequence[Lane], result: Dispatch) -> list[list[float]]:
+    def _steer(self, view: View, lanes: Sequence[Lane], result: Dispatch, solve: Callable[[Sequence[Lane]], Dispatch] | None) -> list[list[float]]:
         weights = []
         for r, steer in enumerate(self.steers):
             mine = [i for i, lane in enumerate(lanes) if lane.route == r]
@@ -181,8 +199,21 @@ class Broker:
                 continue
             wanted = [w / total for w in wanted]
             price = [self._lane_price(lanes[i], result) for i in mine]
-            weights.append(list(steer.step(view.now_s, wanted, price, [lanes[i].cap_frac for i in mine])))
+            stay = partial(self._stay, lanes, mine, result, solve) if solve is not None else None
+            weights.append(list(steer.step(view.now_s, wanted, price, [lanes[i].cap_frac for i in mine], stay=stay)))
         return weights
+
+    @staticmethod
+    def _stay(
+        lanes: Sequence[Lane], mine: Sequence[int], result: Dispatch, solve: Callable[[Sequence[Lane]], Dispatch], goal: Sequence[float]
+    ) -> float:
+        """Return what it costs, as a share of what these lanes cost, to stay with a goal whenever prices are as now: other hours make up for it."""
+        held = list(lanes)
+        for i, share in zip(mine, goal, strict=True):
+            held[i] = replace(lanes[i], low_frac=min(share, lanes[i].cap_frac), cap_frac=min(share, lanes[i].cap_frac))
+        have = sum(share * lanes[i].usd_per_mtok for i, share in zip(mine, goal, strict=True))
+        now_usd_per_s = result.now_mtok_per_s[lanes[mine[0]].route] * have
+        return (solve(held).usd_per_s - result.usd_per_s) / now_usd_per_s if now_usd_per_s > 0 else 0.0
 
     @staticmethod
     def _lane_price(lane: Lane, result: Dispatch) -> float:
