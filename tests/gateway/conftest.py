@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from issuer import Issuer
 from rig import Rig
 
 
@@ -26,3 +28,13 @@ def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with Issuer() as one:
+        thread = threading.Thread(target=one.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield one
+        one.shutdown()
+        thread.join(5)

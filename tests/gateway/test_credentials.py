@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
 import os
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
+from issuer import Issuer
 from rig import Rig, ask, endpoint, post
 
 from polysilicon.errors import InputError, InputErrors, PolysiliconError
@@ -23,48 +24,6 @@ from polysilicon.gateway import config
 from polysilicon.gateway.compile import compile_wiring
 from polysilicon.gateway.credentials import Fetched, Renewed, aws, entra, google, renewed
 from polysilicon.gateway.wiring import Renew, Secret
-
-
-class Issuer(http.server.ThreadingHTTPServer):
-    """Issues whatever the test says; keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, dict[str, str], dict[str, str]]] = []  # method, path, headers, form
-        self.answer: Callable[[str, dict[str, str]], tuple[int, Any]] = lambda _path, _form: (200, {})
-        issuer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
-                form = {k: v[0] for k, v in parse_qs(body or urlsplit(self.path).query).items()}
-                path = urlsplit(self.path).path
-                issuer.asked.append((self.command, path, {k.lower(): v for k, v in self.headers.items()}, form))
-                status, said = issuer.answer(path, form)
-                data = said.encode() if isinstance(said, str) else json.dumps(said).encode()
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("location", issuer.url + "/elsewhere")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = do_PUT = do
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as one:
-        thread = threading.Thread(target=one.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield one
-        one.shutdown()
-        thread.join(5)
 
 
 def key_file(folder: Path, issuer: Issuer) -> tuple[Path, Any]:
@@ -169,50 +128,55 @@ def test_aws_by_profile_web_identity_machine_and_container(issuer: Issuer, tmp_p
     assert issuer.asked[-1][2]["authorization"] == "allowed"
 
 
-def test_renewed_ahead_of_the_end_and_failures_are_told(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    module = sys.modules["polysilicon.gateway.credentials.renewed"]
-    monkeypatch.setattr(module, "_PAUSE_S", (0.02,))
-    monkeypatch.setattr(module, "_HURRY_S", 0.0)
-    state = {"n": 0, "bad": False}
+def test_renewed_ahead_of_the_end_and_failures_are_told(capfd: pytest.CaptureFixture[str]) -> None:
+    """By a clock of the test's own: never a moment without a valid proof while the issuer is well; then told once, and again when it is over."""
+    clock = {"now": 0.0}
+    state: dict[str, Any] = {"n": 0, "bad": False}
 
     def fetch() -> Fetched:
         state["n"] += 1
         if state["bad"]:
             raise PolysiliconError("issuer answered 503")
-        return Fetched((f"token{state['n']}",), 2.5)
+        return Fetched((f"token{state['n']}",), 900.0)
 
-    one = Renewed(fetch, "target v")
-    one.start(wait_s=5.0)
-    assert one.get() == ("token1",)
-    gaps = 0
-    until = time.monotonic() + 4.5
-    while time.monotonic() < until:
-        try:
-            one.get()
-        except InputError:
-            gaps += 1
-        time.sleep(0.005)
-    assert gaps == 0, "never without one"
-    assert one.fetches >= 2
+    one = Renewed(fetch, "target v", lambda: clock["now"])
+    for turn in range(5):
+        pause = one.turn()
+        assert pause < 900.0
+        for _ in range(10):
+            assert one.get() == (f"token{turn + 1}",)
+            clock["now"] += pause / 10
     state["bad"] = True
-    time.sleep(2.8)
+    pauses = [one.turn() for _ in range(7)]
+    assert pauses == [1.0, 2.0, 5.0, 10.0, 30.0, 30.0, 30.0]
+    assert one.get() == ("token5",), "the last one holds to its end"
+    clock["now"] += 900.0
     with pytest.raises(InputError, match="issuer answered 503"):
+        one._thread = one._thread or threading.current_thread()  # no thread of its own: the test takes the turns
         one.get()
-    said = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    assert [line["event"] for line in said] == ["credentials not renewed"], "told once, not at every try"
     state["bad"] = False
-    time.sleep(0.2)
-    assert one.get()
-    before = one.fetches
-    one._fetch = lambda: Fetched(("long",), 3600.0)
+    assert one.turn() == 600.0
+    assert one.get() == ("token13",)
+    said = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
+    assert said == ["credentials not renewed", "credentials renewed again"], "told once, not at every try"
+
+
+def test_a_refusal_asks_for_a_new_one_at_once_but_not_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    came = queue.SimpleQueue[int]()
+    clock = {"now": 0.0}
+
+    def fetch() -> Fetched:
+        came.put(1)
+        return Fetched(("long",), 3600.0)
+
+    one = Renewed(fetch, "target v", lambda: clock["now"])
+    one.start(wait_s=10.0)
+    assert came.get(timeout=10.0)
     one.hurry()
-    time.sleep(0.1)
-    assert one.get() == ("long",)
+    assert not one._wake.is_set(), "it has just been fetched"
+    clock["now"] = 11.0
     one.hurry()
-    time.sleep(0.1)
-    assert one.fetches >= before + 2, "a refusal asks for a new one at once"
+    assert came.get(timeout=10.0)
 
 
 @pytest.mark.parametrize(
@@ -234,23 +198,34 @@ def test_issuers_that_lie_or_refuse(issuer: Issuer, answer: tuple[int, Any], sai
 
 
 def test_a_vertex_target_lives_on_tokens_that_end(rig: Callable[..., Rig], issuer: Issuer, tmp_path: Path) -> None:
-    """Tokens hold three seconds; the door takes only the two latest. Seconds of traffic: no request is refused, none waits for a token."""
+    """The door takes only the two latest tokens; requests go on while a new one is fetched: none is refused, none waits for a token."""
     path, _ = key_file(tmp_path, issuer)
     issued: list[str] = []
     spec = endpoint("v", "vertex")
+    came = queue.SimpleQueue[str]()
 
     def answer(_path: str, _form: dict[str, str]) -> tuple[int, Any]:
         issued.append(f"ya29.{len(issued)}")
         spec.keys = tuple(issued[-2:])
-        return 200, {"access_token": issued[-1], "expires_in": 3.0}
+        came.put(issued[-1])
+        return 200, {"access_token": issued[-1], "expires_in": 3600.0}
 
     issuer.answer = answer
     r = rig([spec], targets={"v": {"secret": Secret(renew=Renew("google-key", file=str(path)))}})
-    until = time.monotonic() + 5.5
-    while time.monotonic() < until:
-        status, _, body = post(r, ask())
-        assert status == 200, body
-    assert len(issued) >= 3
+    keeper = r.worker.live.doors[0].renewed
+    assert keeper is not None
+    came.get(timeout=10.0)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            under_way = [pool.submit(post, r, ask()) for _ in range(8)]
+            keeper._wake.set()
+            latest = came.get(timeout=10.0)
+            assert [f.result()[0] for f in under_way] == [200] * 8
+            while keeper.get() != (latest,):  # it is on its way from the issuer to the keeper
+                time.sleep(0.001)
+            assert post(r, ask())[0] == 200
+    assert len(issued) == 5
+    assert r.emulator["v"].seen.requests == 36, "no request was tried twice"
     texts = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p != path]
     assert not any(t.encode() in text for t in issued for text in texts), "tokens are kept in memory alone"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from polysilicon.errors import InputError, InputErrors, did_you_mean
+from polysilicon.gateway.credentials.keyfile import is_near
 from polysilicon.scenario.document import Document, parse_document, read_document
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -46,11 +46,12 @@ class Admin(Part):
 
 
 RenewKind = Literal[
-    "google-key", "google-metadata", "entra-secret", "entra-workload", "entra-metadata",
+    "google-key", "google-metadata", "entra-secret", "entra-certificate", "entra-workload", "entra-app-service", "entra-metadata",
     "aws-profile", "aws-web-identity", "aws-metadata", "aws-container",
 ]  # fmt: skip
 _NEEDED = {
     "google-key": ("file",), "entra-secret": ("tenant", "client_id", "client_secret"), "entra-workload": ("tenant", "client_id", "file"),
+    "entra-certificate": ("tenant", "client_id", "file"),
     "aws-web-identity": ("role", "file"),
 }  # fmt: skip
 _FOR_DOORS = {"google": ("vertex", "google-cloud"), "entra": ("foundry",), "aws": ("bedrock", "bedrock-messages", "aws-platform")}
@@ -76,21 +77,10 @@ class RenewPart(Part):
             raise ValueError(f"{self.kind} needs {', '.join(missing)}")
         if self.url:
             parts = urlsplit(self.url)
-            fine = parts.scheme == "https" or (parts.scheme == "http" and _is_near(parts.hostname or ""))
+            fine = parts.scheme == "https" or (parts.scheme == "http" and is_near(parts.hostname or ""))
             if not fine or parts.username or parts.query or parts.fragment:
                 raise ValueError("url must be https://, or http:// of this machine or its metadata server")
         return self
-
-
-def _is_near(host: str) -> bool:
-    """Return whether a host is this machine, or answers for it on its own link."""
-    if host in ("localhost", "metadata.google.internal"):
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_link_local or address == ip_address("fd00:ec2::254")
 
 
 class SecretPart(Part):

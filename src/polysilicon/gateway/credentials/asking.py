@@ -24,20 +24,26 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 
 def ask(
-    url: str, *, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None, method: str = "", timeout_s: float = 10.0
+    url: str,
+    *,
+    form: Mapping[str, str] | None = None,
+    data: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    method: str = "",
+    timeout_s: float = 10.0,
 ) -> bytes:
-    """Return an issuer's answer.
+    """Return an issuer's answer to a form, to other data, or to a bare question.
 
     Raises: PolysiliconError with its status and error code, never with what was sent.
     """
-    data = urllib.parse.urlencode(form).encode() if form is not None else None
-    request = urllib.request.Request(url, data, dict(headers or {}), method=method or ("POST" if form is not None else "GET"))
+    sent = urllib.parse.urlencode(form).encode() if form is not None else data
+    request = urllib.request.Request(url, sent, dict(headers or {}), method=method or ("POST" if sent is not None else "GET"))
     local = urllib.parse.urlsplit(url).scheme == "http"  # metadata servers and loopback: never by a proxy
     handlers: list[Any] = [_Stay(), *([urllib.request.ProxyHandler({})] if local else [])]
     host = urllib.parse.urlsplit(url).netloc
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=timeout_s) as answer:
-            data = answer.read(_MOST_BYTES)
+            said = answer.read(_MOST_BYTES)
     except urllib.error.HTTPError as error:
         with error:
             code = _code(error.read(4096))
@@ -45,7 +51,7 @@ def ask(
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise PolysiliconError(f"{host} cannot be asked: {type(reason).__name__}") from None
-    return bytes(data or b"")
+    return bytes(said or b"")
 
 
 def ask_json(url: str, **more: Any) -> dict[str, Any]:

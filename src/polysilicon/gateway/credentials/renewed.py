@@ -24,11 +24,22 @@ class Fetched(NamedTuple):
     life_s: float
 
 
+def pause_s(life_s: float) -> float:
+    """Return how long to wait before a proof that holds so long is renewed.
+
+    >>> pause_s(3600.0), pause_s(900.0), pause_s(2.5)
+    (2880.0, 600.0, 2.0)
+    """
+    return max(0.05, min(life_s - _AHEAD_S, 0.8 * life_s) if life_s > 2 * _AHEAD_S else 0.8 * life_s)
+
+
 class Renewed:
     """A proof kept fresh by a thread of its own; the data path reads it and never waits."""
 
-    def __init__(self, fetch: Callable[[], Fetched], where: str) -> None:
+    def __init__(self, fetch: Callable[[], Fetched], where: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._fetch = fetch
+        self._clock = clock
+        self._failures = 0
         self.where = where
         self.problem = ""
         self.fetches = 0
@@ -44,7 +55,7 @@ class Renewed:
 
         Raises: InputError when nothing does, with the reason.
         """
-        if time.monotonic() < self._until_s:
+        if self._clock() < self._until_s:
             return self._values
         if self._thread is None:
             self.start()
@@ -61,33 +72,35 @@ class Renewed:
 
     def hurry(self) -> None:
         """Fetch anew, soon: the target has refused what we showed."""
-        if time.monotonic() - self._fetched_s > _HURRY_S:
+        if self._clock() - self._fetched_s > _HURRY_S:
             self._wake.set()
 
     def _run(self) -> None:
-        failures = 0
         while True:
-            try:
-                fetched = self._fetch()
-            except Exception as error:  # whatever goes wrong, the next try may do better
-                words = error.message if isinstance(error, PolysiliconError) else f"{type(error).__name__}"
-                if words != self.problem:
-                    _say("warning", "credentials not renewed", self.where, words)
-                self.problem = words
-                pause_s = _PAUSE_S[min(failures, len(_PAUSE_S) - 1)]
-                failures += 1
-            else:
-                if self.problem:
-                    _say("info", "credentials renewed again", self.where, "")
-                now_s = time.monotonic()
-                self._values, self._until_s, self._fetched_s = fetched.values, now_s + fetched.life_s, now_s
-                self.problem = ""
-                self.fetches += 1
-                failures = 0
-                pause_s = max(0.05, min(fetched.life_s - _AHEAD_S, 0.8 * fetched.life_s) if fetched.life_s > 2 * _AHEAD_S else 0.8 * fetched.life_s)
+            pause_s = self.turn()
             self._first.set()
             self._wake.wait(pause_s)
             self._wake.clear()
+
+    def turn(self) -> float:
+        """Fetch once; return how long to wait until the next time."""
+        asked_s = self._clock()
+        try:
+            fetched = self._fetch()
+        except Exception as error:  # whatever goes wrong, the next try may do better
+            words = error.message if isinstance(error, PolysiliconError) else f"{type(error).__name__}"
+            if words != self.problem:
+                _say("warning", "credentials not renewed", self.where, words)
+            self.problem = words
+            self._failures += 1
+            return _PAUSE_S[min(self._failures, len(_PAUSE_S)) - 1]
+        if self.problem:
+            _say("info", "credentials renewed again", self.where, "")
+        self._values, self._until_s, self._fetched_s = fetched.values, asked_s + fetched.life_s, asked_s
+        self.problem = ""
+        self.fetches += 1
+        self._failures = 0
+        return pause_s(fetched.life_s)
 
 
 def _say(level: str, event: str, where: str, why: str) -> None:
