@@ -122,6 +122,7 @@ class ShadowPrice:
     usd: float
     per: str  # "chip-hour", "MW-month", "$ of commitment", "port", "percentage point"
     period: int | None = None
+    is_priced: bool = True  # False: in its period demand goes unserved that nobody priced, and the dollars say nothing
 
 
 @dataclass(frozen=True, slots=True)

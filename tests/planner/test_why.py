@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from world import offer, table, work, world
 
 from polysilicon import planner
+from polysilicon.planner import prices
 from polysilicon.scenario.schema import LimitsPart
 
 
@@ -43,3 +45,13 @@ def test_a_cap_on_vendors_is_said_once():
     said = [p.words for p in found.shadow_prices if "-share:" in p.limit]
     assert said
     assert all(words.count("cloud") == 1 for words in said)
+
+
+def test_worth_in_a_period_with_demand_unserved_that_nobody_priced_is_marked():
+    resolved = world([work(rps=100.0)], [offer("h100", 2.0)], months=6)
+    program, solution, _ = planner.solved(planner.problem(resolved, table(resolved.workloads)), gap_frac=1e-6)
+    assert all(p.is_priced for p in prices.shadow_prices(program, solution))
+    values = solution.values.copy()
+    values[program.blocks["unserved"][program.demand_period == 1]] = 0.01
+    marked = {(p.period, p.is_priced) for p in prices.shadow_prices(program, replace(solution, values=values)) if p.period is not None}
+    assert marked == {(0, True), (1, False)}

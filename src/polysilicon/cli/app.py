@@ -59,6 +59,7 @@ VERBS: dict[str, Verb] = {
     "tco": Verb("polysilicon.cli.cost", "tco", "Cost of ownership: $ per chip-hour by layer, margins."),
     "prices": Verb("polysilicon.cli.cost", "prices", "Token prices over time: half-lives with bands."),
     "lockin": Verb("polysilicon.cli.economics", "lockin", "Say how bound a buyer is, and what leaving costs."),
+    "breakeven": Verb("polysilicon.cli.breakeven", "app", "Closed forms by hand: an app, a chip, a delay, a port."),
     "watch": Verb("polysilicon.cli.economics", "watch", "Say what to watch: due dates, triggers, stale data."),
     "audit": Verb("polysilicon.cli.economics", "audit", "Check public claims: does the arithmetic hold?"),
 }  # fmt: skip

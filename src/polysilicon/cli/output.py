@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 import msgspec
 
 from polysilicon.errors import InputError
+
+_NUMBER = re.compile(r"|[-–]|[-+]?\$?\d[\d,.]*(%|[KMBT]|x| [A-Za-zµ$]{1,3})?")  # as `report.words` writes it
 
 
 def print_json(value: Any) -> None:
@@ -39,7 +42,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     cells = [list(row) for row in rows]
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for i, name in enumerate(columns):
-        numeric = bool(cells) and all(isinstance(row[i], (int, float)) or row[i] in ("", None, "-") for row in cells)
+        numeric = bool(cells) and all(isinstance(row[i], (int, float)) or row[i] is None or _NUMBER.fullmatch(str(row[i])) for row in cells)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*[Text(_cell(value)) for value in row])

@@ -377,14 +377,14 @@ def _binding(plan: Any) -> list[dict[str, Any]]:
         groups.setdefault(price.limit, []).append(price)
     rows = []
     for limit, prices in groups.items():
-        usd = [p.usd for p in prices]
+        usd = [p.usd for p in prices if p.is_priced]
         periods = sorted({p.period for p in prices if p.period is not None})
         rows.append(
             {
                 "limit": limit,
                 "words": prices[0].words,
-                "mean_usd": sum(usd) / len(usd),
-                "most_usd": max(usd),
+                "mean_usd": sum(usd) / len(usd) if usd else None,  # None: it binds only where demand goes unserved that nobody priced
+                "most_usd": max(usd) if usd else None,
                 "per": prices[0].per,
                 "periods": f"{periods[0]}-{periods[-1]}" if periods else "all",
             }

@@ -168,13 +168,13 @@ def _first_screen(result: StudyResult, evidence: Evidence, paths: dict[str, Path
     print(words.recommendation(evidence))
     print(words.proof(evidence)[1])
     print()
-    table = figures.held(evidence) if result.plan.holdings else figures.placements(evidence)
-    rows = sorted(table.records(), key=lambda row: -float(row.get("usd_per_year") or 0.0))
-    shown = rows[:MOST_ROWS]
+    count = len(figures.held(evidence).rows)
+    table = figures.at_a_glance(evidence, MOST_ROWS) if result.plan.holdings else figures.placements(evidence)
+    shown = table.records()[:MOST_ROWS]
     print_table(
         [column.label for column in table.columns],
         [[words.cell(row[column.key], column.form) for column in table.columns] for row in shown],
     )
-    if len(rows) > len(shown):
-        print(f"and {len(rows) - len(shown)} smaller positions, in the report")
+    if (rest := (count or len(table.rows)) - len(shown)) > 0:
+        print(f"and {rest} smaller position{'s' if rest > 1 else ''}, in the report")
     print(f"report: {paths['report.html']}")

@@ -29,7 +29,10 @@ def unserved(program: Program, solution: Solution) -> list[str]:
         mine = program.demand_workload == w
         lost = float((share[mine] * requests[mine]).sum())
         if lost > 1e-6 * max(float(requests[mine].sum()), 1e-12):
-            found.append(f"{lost / requests[mine].sum():.2%} of {work.id} goes unserved ({program.tables.mtok(w, lost):,.4g} Mtok)")
+            share_frac, mtok = lost / float(requests[mine].sum()), program.tables.mtok(w, lost)
+            starts = sorted({program.tables.periods[y].start for y in program.demand_period[mine & (share > 1e-6)]})
+            when = f"in the period from {starts[0]}" if len(starts) == 1 else f"in {len(starts)} periods, from {starts[0]} to {starts[-1]}"
+            found.append(f"{share_frac * 100:.2g}% of {work.id} goes unserved, {when} ({_short(mtok)} Mtok)")
     return found
 
 
@@ -44,11 +47,35 @@ def unfilled(program: Program, solution: Solution) -> list[str]:
         if lost <= SMALL_FRAC * max(abs(solution.objective_usd), 1.0):
             continue
         most = _most_usd(program, c, contract)
-        words = f"{lost:,.0f} $ of commitment {contract.id} are paid for nothing"
+        words = f"{_usd(lost)} of commitment {contract.id} are paid for nothing"
         if np.isfinite(most) and most < max(usd for _, usd in contract.milestones(tables.calendar)):
-            words += f": all that is eligible, rented day and night to its limit, comes to {most:,.0f} $ within the horizon"
+            words += f": all that is eligible, rented day and night to its limit, comes to {_usd(most)} within the horizon"
+        elif caps := _binding_caps(program, solution):
+            words += f"; what binds meanwhile: {', '.join(caps)}"
         found.append(words)
     return found
+
+
+def _binding_caps(program: Program, solution: Solution) -> list[str]:
+    """Return the caps on shares of spend that bind in some period, in their own words."""
+    rows = [program.rows[name] for short in ("vendor", "cloud", "family", "region") if (name := f"{short}_share") in program.rows]
+    return sorted({text for each in rows for text, dual in zip(each.words, solution.duals[each.labels], strict=True) if abs(dual) > 1e-6})
+
+
+def _usd(usd: float) -> str:
+    """Return dollars the way they are read.
+
+    >>> _usd(3_106_345_861.0), _usd(512.4)
+    ('3.11 B$', '512 $')
+    """
+    for size, unit in ((1e9, "B$"), (1e6, "M$")):
+        if abs(usd) >= size:
+            return f"{_short(usd / size)} {unit}"
+    return f"{usd:,.0f} $"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _most_usd(program: Program, c: int, contract: Contract) -> float:
@@ -82,7 +109,7 @@ def for_nothing(program: Program, solution: Solution) -> list[str]:
     usd = float((idle * np.where(np.isfinite(least), least, 0.0) * tables.slot_hours).sum())
     if usd <= max(1.0, 10 * SMALL_FRAC * abs(solution.objective_usd)):
         return []
-    return [f"chips rented by the hour that serve nothing cost {usd:,.0f} $: a cap on shares or a commitment asks for the spending, not the work"]
+    return [f"chips rented by the hour that serve nothing cost {_usd(usd)}: a cap on shares or a commitment asks for the spending, not the work"]
 
 
 def _needed(program: Program, values: F8) -> F8:

@@ -22,9 +22,21 @@ def shadow_prices(program: Program, solution: Solution) -> tuple[ShadowPrice, ..
     answered by solving again.
     """
     found: list[ShadowPrice] = []
+    clouded = _clouded(program, solution)
     for kind in (_chip_hours, _tokens, _commitments, _power, _scarcity, _shares, _dispersion, _budgets, _carbon, _ports, _links, _resilience):
-        found += [replace(p, usd=float(p.usd)) for p in kind(program, solution) if abs(p.usd) > SMALL_USD]
+        found += [
+            replace(p, usd=float(p.usd), is_priced=p.period not in clouded if p.period is not None else not clouded)
+            for p in kind(program, solution)
+            if abs(p.usd) > SMALL_USD
+        ]
     return tuple(found)
+
+
+def _clouded(program: Program, solution: Solution) -> frozenset[int]:
+    """Return the periods in which demand goes unserved that nobody priced: duals there echo our own deterrent."""
+    nobody = np.array([program.tables.unserved_usd_per_mtok[w] is None for w in program.demand_workload], bool)
+    lost = solution.values[program.blocks["unserved"]] > 1e-6
+    return frozenset(int(y) for y in program.demand_period[nobody & lost])
 
 
 def _discount(program: Program, y: int) -> float:

@@ -136,7 +136,7 @@ def shocks(asked: Asked) -> Table:
     shown = (
         Column("name", "What if"),
         Column("more_usd", "Costs more, discounted", "usd"),
-        Column("unserved_mtok", "Unserved, Mtok", "whole"),
+        Column("unserved_mtok", "Unserved tokens", "mtok"),
         Column("unserved_frac", "Unserved", "frac"),
         Column("replanned", "Planned anew"),
     )

@@ -179,11 +179,11 @@ def mix(plan: Plan) -> Chart:
         served[(p.workload, _shown(figures.label(p.chip, p.cloud, p.pool), places))] += p.mtok
         whole[p.workload] += p.mtok
     values = [
-        {"workload": w, "place": place, "share": mtok / whole[w], "words": f"{mtok / whole[w]:.1%}", "mtok": cell(mtok, "whole")}
+        {"workload": w, "place": place, "share": mtok / whole[w], "words": f"{mtok / whole[w]:.1%}", "mtok": cell(mtok, "mtok")}
         for (w, place), mtok in served.items()
         if whole[w] > 0
     ]
-    tip = [("workload", "Workload"), ("place", "Place"), ("words", "Share of tokens"), ("mtok", "Mtok")]
+    tip = [("workload", "Workload"), ("place", "Place"), ("words", "Share of tokens"), ("mtok", "Tokens")]
     chart = (
         alt.Chart(alt.InlineData(values=values))
         .mark_bar(height={"band": 0.66})

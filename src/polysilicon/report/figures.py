@@ -17,7 +17,7 @@ from polysilicon.report.evidence import Evidence, WorkloadEvidence
 from polysilicon.report.names import proper
 from polysilicon.units import HOURS_PER_YEAR
 
-Form = Literal["text", "usd", "usd_per_mtok", "usd_per_hour", "number", "whole", "frac", "seconds", "kwh", "date", "name"]
+Form = Literal["text", "usd", "usd_per_mtok", "usd_per_hour", "number", "whole", "frac", "seconds", "kwh", "kg", "mtok", "date", "name"]
 Cell = str | float | int | None
 
 
@@ -186,7 +186,7 @@ def held(evidence: Evidence) -> Table:
     whole = sum(h.bill_usd for h in plan.holdings) or 1.0
     rows = []
     for (offer, chip, cloud, region, kind), items in groups.items():
-        chips = {i: sum(h.chips for h in items if h.period == i) for i in (0, last)}
+        chips = {i: sum(h.chips for h in items if h.period == i) for i in range(last + 1)}
         usd = sum(h.bill_usd for h in items)
         hours = sum(h.chips * plan.periods[h.period].hours for h in items)
         contract = next((h.contract for h in items if h.contract), "")
@@ -198,6 +198,7 @@ def held(evidence: Evidence) -> Table:
                 kind.replace("_", " "),
                 chips[0],
                 chips[last],
+                max(chips.values()),
                 usd / hours if hours else None,
                 usd / span,
                 usd / whole,
@@ -205,7 +206,7 @@ def held(evidence: Evidence) -> Table:
                 offer,
             )
         )
-    rows.sort(key=lambda row: -float(row[7] or 0))
+    rows.sort(key=lambda row: -float(row[8] or 0))
     columns = _columns(
         "chip | Chip | name",
         "cloud | Cloud | name",
@@ -213,6 +214,7 @@ def held(evidence: Evidence) -> Table:
         "kind | Terms",
         "chips_first | Chips now | whole",
         "chips_last | Chips at end | whole",
+        "chips_most | Chips at most | whole",
         "usd_per_chip_hour | $ / chip-hour | usd_per_hour",
         "usd_per_year | $ / year | usd",
         "share_frac | Share | frac",
@@ -276,7 +278,7 @@ def placements(evidence: Evidence) -> Table:
         "place | Runs on",
         "region | Region",
         "share_frac | Share of tokens | frac",
-        "mtok | Mtok | whole",
+        "mtok | Tokens | mtok",
         "usd | $ | usd",
         "usd_per_mtok | $ / Mtok | usd_per_mtok",
         "usd_per_mtok_out | $ / Mtok out | usd_per_mtok",
@@ -325,7 +327,7 @@ def margins(evidence: Evidence) -> Table:
     columns = _columns(
         "application | Application",
         "workload | Workload",
-        "mtok | Mtok | whole",
+        "mtok | Tokens | mtok",
         "list_usd_per_mtok | Price, $ / Mtok | usd_per_mtok",
         "transfer_usd_per_mtok | Transfer price, $ / Mtok | usd_per_mtok",
         "revenue_usd | Revenue | usd",
@@ -437,11 +439,12 @@ def worth(evidence: Evidence) -> Table:
             groups[(price.limit, price.per)].append(price)
     rows = []
     for (limit, per), prices in groups.items():
-        top = max(prices, key=lambda p: abs(p.usd))
-        known = top.period is not None and top.period < len(plan.periods)
+        told = [p for p in prices if p.is_priced]
+        top = max(told or prices, key=lambda p: abs(p.usd))
+        known = told and top.period is not None and top.period < len(plan.periods)
         start = plan.periods[top.period].start if known and top.period is not None else ""
-        rows.append((top.words, top.usd, per, start, len({p.period for p in prices}), limit))
-    rows.sort(key=lambda row: -abs(row[1]))
+        rows.append((top.words, top.usd if told else None, per, start, len({p.period for p in prices}), limit))
+    rows.sort(key=lambda row: -abs(row[1] or 0.0))
     columns = _columns(
         "words | What one more would be worth",
         "usd | At most | usd",
@@ -450,7 +453,13 @@ def worth(evidence: Evidence) -> Table:
         "periods | Binds in periods | whole",
         "limit | Limit",
     )
-    return Table("shadow_prices", "What the limits cost", columns, tuple(rows))
+    clouded = sorted({p.period for p in plan.shadow_prices if not p.is_priced and p.period is not None})
+    note = ""
+    if clouded:
+        first, last = (plan.periods[i].start for i in (clouded[0], clouded[-1]))
+        when = f"In the period from {first}" if len(clouded) == 1 else f"In {len(clouded)} periods, from {first} to {last},"
+        note = f"{when} demand goes unserved whose loss the scenario does not price (unserved_usd_per_mtok): what limits are worth there is left out."
+    return Table("shadow_prices", "What the limits cost", columns, tuple(rows), note)
 
 
 def energy(evidence: Evidence) -> Table:
@@ -459,9 +468,9 @@ def energy(evidence: Evidence) -> Table:
     columns = _columns(
         "pool | Pool",
         "it_mw | IT power, mean MW | number",
-        "kwh | Energy, kWh | whole",
+        "kwh | Energy | kwh",
         "kwh_per_mtok | kWh / Mtok out | number",
-        "co2_kg | CO2, kg | whole",
+        "co2_kg | CO2 | kg",
     )
     return Table("energy", "Energy and carbon", columns, rows, "kWh at the meter: IT power times PUE.")
 

@@ -16,7 +16,7 @@ from polysilicon.report import contents, figures, page, words
 from polysilicon.report.evidence import Evidence, Section
 from polysilicon.report.figures import Table
 
-FLOAT_FORMS = ("usd", "usd_per_mtok", "usd_per_hour", "number", "whole", "frac", "seconds", "kwh")
+FLOAT_FORMS = ("usd", "usd_per_mtok", "usd_per_hour", "number", "whole", "frac", "seconds", "kwh", "kg", "mtok")
 
 
 def write(evidence: Evidence, directory: Path) -> dict[str, Path]:

@@ -7,6 +7,11 @@ from polysilicon.report.evidence import Evidence
 from polysilicon.report.figures import Cell, Form
 from polysilicon.report.names import proper
 
+TOKENS = ("M", "B", "T")  # of millions
+ENERGY = ("kWh", "MWh", "GWh", "TWh")
+MASS = ("kg", "t", "kt", "Mt")
+AMOUNTS: dict[Form, tuple[str, ...]] = {"mtok": TOKENS, "kwh": ENERGY, "kg": MASS}
+
 
 def money(usd: float) -> str:
     """Return dollars with three significant digits and a unit.
@@ -36,10 +41,26 @@ def _three(value: float) -> str:
 def seconds(value: float) -> str:
     """Return a latency.
 
-    >>> seconds(0.0123), seconds(1.5), seconds(3600.0)
-    ('12.3 ms', '1.50 s', '3600 s')
+    >>> seconds(0.0123), seconds(1.5), seconds(753.0), seconds(86_400.0)
+    ('12.3 ms', '1.50 s', '12.6 min', '24.0 h')
     """
-    return f"{_three(value * 1000)} ms" if value < 1 else f"{_three(value)} s"
+    for limit, scale, unit in ((1.0, 1e3, "ms"), (300.0, 1.0, "s"), (7200.0, 1 / 60, "min")):
+        if value < limit:
+            return f"{_three(value * scale)} {unit}"
+    return f"{_three(value / 3600)} h"
+
+
+def amount(value: float, units: tuple[str, ...]) -> str:
+    """Return a large amount with three significant digits, in the largest unit (each a thousand of the one before) that leaves a one.
+
+    >>> amount(1_862_973.0, TOKENS), amount(17_065_228_331.0, TOKENS), amount(0.2, TOKENS), amount(2_998_524_602.0, ENERGY)
+    ('1.86 T', '17,065 T', '0.2 M', '3.00 TWh')
+    """
+    step = 0
+    while abs(value) >= 999.5 and step < len(units) - 1:
+        value, step = value / 1e3, step + 1
+    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{'-' if value < 0 else ''}{_three(abs(value))}"
+    return f"{number} {units[step]}"
 
 
 def cell(value: Cell, form: Form) -> str:
@@ -58,7 +79,9 @@ def cell(value: Cell, form: Form) -> str:
         return f"{value:.1%}" if abs(value) < 0.9995 else f"{value:.0%}"
     if form == "seconds":
         return seconds(value)
-    if form in ("whole", "kwh"):
+    if form in AMOUNTS:
+        return amount(value, AMOUNTS[form])
+    if form == "whole":
         return f"{value:,.0f}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
