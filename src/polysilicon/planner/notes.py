@@ -69,7 +69,7 @@ def _usd(usd: float) -> str:
     ('3.11 B$', '512 $')
     """
     for size, unit in ((1e9, "B$"), (1e6, "M$")):
-        if abs(usd) >= size:
+        if abs(usd) >= 0.9995 * size:
             return f"{_short(usd / size)} {unit}"
     return f"{usd:,.0f} $"
 
