@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import highspy
+import numpy as np
+from numpy.typing import NDArray
 
 from polysilicon.errors import PolysiliconError
+
+F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
 
 THREADS = 2
 _STATUS = highspy.HighsModelStatus
@@ -76,3 +81,51 @@ def proven_bound(solver: highspy.Highs) -> float:
     if info.mip_node_count >= 0:
         return float(info.mip_dual_bound)
     return float(info.objective_function_value) if status == _STATUS.kOptimal else -float("inf")
+
+
+class Solver:
+    """A silent HiGHS kept warm: options, bounds and integrality may change between runs. Columns are named by their place."""
+
+    def __init__(self, *, threads: int | None = None) -> None:
+        self.highs = new_solver(threads=threads)
+
+    def options(self, **values: float | int | str | bool) -> None:
+        """Set HiGHS options."""
+        for name, value in values.items():
+            self.highs.setOptionValue(name, value)
+
+    def integrality(self, columns: I8, *, integer: bool) -> None:
+        """Make columns integer or continuous."""
+        kind = highspy.HighsVarType.kInteger if integer else highspy.HighsVarType.kContinuous
+        if len(columns):
+            self.highs.changeColsIntegrality(len(columns), columns.astype(np.int32), np.full(len(columns), kind))
+
+    def bounds(self, columns: I8, lower: F8, upper: F8) -> None:
+        """Change the bounds of columns."""
+        if len(columns):
+            self.highs.changeColsBounds(len(columns), columns.astype(np.int32), np.asarray(lower, float), np.asarray(upper, float))
+
+    def run(self, seconds: float) -> highspy.HighsModelStatus:
+        """Solve, within a time."""
+        self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(0.05, float(seconds)))  # HiGHS adds up its runs
+        return run(self.highs)
+
+    @property
+    def found(self) -> bool:
+        """Return whether a feasible point is known."""
+        return has_point(self.highs)
+
+    @property
+    def objective(self) -> float:
+        """Return the objective of the point found, in money units."""
+        return float(self.highs.getInfo().objective_function_value)
+
+    def point(self) -> F8:
+        """Return the value of every column."""
+        return np.asarray(self.highs.getSolution().col_value, float)
+
+    def start_from(self, point: F8) -> None:
+        """Give the search a first plan."""
+        solution = highspy.HighsSolution()
+        solution.col_value = list(point)
+        self.highs.setSolution(solution)

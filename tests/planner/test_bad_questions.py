@@ -8,7 +8,7 @@ from world import CHIPS, offer, port, table, work, world
 from polysilicon import planner
 from polysilicon.cloud.contract import Contract
 from polysilicon.errors import Infeasible, InputErrors
-from polysilicon.scenario.schema import LimitsPart
+from polysilicon.scenario.schema import LimitsPart, SurvivePart
 
 H100 = offer("h100", 2.0)
 FULL = {"utilisation_max_frac": 1.0}
@@ -105,3 +105,24 @@ def test_the_time_limit_returns_the_best_plan_with_its_gap():
     offers = [H100, offer("maia200", 1.0), offer("trn3", 1.2, cloud="aws"), offer("gb200", 5.0, kind="reserved", min_term_months=6, block_chips=8)]
     found = solve(world([work(rps=100.0), work("b", rps=40.0)], offers, ports=ports, months=24), seconds=1e-3)
     assert found.placements and found.bound_usd <= found.objective_usd and found.gap_frac >= 0.0
+
+
+def lost_nvidia(offers, frac):
+    limits = LimitsPart(utilisation_max_frac=0.5, survive_loss_of=(SurvivePart(kind="vendor", demand_frac=frac),))
+    resolved = world([work(rps=100.0), work("code", rps=50.0)], offers, months=6, limits=limits)
+    with pytest.raises(Infeasible) as error:
+        planner.plan_problem(planner.problem(resolved, table(resolved.workloads)))
+    return str(error.value)
+
+
+def test_a_loss_that_nothing_can_make_good_says_by_how_much_it_must_give_and_for_whom():
+    said = lost_nvidia([offer("h100", 2.0)], 0.8)
+    assert "surviving the loss of vendor nvidia for 80% of interactive demand; it would have to give 80.0% of it" in said
+    assert "nothing that is left could serve chat, code" in said
+
+
+def test_a_loss_that_too_few_chips_are_left_for_says_how_much_each_limit_must_give():
+    """40 chips x 1.5 requests/s x half busy serve 30 of 150 requests/s: 20 %; 80 % takes 160 chips."""
+    said = lost_nvidia([offer("h100", 2.0), offer("trn3", 2.0, cloud="aws", max_chips=40.0)], 0.8)
+    assert "surviving the loss of vendor nvidia for 80% of interactive demand; it would have to give 60.0% of it" in said
+    assert "the chips on sale by the hour in trn3@aws/eastus, after a loss; it would have to give 120 chips" in said

@@ -158,6 +158,6 @@ def test_a_pricing_run_without_an_optimum_says_so(monkeypatch):
     program = planner.build(planner.problem(resolved, table(resolved.workloads)))
     engine = solution.Engine(program)
     point = planner.solve(program, seconds=10.0, gap_frac=1e-6).values[engine.columns]
-    monkeypatch.setattr(solution.Engine, "run", lambda _self, _seconds: highspy.HighsModelStatus.kTimeLimit)
+    monkeypatch.setattr(solution.Solver, "run", lambda _self, _seconds: highspy.HighsModelStatus.kTimeLimit)
     priced = solution.price(engine, point, 1.0)
     assert not priced.is_priced and not priced.duals.any() and priced.objective_usd > 0

@@ -54,7 +54,7 @@ def optimum(tables):
 def divisible(tables):
     """Return the optimum were blocks divisible: what is sold whole does not scale."""
     asker = Asker(tables)
-    asker.engine.integrality(np.setdiff1d(asker.engine.integer_columns, port_columns(asker.engine)), integer=False)
+    asker.engine.solver.integrality(np.setdiff1d(asker.engine.integer_columns, port_columns(asker.engine)), integer=False)
     return asker.ask().usd
 
 
@@ -122,11 +122,11 @@ def test_strong_duality_and_finite_differences():
     engine = asker.engine
     integers = engine.integer_columns
     fixed = np.round(solution.values[engine.columns[integers]])
-    engine.bounds(integers, fixed, fixed)
+    engine.solver.bounds(integers, fixed, fixed)
     before = asker.ask().usd
-    engine.highs.changeRowBounds(int(engine.row_of[rows.labels[row]]), 1.0 + 1e-5, 1.0 + 1e-5)
+    engine.solver.highs.changeRowBounds(int(engine.row_of[rows.labels[row]]), 1.0 + 1e-5, 1.0 + 1e-5)
     assert (asker.ask().usd - before) / 1e-5 == pytest.approx(dual, rel=1e-3)
-    lp = engine.highs.getLp()
+    lp = engine.solver.highs.getLp()
     assert before == pytest.approx(solution.objective_usd, rel=1e-9) and lp.num_row_ > 0
 
 

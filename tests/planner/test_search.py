@@ -43,10 +43,10 @@ def test_the_bound_is_below_the_optimum_and_the_plan_above(seed, survive, monkey
 def test_the_relaxation_with_few_starts_is_that_of_the_whole(seed):
     engine = Engine(planner.build(question(seed, survive=seed == 2)))
     root = relax(engine, Starts(engine), lambda: 60.0, 0.0)
-    engine.integrality(engine.integer_columns, integer=False)
-    engine.run(60.0)
-    assert root.bound_usd / engine.program.usd_unit == pytest.approx(engine.objective, rel=1e-7)
-    assert root.part.objective == pytest.approx(engine.objective, rel=1e-7)
+    engine.solver.integrality(engine.integer_columns, integer=False)
+    engine.solver.run(60.0)
+    assert root.bound_usd / engine.program.usd_unit == pytest.approx(engine.solver.objective, rel=1e-7)
+    assert root.part.solver.objective == pytest.approx(engine.solver.objective, rel=1e-7)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -57,7 +57,12 @@ def test_the_bound_holds_after_the_first_round_alone(seed):
     first, last = relax(engine, starts, lambda: next(seconds), 0.0), relax(engine, starts, lambda: 60.0, 0.0)
     assert not len(first.inside) and np.isfinite(first.bound_usd)
     unit = engine.program.usd_unit
-    assert first.bound_usd <= last.bound_usd * (1 + 1e-9) <= last.part.objective * unit * (1 + 1e-8) <= first.part.objective * unit * (1 + 1e-7)
+    assert (
+        first.bound_usd
+        <= last.bound_usd * (1 + 1e-9)
+        <= last.part.solver.objective * unit * (1 + 1e-8)
+        <= first.part.solver.objective * unit * (1 + 1e-7)
+    )
 
 
 def test_no_time_still_returns_a_plan_with_its_gap(large, monkeypatch):

@@ -70,14 +70,15 @@ def _block_worth_usd(engine: Engine, solution: Solution, o: int, count: int, *, 
     fixed = one if small else engine.integer_columns
     values = np.round(solution.values[engine.columns[fixed]])
     values[fixed == one[0]] = 1.0
-    cost = np.array(engine.highs.getLp().col_cost_)[columns]
-    engine.integrality(engine.integer_columns, integer=small)
-    engine.options(mip_rel_gap=GAP_FRAC)
-    engine.bounds(fixed, values, values)
-    engine.highs.changeColsCost(len(columns), columns, np.zeros(len(columns)))
-    engine.run(SECONDS)
-    fits, usd, chips = engine.found, engine.objective * program.usd_unit, engine.point()[columns] if engine.found else cost
-    engine.highs.changeColsCost(len(columns), columns, cost)
+    cost = np.array(engine.solver.highs.getLp().col_cost_)[columns]
+    engine.solver.integrality(engine.integer_columns, integer=small)
+    engine.solver.options(mip_rel_gap=GAP_FRAC)
+    engine.solver.bounds(fixed, values, values)
+    engine.solver.highs.changeColsCost(len(columns), columns, np.zeros(len(columns)))
+    engine.solver.run(SECONDS)
+    fits, usd = engine.solver.found, engine.solver.objective * program.usd_unit
+    chips = engine.solver.point()[columns] if fits else cost
+    engine.solver.highs.changeColsCost(len(columns), columns, cost)
     engine.reset_bounds(fixed)
     if not fits:  # a block more breaks another limit: it is worth nothing
         return 0.0

@@ -13,7 +13,7 @@ import highspy
 import numpy as np
 from scipy import sparse
 
-from polysilicon.highs import INFEASIBLE, has_point, new_solver, run
+from polysilicon.highs import INFEASIBLE, Solver
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.solution import Engine
 
@@ -80,11 +80,11 @@ class Part:
         self.engine, self.columns, self.rows = engine, columns, rows
         self.place = np.full(len(engine.columns), -1, np.int64)
         self.place[columns] = np.arange(len(columns))
-        self.highs = new_solver()
+        self.solver = Solver()
         matrix = engine.matrix[rows][:, columns].tocsr()
-        self.highs.addVars(len(columns), engine.lower[columns], engine.upper[columns])
-        self.highs.changeColsCost(len(columns), np.arange(len(columns), dtype=np.int32), engine.cost[columns])
-        self.highs.addRows(len(rows), engine.row_lower[rows], engine.row_upper[rows], matrix.nnz, matrix.indptr, matrix.indices, matrix.data)
+        self.solver.highs.addVars(len(columns), engine.lower[columns], engine.upper[columns])
+        self.solver.highs.changeColsCost(len(columns), np.arange(len(columns), dtype=np.int32), engine.cost[columns])
+        self.solver.highs.addRows(len(rows), engine.row_lower[rows], engine.row_upper[rows], matrix.nnz, matrix.indptr, matrix.indices, matrix.data)
         if basis is not None:
             self._start_at(basis)
 
@@ -97,25 +97,18 @@ class Part:
         made = highspy.HighsBasis()
         made.col_status, made.row_status = list(of_column[self.columns]), list(of_row[self.rows])
         made.valid = True
-        self.highs.setBasis(made)
+        self.solver.highs.setBasis(made)
 
     @property
     def basis(self) -> Basis:
         """Return where the last run ended."""
-        found = self.highs.getBasis()
+        found = self.solver.highs.getBasis()
         return self.columns, self.rows, np.array(found.col_status, object), np.array(found.row_status, object)
-
-    def options(self, **values: float | int | str | bool) -> None:
-        """Set HiGHS options."""
-        for name, value in values.items():
-            self.highs.setOptionValue(name, value)
 
     def bounds(self, columns: I8, lower: F8, upper: F8) -> None:
         """Change the bounds of columns that are here."""
         here = self.place[columns] >= 0
-        place = self.place[columns[here]].astype(np.int32)
-        if len(place):
-            self.highs.changeColsBounds(len(place), place, np.asarray(lower[here], float), np.asarray(upper[here], float))
+        self.solver.bounds(self.place[columns[here]], np.asarray(lower, float)[here], np.asarray(upper, float)[here])
 
     def reset_bounds(self, columns: I8) -> None:
         """Give columns their first bounds back."""
@@ -123,43 +116,24 @@ class Part:
 
     def integrality(self, columns: I8, *, integer: bool) -> None:
         """Make columns integer or continuous."""
-        kind = highspy.HighsVarType.kInteger if integer else highspy.HighsVarType.kContinuous
-        here = self.place[columns][self.place[columns] >= 0].astype(np.int32)
-        if len(here):
-            self.highs.changeColsIntegrality(len(here), here, np.full(len(here), kind))
-
-    def run(self, seconds: float) -> highspy.HighsModelStatus:
-        """Solve, within a time."""
-        self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(0.05, float(seconds)))  # HiGHS adds up its runs
-        return run(self.highs)
-
-    @property
-    def found(self) -> bool:
-        """Return whether a feasible point is known."""
-        return has_point(self.highs)
-
-    @property
-    def objective(self) -> float:
-        """Return the objective of the point found, in money units."""
-        return float(self.highs.getInfo().objective_function_value)
+        place = self.place[columns]
+        self.solver.integrality(place[place >= 0], integer=integer)
 
     def point(self) -> F8:
         """Return the value of every column of the whole."""
         values = np.zeros(len(self.engine.columns))
-        values[self.columns] = self.highs.getSolution().col_value
+        values[self.columns] = self.solver.highs.getSolution().col_value
         return values
 
     def duals(self) -> F8:
         """Return the dual of every row of the whole, nil where it is left out."""
         values = np.zeros(self.engine.matrix.shape[0])
-        values[self.rows] = self.highs.getSolution().row_dual
+        values[self.rows] = self.solver.highs.getSolution().row_dual
         return values
 
     def start_from(self, point: F8) -> None:
         """Give the search a first plan."""
-        solution = highspy.HighsSolution()
-        solution.col_value = list(point[self.columns])
-        self.highs.setSolution(solution)
+        self.solver.start_from(point[self.columns])
 
 
 @dataclass(slots=True)
@@ -199,9 +173,9 @@ def relax(engine: Engine, starts: Starts, left: Callable[[], float], tolerance: 
         outside[inside] = np.maximum(outside[inside], 0.0)
         least = np.zeros(int(starts.pair.max(initial=-1)) + 1)
         np.minimum.at(least, starts.pair, outside)
-        bound = max(best.bound_usd / unit, part.objective + float(least.sum()))
+        bound = max(best.bound_usd / unit, part.solver.objective + float(least.sum()))
         best = Root(part, inside, bound * unit, reduced, status)
-        if part.objective - bound <= tolerance * abs(part.objective) or left() <= 0:
+        if part.solver.objective - bound <= tolerance * abs(part.solver.objective) or left() <= 0:
             return best
         new = [k for p in np.flatnonzero(least < 0) for k in _cheapest(outside, np.flatnonzero(starts.pair == p))]
         inside = np.union1d(inside, np.array(new, np.int64))
@@ -210,11 +184,11 @@ def relax(engine: Engine, starts: Starts, left: Callable[[], float], tolerance: 
 
 def _run_relaxed(part: Part, seconds: float, *, warm: bool) -> highspy.HighsModelStatus:
     if warm:
-        part.options(solver="simplex", simplex_strategy=4)  # primal: the last basis is feasible, new columns are not priced yet
+        part.solver.options(solver="simplex", simplex_strategy=4)  # primal: the last basis is feasible, new columns are not priced yet
     elif len(part.columns) > IPX_COLUMNS:
-        part.options(solver="ipx", ipm_optimality_tolerance=IPX_TOLERANCE)
-    status = part.run(seconds)
-    part.options(solver="simplex", simplex_strategy=1)
+        part.solver.options(solver="ipx", ipm_optimality_tolerance=IPX_TOLERANCE)
+    status = part.solver.run(seconds)
+    part.solver.options(solver="simplex", simplex_strategy=1)
     return status
 
 

@@ -23,6 +23,7 @@ class Clash:
 
     words: str
     give: str  # with unit; empty where no change of this limit alone helps
+    alone: bool = False  # it clashes with nothing else: no purchase whatever keeps it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,11 @@ def explain(program: Program) -> Infeasible | None:
     the limits they belong to leaves a set of which each member is needed.
     """
     if program.impossible:
-        clashes = [Clash(words, "") for words in sorted(program.impossible)]
-        return _error(program, clashes)
+        alone = [
+            Clash(words, _amount(missing, unit) + (f": nothing that is left could serve {of}" if of else ""), alone=True)
+            for words, (missing, unit, of) in sorted(program.impossible.items())
+        ]
+        return _error(program, alone)
     engine, groups = _elastic(program)
     everything = set(range(len(groups)))
     first = _least_slack(engine, groups, everything)
@@ -73,26 +77,26 @@ def _clash(engine: Engine, groups: list[Group], enforced: set[int]) -> bool:
 
 def _elastic(program: Program) -> tuple[Engine, list[Group]]:
     engine = Engine(program)
-    engine.integrality(engine.integer_columns, integer=False)
-    engine.options(solver="ipm" if len(engine.columns) > LARGE else "simplex")
+    engine.solver.integrality(engine.integer_columns, integer=False)
+    engine.solver.options(solver="ipm" if len(engine.columns) > LARGE else "simplex")
     unserved = engine.column_of[program.blocks["unserved"]]
     stated = np.array([program.tables.unserved_usd_per_mtok[w] is not None for w in program.demand_workload], bool)
-    engine.bounds(unserved, np.zeros(len(unserved)), np.where(stated, 1.0, 0.0))
-    count = engine.highs.getNumCol()
-    engine.highs.changeColsCost(count, np.arange(count, dtype=np.int32), np.zeros(count))
+    engine.solver.bounds(unserved, np.zeros(len(unserved)), np.where(stated, 1.0, 0.0))
+    count = engine.solver.highs.getNumCol()
+    engine.solver.highs.changeColsCost(count, np.arange(count, dtype=np.int32), np.zeros(count))
     grouped: dict[str, list[tuple[int, str, float, float]]] = {}
     for block in program.rows.values():
         for i, words in enumerate(block.words):
             scale = max(abs(float(block.rhs[i])), 1e-3) if block.unit != "share of demand" else 1.0
             grouped.setdefault(words, []).append((int(engine.row_of[block.labels[i]]), block.unit, block.size, scale))
     groups = []
-    lower = np.array(engine.highs.getLp().row_lower_)
+    lower = np.array(engine.solver.highs.getLp().row_lower_)
     for words, members in grouped.items():
         columns = []
         for row, _, _, _ in members:
             sign = 1.0 if np.isfinite(lower[row]) else -1.0  # a >= row or a balance lacks; a <= row has too much
-            engine.highs.addCol(0.0, 0.0, highspy.kHighsInf, 1, np.array([row], np.int32), np.array([sign]))
-            columns.append(engine.highs.getNumCol() - 1)
+            engine.solver.highs.addCol(0.0, 0.0, highspy.kHighsInf, 1, np.array([row], np.int32), np.array([sign]))
+            columns.append(engine.solver.highs.getNumCol() - 1)
         groups.append(
             Group(
                 words,
@@ -113,30 +117,39 @@ def _least_slack(engine: Engine, groups: list[Group], enforced: set[int]) -> tup
     """
     for g, group in enumerate(groups):
         cost = 1.0 / group.scale if g in enforced else np.zeros(len(group.slack))
-        engine.highs.changeColsCost(len(group.slack), group.slack.astype(np.int32), cost)
-    if engine.run(120.0) != highspy.HighsModelStatus.kOptimal:
+        engine.solver.highs.changeColsCost(len(group.slack), group.slack.astype(np.int32), cost)
+    if engine.solver.run(120.0) != highspy.HighsModelStatus.kOptimal:
         return None
-    duals = np.abs(np.asarray(engine.highs.getSolution().row_dual, float))
-    return engine.objective, np.array([float((duals[g.rows] * g.scale).sum()) for g in groups])
+    duals = np.abs(np.asarray(engine.solver.highs.getSolution().row_dual, float))
+    return engine.solver.objective, np.array([float((duals[g.rows] * g.scale).sum()) for g in groups])
 
 
 def _give(engine: Engine, groups: list[Group], clash: set[int], g: int) -> str:
-    """Return the least that one limit must give for the others of the clash to hold; empty where it alone cannot."""
+    """Return the least that one limit must give for the others of the clash to hold; empty where it alone cannot.
+
+    A limit is one number wherever it applies: the largest of its slacks is made least, t >= slack, not their sum.
+    """
+    highs, slack = engine.solver.highs, groups[g].slack
     for i, group in enumerate(groups):
         _free_slack(engine, group, free=i not in clash or i == g)
-        cost = np.full(len(group.slack), 1.0 if i == g else 0.0)
-        engine.highs.changeColsCost(len(group.slack), group.slack.astype(np.int32), cost)
-    solved = engine.run(120.0) == highspy.HighsModelStatus.kOptimal
-    slack = engine.point()[groups[g].slack] if solved else np.zeros(1)
+        highs.changeColsCost(len(group.slack), group.slack.astype(np.int32), np.zeros(len(group.slack)))
+    highs.addCol(1.0, 0.0, highspy.kHighsInf, 0, np.empty(0, np.int32), np.empty(0))
+    most, first = highs.getNumCol() - 1, highs.getNumRow()
+    for column in slack:
+        highs.addRow(-highspy.kHighsInf, 0.0, 2, np.array([column, most], np.int32), np.array([1.0, -1.0]))
+    solved = engine.solver.run(120.0) == highspy.HighsModelStatus.kOptimal
+    least = float(engine.solver.point()[most]) if solved else 0.0
+    highs.deleteRows(len(slack), np.arange(first, first + len(slack), dtype=np.int32))
+    highs.deleteCols(1, np.array([most], np.int32))
     for group in groups:
         _free_slack(engine, group, free=True)
-    return _amount(float(slack.max()) * groups[g].size, groups[g].unit) if solved else ""
+    return _amount(least * groups[g].size, groups[g].unit) if solved else ""
 
 
 def _free_slack(engine: Engine, group: Group, *, free: bool) -> None:
     count = len(group.slack)
     top = np.full(count, highspy.kHighsInf if free else 0.0)
-    engine.highs.changeColsBounds(count, group.slack.astype(np.int32), np.zeros(count), top)
+    engine.solver.highs.changeColsBounds(count, group.slack.astype(np.int32), np.zeros(count), top)
 
 
 def _amount(value: float, unit: str) -> str:
@@ -145,13 +158,23 @@ def _amount(value: float, unit: str) -> str:
     return f"{value:,.4g} {unit}"
 
 
+def _works(clash: Clash) -> list[str]:
+    """Return the workloads that a clash is about by name."""
+    name = clash.words.removeprefix("the demand of workload ")
+    if name != clash.words:
+        return [name]
+    return clash.give.partition("could serve ")[2].split(", ") if clash.alone and "could serve " in clash.give else []
+
+
 def _error(program: Program, clashes: list[Clash]) -> Infeasible:
     tables = program.tables
-    lines = [f"no plan satisfies these {len(clashes)} limits together:" if len(clashes) > 1 else "no plan satisfies this limit:"]
+    head = (
+        "this limit" if len(clashes) == 1 else f"any of these {len(clashes)} limits" if clashes[0].alone else f"these {len(clashes)} limits together"
+    )
+    lines = [f"no plan satisfies {head}:"]
     for clash in clashes:
         lines.append(f"  - {clash.words}" + (f"; it would have to give {clash.give}" if clash.give else ""))
-        name = clash.words.removeprefix("the demand of workload ")
-        if name != clash.words:
+        for name in _works(clash):
             lines += [f"      closed to {name}: {reason}" for reason in tables.excluded.get(name, ())[:6]]
     if any(clash.words.startswith("the demand of workload ") for clash in clashes):
         lines += [f"      too late: {words}" for words in never_there(tables)[:6]]

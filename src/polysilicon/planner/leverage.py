@@ -15,10 +15,11 @@ from polysilicon.planner import ports as engines
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.program import UNLIMITED_CHIPS, contracted
 from polysilicon.planner.resilience import peak_slots
-from polysilicon.planner.resolve import Answer, Asker, Owner, served_share, supplier, suppliers
+from polysilicon.planner.resolve import GAP_FRAC, Answer, Asker, Owner, served_share, supplier, suppliers
 
 HORIZONS: tuple[tuple[str, float], ...] = (("1 hour", 0.0), ("30 days", 1.0), ("6 months", 6.0))
-PRICE_STEPS = 5  # of the search for the walk-away price
+PRICE_STEPS, TANGENTS = 5, 30  # searches for a walk-away price, and steps with ports kept before each
+SAME_FRAC = 1e-7
 MOST_FACTOR = 16.0
 
 
@@ -96,21 +97,33 @@ def _leverage(asker: Asker, base: Answer, kind: str, name: str) -> Leverage:
 def _walk_away(asker: Asker, base: Answer, without: Answer, owner: Owner) -> tuple[float | None, int]:
     """Return the price factor at which the supplier's last sale ends: V(factor) is concave and meets V(without) there.
 
-    Each step follows the tangent, whose slope is the spend at today's prices; the tangent meets V(without) early, never late.
+    With the ports of an answer kept the meeting point is found by tangents, each of which meets early, never late; that of the
+    plan and that of the plan without the supplier are tried. A full search at the higher then confirms that V(without) is
+    reached, within the gap of searches, or finds better ports, from which it goes on.
     """
-    labels, usd = asker.spend_of(owner)
-    answer, factor = base, 1.0
-    z = asker.program.blocks["port"]
-    idle = z[(base.values[z] < 0.5) & (without.values[z] < 0.5)]  # ports that neither end of the price range starts
-    for step in range(1, PRICE_STEPS + 1):
-        spend = float((usd * answer.values[labels]).sum())
-        if spend <= 1e-6 * max(base.usd, 1.0):
-            return factor, step - 1
-        factor = max(factor + max(without.usd - answer.usd, 0.0) / spend, factor * 1.002)
+    labels, _ = asker.spend_of(owner)
+    before, factor, nearby = asker.solves, 1.0, [base, without]
+    for _ in range(PRICE_STEPS):
+        for kept in nearby:
+            factor = _last_sale(asker, without, labels, factor, kept)
         if factor > MOST_FACTOR:
-            return None, step - 1
-        answer = asker.ask(price=(labels, np.full(len(labels), factor)), closed=idle, start=answer)
-    return factor, PRICE_STEPS
+            return None, asker.solves - before
+        answer = asker.ask(price=(labels, np.full(len(labels), factor)), start=without)
+        if without.usd - answer.usd <= GAP_FRAC * abs(without.usd):
+            break
+        nearby = [answer]
+    return factor, asker.solves - before
+
+
+def _last_sale(asker: Asker, without: Answer, labels: np.ndarray, factor: float, kept: Answer) -> float:
+    """Return the price factor, from one on, at which an answer's ports cost as much as the plan without the supplier."""
+    for _ in range(TANGENTS):
+        answer = asker.ask(price=(labels, np.full(len(labels), factor)), ported=kept)
+        spend, saved = float((asker.usd[labels] * answer.values[labels]).sum()), without.usd - answer.usd
+        if factor > MOST_FACTOR or saved <= SAME_FRAC * abs(without.usd) or spend <= SAME_FRAC * abs(without.usd):
+            break
+        factor += saved / spend
+    return factor
 
 
 def _commitment_labels(asker: Asker, cloud: str) -> np.ndarray:
@@ -343,7 +356,7 @@ def term_sheet(tables: Problem, pool: str, *, chips: float, period: int | None =
     columns = asker.engine.row_of[rows.labels]
     mine = np.flatnonzero((rows.meta["pool"] == index) & ((period is None) | (tables.slot_period[rows.meta["slot"]] == period)))
     extra = chips / asker.program.chip_unit * tables.limits.utilisation_max_frac
-    highs = asker.engine.highs
+    highs = asker.engine.solver.highs
     for row in columns[mine]:
         highs.changeRowBounds(int(row), -np.inf, extra)
     free = asker.ask()

@@ -87,7 +87,7 @@ class Program:
         self.cost: list[tuple[I8, F8]] = []  # (labels, discounted $)
         self.nudge: list[tuple[I8, F8]] = []  # takes sides between plans that cost the same; not part of any bill
         self.constant_usd = 0.0
-        self.impossible: set[str] = set()
+        self.impossible: dict[str, tuple[float, str, str]] = {}  # limits nothing can move -> what is missing, its unit, of what
         self.implied: dict[str, str] = {}  # a limit in words -> the limit it follows from
         self.integer_rent = integer_rent
         self.flows: Flows
@@ -158,7 +158,7 @@ class Program:
         keep = (coefficient != 0.0) & np.isfinite(bound[row])  # a row without a bound is no row
         row, label, coefficient = row[keep], label[keep], coefficient[keep]
         used = np.unique(row)
-        self._note_impossible(used, total, sense, bound, words)
+        self._note_impossible(np.setdiff1d(np.arange(total), used), sense, bound, (words, unit, size))
         if not len(used):
             return
         dense = np.searchsorted(used, row)
@@ -185,11 +185,13 @@ class Program:
             bound[used],
         )
 
-    def _note_impossible(self, used: I8, total: int, sense: str, bound: F8, words: Sequence[str]) -> None:
-        """Remember rows that nothing can move and that do not hold."""
-        empty = np.setdiff1d(np.arange(total), used)
+    def _note_impossible(self, empty: I8, sense: str, bound: F8, said: tuple[Sequence[str], str, float]) -> None:
+        """Remember rows that nothing can move and that do not hold, with the most that is missing in one of them."""
+        words, unit, size = said
         broken = empty[{"<=": bound[empty] < -1e-9, ">=": bound[empty] > 1e-9, "=": np.abs(bound[empty]) > 1e-9}[sense]]
-        self.impossible |= {words[r] for r in broken if len(words)}
+        for r in broken if len(words) else ():
+            missing = max(abs(float(bound[r])) * size, self.impossible.get(words[r], (0.0,))[0])
+            self.impossible[words[r]] = (missing, unit, "")
 
     def add_cost(self, labels: I8, usd: F8, period: I8 | None = None) -> None:
         """Add discounted dollars per unit of variables."""

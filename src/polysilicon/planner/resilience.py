@@ -127,15 +127,23 @@ def survive(program: Program) -> None:
         failure=rows // max(1, len(promises)),
         row=promises[rows % max(1, len(promises))],
     )
-    _unreachable(program, failure * len(promises) + row_of[flows.row[flow]], words, share)
+    _unreachable(program, failure * len(promises) + row_of[flows.row[flow]], promises, words, share)
     _engines(program, failure, flow, serve, np.array([frac for _, _, frac, _ in broken]))
     _chips(program, failure, flow, serve, up_pool, peak)
 
 
-def _unreachable(program: Program, served: I8, words: list[str], share: np.ndarray) -> None:
-    """Remember promises that no surviving arc could keep, whatever is bought: they make the program infeasible."""
+def _unreachable(program: Program, served: I8, promises: I8, words: list[str], share: F8) -> None:
+    """Remember promises that no surviving arc could keep, whatever is bought: they make the program infeasible, each alone.
+
+    The whole share is what such a promise lacks; the workloads that nothing left could serve are named with it.
+    """
     missing = np.setdiff1d(np.arange(len(words)), served)
-    program.impossible |= {words[r] for r in missing if share[r] > 0}
+    missing = missing[share[missing] > 0]
+    works = [program.tables.workloads[w].id for w in program.demand_workload[promises[missing % max(1, len(promises))]]]
+    for limit in dict.fromkeys(words[r] for r in missing):
+        mine = [i for i, r in enumerate(missing) if words[r] == limit]
+        names = ", ".join(dict.fromkeys(works[i] for i in mine))
+        program.impossible[limit] = (float(share[missing[mine]].max()), "share of demand", names)
 
 
 def _engines(program: Program, failure: I8, flow: I8, serve: I8, share: F8) -> None:
@@ -183,6 +191,7 @@ def _chips(program: Program, failure: I8, flow: I8, serve: I8, up_pool: np.ndarr
         "<=",
         np.where(rhs >= cap * UNLIMITED_CHIPS / program.chip_unit, np.inf, rhs),
         count=len(rhs),
+        words=[f"the chips on sale by the hour in {tables.pools[r // periods % pools].id}, after a loss" for r in range(len(rhs))],
         unit="chips",
-        size=program.chip_unit,
+        size=program.chip_unit / cap,
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from polysilicon.errors import PolysiliconError
 from polysilicon.highs import INFEASIBLE
+from polysilicon.planner.branch import Search
 from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import Program, build, counts_blocks
 from polysilicon.planner.search import port_columns
@@ -50,12 +51,16 @@ class Asker:
         self.engine = Engine(self.program)
         self.seconds = seconds
         self.solves = 0  # so far: shown to whoever reads the answers
-        self.cost = np.array(self.engine.highs.getLp().col_cost_)
+        self.first: list[F8] = []  # port starts of the first answer
+        self.cost = np.array(self.engine.solver.highs.getLp().col_cost_)
         self.usd = self.program.cost_usd()
         everything = self.engine.integer_columns
-        self.whole = everything if len(everything) <= WHOLE_INTEGERS else port_columns(self.engine)
-        self.engine.integrality(np.setdiff1d(everything, self.whole), integer=False)
-        self.engine.options(mip_rel_gap=GAP_FRAC)
+        whole = everything if len(everything) <= WHOLE_INTEGERS else port_columns(self.engine)
+        ports = self.engine.column_of[self.program.blocks["port"]]
+        self.search = Search(self.engine) if len(whole) and np.array_equal(np.sort(whole), np.sort(ports)) else None
+        self.whole = whole if self.search is None else whole[:0]  # kept whole by HiGHS, not by the search of starts
+        self.engine.solver.integrality(np.setdiff1d(everything, self.whole), integer=False)
+        self.engine.solver.options(mip_rel_gap=GAP_FRAC)
 
     def ask(
         self,
@@ -64,10 +69,12 @@ class Asker:
         price: tuple[I8, F8] | None = None,
         free: tuple[I8, F8] | None = None,
         start: Answer | None = None,
+        ported: Answer | None = None,
     ) -> Answer:
         """Return the best answer with labels `closed` to nil, costs of labels multiplied, costs of labels replaced.
 
-        `price` is (labels, factor), `free` is (labels, $ per unit), `start` an answer to begin the search from.
+        `price` is (labels, factor), `free` is (labels, $ per unit), `start` an answer to begin the search from, `ported` one
+        whose port starts are kept.
 
         Raises: PolysiliconError when time ran out without an answer; where nothing works the cost is infinite.
         """
@@ -81,29 +88,52 @@ class Asker:
         if free is not None:
             cost[engine.column_of[free[0]]] = free[1] / self.program.usd_unit
             usd[free[0]] = free[1]
-        engine.bounds(shut, np.zeros(len(shut)), np.zeros(len(shut)))
-        engine.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
-        if start is not None and np.isfinite(start.usd):
-            engine.start_from(start.values[engine.columns])
+        engine.solver.bounds(shut, np.zeros(len(shut)), np.zeros(len(shut)))
+        z = self.program.blocks["port"]
+        kept = engine.column_of[z] if ported is not None else np.empty(0, np.int64)
+        if ported is not None:
+            engine.solver.bounds(kept, np.round(ported.values[z]), np.round(ported.values[z]))
+        engine.solver.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
         self.solves += 1
-        status = engine.run(self.seconds)
-        if not engine.found and status not in INFEASIBLE:
-            status = engine.run(PATIENCE * self.seconds)
-        found = engine.found
-        point = engine.point() if found else np.zeros(len(cost))
-        engine.reset_bounds(shut)
-        engine.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), self.cost)
-        if not found and status not in INFEASIBLE:  # time is no proof that nothing works
+        begin = start.values if start is not None and np.isfinite(start.usd) else None
+        point, settled = self._whole(begin) if self.search is None else self._branched(self.search, begin)
+        engine.reset_bounds(np.concatenate([shut, kept]))
+        engine.solver.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), self.cost)
+        if point is None and not settled:  # time is no proof that nothing works
             raise PolysiliconError("a what-if was not settled in time", where=self.tables.name, hint="give the solver more time")
-        return self._answer(point, usd, found)
+        return self._answer(point, usd)
+
+    def _whole(self, begin: F8 | None) -> tuple[F8 | None, bool]:
+        """Return the best point of a search by HiGHS, and whether it is settled that there is none where it found none."""
+        solver = self.engine.solver
+        if begin is not None:
+            solver.start_from(begin[self.engine.columns])
+        status = solver.run(self.seconds)
+        if not solver.found and status not in INFEASIBLE:
+            status = solver.run(PATIENCE * self.seconds)
+        return (solver.point() if solver.found else None), status in INFEASIBLE
+
+    def _branched(self, search: Search, begin: F8 | None) -> tuple[F8 | None, bool]:
+        """Return the same by a search of the port starts, with those of the first answer and of `begin` tried first."""
+        z = self.program.blocks["port"]
+        found = search.run(self.seconds, GAP_FRAC, [*self.first, *([np.round(begin[z])] if begin is not None else [])])
+        if found.point is None and found.late:
+            found = search.run(PATIENCE * self.seconds, GAP_FRAC)
+        if not self.first and found.point is not None:
+            self.first = [np.round(found.point[search.columns])]
+            search.keep()
+        return found.point, not found.late
 
     def forget(self) -> None:
-        """Start the next search from nothing."""
-        self.engine.highs.clearSolver()
+        """Start the next search as if only the first question had been asked."""
+        if self.search is None:
+            self.engine.solver.highs.clearSolver()
+        else:
+            self.search.forget()
 
-    def _answer(self, point: F8, usd: F8, found: bool) -> Answer:
+    def _answer(self, point: F8 | None, usd: F8) -> Answer:
         program = self.program
-        if not found:
+        if point is None:
             return Answer(np.inf, 1.0, np.inf, np.zeros(len(usd)), np.inf)
         values = np.zeros(len(usd))
         values[self.engine.columns] = point

@@ -38,8 +38,9 @@ def relax_and_fix(engine: Engine, left: Clock, gap_frac: float, tell: Progress, 
     root = relax(engine, starts, lambda: left() - SEARCH_FRAC * total, gap_frac / 20)
     clock["relaxation"] = time.monotonic() - began
     if root.part is None:
-        infeasible = root.status in INFEASIBLE
-        return (None if infeasible else _last_resort(engine, starts)), -np.inf, infeasible
+        if root.status in INFEASIBLE:
+            return None, -np.inf, True
+        return (*_last_resort(engine, starts), False)
     tell(0.3, "relaxation solved")
 
     def spare() -> float:
@@ -51,14 +52,15 @@ def relax_and_fix(engine: Engine, left: Clock, gap_frac: float, tell: Progress, 
     clock["ports"] = time.monotonic() - began - clock["relaxation"]
     tell(0.6, "ports decided")
     if loose is not None:
-        plan = _round_blocks(root.part, enough=_enough(bound, root.part.objective, gap_frac), seconds=max(2.0, min(10.0, 0.5 * spare())))
+        plan = _round_blocks(root.part, enough=_enough(bound, root.part.solver.objective, gap_frac), seconds=max(2.0, min(10.0, 0.5 * spare())))
     clock["blocks"] = time.monotonic() - began - clock["relaxation"] - clock["ports"]
     if spare() > 1.0 and (plan is None or _cost(engine, plan) - bound > gap_frac * abs(bound)):
         plan, bound = _prove(engine, starts, root, (plan, loose), gap_frac, spare)
         tell(0.9, "bound raised")
         clock["proof"] = time.monotonic() - began - sum(clock.get(k, 0.0) for k in ("relaxation", "ports", "blocks"))
     if plan is None:
-        return _last_resort(engine, starts), bound, False
+        plan, proven = _last_resort(engine, starts)
+        return plan, max(bound, proven), False
     return plan, bound, left() > 0
 
 
@@ -77,12 +79,12 @@ def _decide_ports(part: Part, starts: Starts, inside: I8, spare: Clock) -> bool:
         guess = _fix_starts(z, pair, low, high, all_of_them=hurry)
         began = time.monotonic()
         part.bounds(columns, low, high)
-        status = part.run(max(1.0, spare()))
+        status = part.solver.run(max(1.0, spare()))
         if status in INFEASIBLE and not hurry:
             low, high = before
             _turn_round(z, pair, low, high, guess)
             part.bounds(columns, low, high)
-            status = part.run(max(1.0, spare()))
+            status = part.solver.run(max(1.0, spare()))
         if status != highspy.HighsModelStatus.kOptimal:
             return False
         slowest = max(slowest, time.monotonic() - began)
@@ -141,15 +143,15 @@ def _decide_others(part: Part, others: I8, gap_frac: float, spare: Clock) -> boo
     if not len(others):
         return True
     part.integrality(others, integer=True)
-    part.options(solver="choose", mip_rel_gap=gap_frac / 4)
-    part.run(max(1.0, 0.5 * spare()))
+    part.solver.options(solver="choose", mip_rel_gap=gap_frac / 4)
+    part.solver.run(max(1.0, 0.5 * spare()))
     part.integrality(others, integer=False)
-    if not part.found:
+    if not part.solver.found:
         return False
     fixed = np.round(part.point()[others])
     part.bounds(others, fixed, fixed)
-    part.options(solver="simplex")
-    return part.run(max(1.0, spare())) == highspy.HighsModelStatus.kOptimal
+    part.solver.options(solver="simplex")
+    return part.solver.run(max(1.0, spare())) == highspy.HighsModelStatus.kOptimal
 
 
 def _prove(engine: Engine, starts: Starts, root: Root, found: tuple[F8 | None, F8 | None], gap_frac: float, spare: Clock) -> tuple[F8 | None, float]:
@@ -164,30 +166,30 @@ def _prove(engine: Engine, starts: Starts, root: Root, found: tuple[F8 | None, F
     most = _cost(engine, loose) if loose is not None else np.inf
     part = _worth_it(engine, starts, root, most)
     part.integrality(whole, integer=True)
-    part.options(solver="choose", mip_rel_gap=gap_frac / 2)
+    part.solver.options(solver="choose", mip_rel_gap=gap_frac / 2)
     if loose is not None:
         part.start_from(loose)
-    part.run(max(1.0, 0.5 * spare()))
-    bound = max(root.bound_usd / engine.program.usd_unit, min(proven_bound(part.highs), most))
-    if part.found and (loose is None or part.objective < most * (1 - 1e-4)):
+    part.solver.run(max(1.0, 0.5 * spare()))
+    bound = max(root.bound_usd / engine.program.usd_unit, min(proven_bound(part.solver.highs), most))
+    if part.solver.found and (loose is None or part.solver.objective < most * (1 - 1e-4)):
         fixed = np.round(part.point()[whole])
         part.integrality(whole, integer=False)
         part.bounds(whole, fixed, fixed)
-        part.options(solver="simplex")
-        if part.run(max(2.0, spare())) == highspy.HighsModelStatus.kOptimal:
-            better = _round_blocks(part, enough=_enough(bound, part.objective, gap_frac), seconds=max(2.0, min(10.0, spare())))
+        part.solver.options(solver="simplex")
+        if part.solver.run(max(2.0, spare())) == highspy.HighsModelStatus.kOptimal:
+            better = _round_blocks(part, enough=_enough(bound, part.solver.objective, gap_frac), seconds=max(2.0, min(10.0, spare())))
             plan = better if better is not None and (plan is None or _cost(engine, better) < _cost(engine, plan)) else plan
     most = _cost(engine, plan) if plan is not None else np.inf
     if spare() <= 1.0 or most - bound <= gap_frac * abs(bound):
         return plan, bound
     part = _worth_it(engine, starts, root, most)
     part.integrality(engine.integer_columns, integer=True)
-    part.options(solver="choose", mip_rel_gap=gap_frac)
+    part.solver.options(solver="choose", mip_rel_gap=gap_frac)
     if plan is not None:
         part.start_from(plan)
-    part.run(spare())
-    bound = max(bound, min(proven_bound(part.highs), most))
-    return (part.point() if part.found and part.objective < most else plan), bound
+    part.solver.run(spare())
+    bound = max(bound, min(proven_bound(part.solver.highs), most))
+    return (part.point() if part.solver.found and part.solver.objective < most else plan), bound
 
 
 def _worth_it(engine: Engine, starts: Starts, root: Root, most: float) -> Part:
@@ -196,29 +198,47 @@ def _worth_it(engine: Engine, starts: Starts, root: Root, most: float) -> Part:
     return Part(engine, *starts.part(engine, inside))
 
 
-def _last_resort(engine: Engine, starts: Starts) -> F8 | None:
-    """Return a plan that starts no port, or serves nothing, or starts every port at once: never nothing where one exists."""
+def _last_resort(engine: Engine, starts: Starts) -> tuple[F8 | None, float]:
+    """Return a plan that starts no port, or the first of each pair, or serves nothing, and the bound that its relaxation proves.
+
+    Never nothing where a plan exists. Its duals price what was held fixed: a pair is started once at most, a row served once.
+    """
     ports, serve = starts.columns, engine.column_of[engine.program.blocks["serve"]]
     firsts = np.zeros(len(ports))
     firsts[np.unique(starts.pair, return_index=True)[1]] = 1.0
-    engine.integrality(engine.integer_columns, integer=False)
-    engine.options(solver="choose")
-    found = None
+    engine.solver.integrality(engine.integer_columns, integer=False)
+    engine.solver.options(solver="choose")
+    found, bound = None, -np.inf
     for started, nothing in ((np.zeros(len(ports)), False), (firsts, False), (np.zeros(len(ports)), True)):
-        engine.bounds(ports, started, started)
+        engine.solver.bounds(ports, started, started)
         if nothing:
-            engine.bounds(serve, np.zeros(len(serve)), np.zeros(len(serve)))
-        engine.run(LAST_SECONDS)
-        if engine.found:
-            found = engine.point()
+            engine.solver.bounds(serve, np.zeros(len(serve)), np.zeros(len(serve)))
+        status = engine.solver.run(LAST_SECONDS)
+        if engine.solver.found:
+            found = engine.solver.point()
+            if status == highspy.HighsModelStatus.kOptimal:
+                bound = _freed(engine, starts, started, serve if nothing else serve[:0])
             break
     engine.reset_bounds(serve)
     engine.reset_bounds(ports)
     if found is not None:
         blocks = _columns(engine, ("sign", "rent_blocks"))
         found[blocks] = np.minimum(np.ceil(found[blocks] - 1e-7), engine.upper[blocks])
-    engine.integrality(engine.integer_columns, integer=True)
-    return found
+    engine.solver.integrality(engine.integer_columns, integer=True)
+    return found, bound
+
+
+def _freed(engine: Engine, starts: Starts, started: F8, serve: I8) -> float:
+    """Return the bound of the whole that an optimum proves in which port starts, and service perhaps, were held fixed.
+
+    optimum - sum of d z + sum over pairs of min(0, least d) + sum over demand rows of min(0, least d): d the reduced costs.
+    """
+    reduced = np.asarray(engine.solver.highs.getSolution().col_dual, float)
+    ports, flows = np.zeros(int(starts.pair.max(initial=-1)) + 1), np.zeros(len(engine.program.demand_requests))
+    np.minimum.at(ports, starts.pair, reduced[starts.columns])
+    if len(serve):
+        np.minimum.at(flows, engine.program.flows.row, reduced[serve])
+    return float(engine.solver.objective - reduced[starts.columns] @ started + ports.sum() + flows.sum())
 
 
 def _enough(bound: float, loose: float, gap_frac: float) -> float:
@@ -232,24 +252,24 @@ def _round_blocks(part: Part, *, enough: float, seconds: float) -> F8 | None:
     Period by period settles it if that costs no more than `enough`; else a search does, within the seconds.
     """
     blocks = _columns(part.engine, ("sign", "rent_blocks"))
-    best, cost, loose = None, np.inf, part.objective
+    best, cost, loose = None, np.inf, part.solver.objective
     began = time.monotonic()
     for shift in SHIFTS:
-        part.options(solver="simplex")
+        part.solver.options(solver="simplex")
         left = began + seconds - time.monotonic()
-        if _period_by_period(part, shift, max(2.0, left)) and part.objective < cost:
-            best, cost = part.point(), part.objective
+        if _period_by_period(part, shift, max(2.0, left)) and part.solver.objective < cost:
+            best, cost = part.point(), part.solver.objective
         part.reset_bounds(blocks)
         if cost <= enough or left < 0:
             break
     left = began + seconds - time.monotonic()
     if cost > enough and (best is None or left > 1.0):
         part.integrality(blocks, integer=True)
-        part.options(solver="choose", mip_rel_gap=max(1e-3, 0.5 * (enough - loose) / max(abs(enough), 1e-12)))
+        part.solver.options(solver="choose", mip_rel_gap=max(1e-3, 0.5 * (enough - loose) / max(abs(enough), 1e-12)))
         if best is not None:
             part.start_from(best)
-        part.run(max(2.0, left))
-        if part.found and part.objective < cost:
+        part.solver.run(max(2.0, left))
+        if part.solver.found and part.solver.objective < cost:
             best = part.point()
         part.integrality(blocks, integer=False)
     return best
@@ -272,7 +292,7 @@ def _period_by_period(part: Part, shift: float, seconds: float) -> bool:
         late, room = time.monotonic() - began > seconds, _room(program, int(y), point[sign])
         for whole in (np.ceil(count - WHOLE), np.floor(count + WHOLE)) if late else (np.floor(count + shift), np.ceil(count - WHOLE)):
             part.bounds(mine, np.minimum(whole, room), np.minimum(whole, room))
-            if part.run(seconds) == highspy.HighsModelStatus.kOptimal:
+            if part.solver.run(seconds) == highspy.HighsModelStatus.kOptimal:
                 break
         else:
             if not _period_searched(part, mine, count, room, seconds):
@@ -282,20 +302,20 @@ def _period_by_period(part: Part, shift: float, seconds: float) -> bool:
     if len(rent):
         whole = np.minimum(np.ceil(point[rent] - WHOLE), engine.upper[rent])
         part.bounds(rent, whole, whole)
-    return part.run(seconds) == highspy.HighsModelStatus.kOptimal
+    return part.solver.run(seconds) == highspy.HighsModelStatus.kOptimal
 
 
 def _period_searched(part: Part, mine: I8, count: F8, room: F8, seconds: float) -> bool:
     """Search the roundings of one period's signings, where a limit lets neither all be rounded nor all be raised."""
     part.bounds(mine, np.floor(count + WHOLE), np.minimum(np.ceil(count - WHOLE), room))
     part.integrality(mine, integer=True)
-    part.options(solver="choose", mip_rel_gap=PERIOD_GAP_FRAC)
-    part.run(seconds)
-    whole = np.round(part.point()[mine]) if part.found else np.floor(count + WHOLE)
+    part.solver.options(solver="choose", mip_rel_gap=PERIOD_GAP_FRAC)
+    part.solver.run(seconds)
+    whole = np.round(part.point()[mine]) if part.solver.found else np.floor(count + WHOLE)
     part.integrality(mine, integer=False)
-    part.options(solver="simplex")
+    part.solver.options(solver="simplex")
     part.bounds(mine, whole, whole)
-    return part.run(seconds) == highspy.HighsModelStatus.kOptimal
+    return part.solver.run(seconds) == highspy.HighsModelStatus.kOptimal
 
 
 def _room(program: Program, y: int, signed: F8) -> F8:

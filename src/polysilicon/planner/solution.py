@@ -15,12 +15,13 @@ import highspy
 import numpy as np
 from scipy import sparse
 
-from polysilicon.highs import INFEASIBLE, has_point, new_solver, proven_bound, run
+from polysilicon.highs import INFEASIBLE, Solver, proven_bound
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program
 
 Progress = Callable[[float, str], None]
 WHOLE_INTEGERS = 150  # up to here one search is fastest
+LAST_SECONDS = 30.0  # beyond the time given, where nothing was found in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,62 +51,21 @@ class Engine:
         matrices = program.model.matrices
         self.matrix, self.row_lower, self.row_upper = _rows(matrices)
         self.cost = np.asarray(matrices.c, float)
-        self.highs = _highs(matrices, self.matrix, self.row_lower, self.row_upper)
+        self.solver = _loaded(matrices, self.matrix, self.row_lower, self.row_upper)
         self.columns = np.asarray(matrices.vlabels)  # label of each column
         self.row_labels = np.asarray(matrices.clabels)
         self.column_of = np.full(int(self.columns.max(initial=-1)) + 1, -1, np.int64)
         self.column_of[self.columns] = np.arange(len(self.columns))
         self.row_of = np.full(int(self.row_labels.max(initial=-1)) + 1, -1, np.int64)
         self.row_of[self.row_labels] = np.arange(len(self.row_labels))
-        model = self.highs.getLp()
+        model = self.solver.highs.getLp()
         self.lower, self.upper = np.array(model.col_lower_), np.array(model.col_upper_)
         integer = np.concatenate([*program.integers.values(), np.empty(0, np.int64)])
         self.integer_columns = self.column_of[integer.astype(np.int64)]
 
-    def options(self, **values: float | int | str | bool) -> None:
-        """Set HiGHS options."""
-        for name, value in values.items():
-            self.highs.setOptionValue(name, value)
-
-    def integrality(self, columns: I8, *, integer: bool) -> None:
-        """Make columns integer or continuous."""
-        kind = highspy.HighsVarType.kInteger if integer else highspy.HighsVarType.kContinuous
-        if len(columns):
-            self.highs.changeColsIntegrality(len(columns), columns.astype(np.int32), np.full(len(columns), kind))
-
-    def bounds(self, columns: I8, lower: F8, upper: F8) -> None:
-        """Change the bounds of columns."""
-        if len(columns):
-            self.highs.changeColsBounds(len(columns), columns.astype(np.int32), np.asarray(lower, float), np.asarray(upper, float))
-
     def reset_bounds(self, columns: I8) -> None:
         """Give columns their first bounds back."""
-        self.bounds(columns, self.lower[columns], self.upper[columns])
-
-    def run(self, seconds: float) -> highspy.HighsModelStatus:
-        """Solve, within a time."""
-        self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(0.05, float(seconds)))  # HiGHS adds up its runs
-        return run(self.highs)
-
-    @property
-    def found(self) -> bool:
-        """Return whether a feasible point is known."""
-        return has_point(self.highs)
-
-    @property
-    def objective(self) -> float:
-        """Return the objective of the point found, in money units."""
-        return float(self.highs.getInfo().objective_function_value)
-
-    def point(self) -> F8:
-        """Return the value of every column."""
-        return np.asarray(self.highs.getSolution().col_value, float)
-
-    def start_from(self, point: F8) -> None:
-        """Give the search a first plan."""
-        solution = highspy.HighsSolution()
-        solution.col_value = list(point)
-        self.highs.setSolution(solution)
+        self.solver.bounds(columns, self.lower[columns], self.upper[columns])
 
 
 def _rows(matrices: Any) -> tuple[sparse.csr_matrix, F8, F8]:
@@ -114,17 +74,15 @@ def _rows(matrices: Any) -> tuple[sparse.csr_matrix, F8, F8]:
     return matrix, np.where(matrices.sense != "<", matrices.b, -np.inf), np.where(matrices.sense != ">", matrices.b, np.inf)
 
 
-def _highs(matrices: Any, rows: sparse.csr_matrix, lower: F8, upper: F8) -> highspy.Highs:
-    """Return a silent HiGHS with the matrices of a linopy model; linopy's own hand-over prints a banner on stdout."""
-    highs = new_solver()
-    highs.addVars(len(matrices.vlabels), matrices.lb, matrices.ub)
-    whole = np.flatnonzero(np.isin(matrices.vtypes, ["B", "I"])).astype(np.int32)
-    if len(whole):
-        highs.changeColsIntegrality(len(whole), whole, np.full(len(whole), highspy.HighsVarType.kInteger))
-    highs.changeColsCost(len(matrices.vlabels), np.arange(len(matrices.vlabels), dtype=np.int32), matrices.c)
+def _loaded(matrices: Any, rows: sparse.csr_matrix, lower: F8, upper: F8) -> Solver:
+    """Return a solver with the matrices of a linopy model; linopy's own hand-over prints a banner on stdout."""
+    solver = Solver()
+    solver.highs.addVars(len(matrices.vlabels), matrices.lb, matrices.ub)
+    solver.integrality(np.flatnonzero(np.isin(matrices.vtypes, ["B", "I"])), integer=True)
+    solver.highs.changeColsCost(len(matrices.vlabels), np.arange(len(matrices.vlabels), dtype=np.int32), matrices.c)
     if rows.shape[0]:
-        highs.addRows(rows.shape[0], lower, upper, rows.nnz, rows.indptr, rows.indices, rows.data)
-    return highs
+        solver.highs.addRows(rows.shape[0], lower, upper, rows.nnz, rows.indptr, rows.indices, rows.data)
+    return solver
 
 
 def solve(program: Program, *, seconds: float, gap_frac: float, progress: Progress | None = None) -> Solution:
@@ -161,7 +119,10 @@ def solve(program: Program, *, seconds: float, gap_frac: float, progress: Progre
     clock["pricing"] = time.monotonic() - began - clock["search"]
     usd = program.usd_unit
     objective = priced.objective_usd
-    bound = max(bound, 0.0) if np.isfinite(bound) else 0.0  # at least this is known: nobody pays the buyer to buy
+    if not np.isfinite(bound) or (objective - program.constant_usd) / usd - bound > gap_frac * abs(bound):
+        from polysilicon.planner.floor import floor
+
+        bound = max(bound, floor(engine))  # what needs no solver, where time let it prove less
     bound_usd = min(bound * usd + program.constant_usd, objective)
     gap = (objective - bound_usd) / max(abs(objective), 1e-9)
     status = "optimal" if gap <= gap_frac + 1e-9 else ("gap" if finished else "time_limit")
@@ -170,39 +131,40 @@ def solve(program: Program, *, seconds: float, gap_frac: float, progress: Progre
 
 def _whole(engine: Engine, left: Callable[[], float], gap_frac: float) -> tuple[F8 | None, float, bool]:
     """Search the program in one piece."""
-    engine.options(mip_rel_gap=gap_frac)
-    status = engine.run(left())
-    bound = proven_bound(engine.highs)
-    if not engine.found and status not in INFEASIBLE and len(engine.integer_columns):
-        return _rounded(engine, bound), bound, False
-    return (engine.point() if engine.found else None), bound, status in (highspy.HighsModelStatus.kOptimal, *INFEASIBLE)
+    engine.solver.options(mip_rel_gap=gap_frac)
+    status = engine.solver.run(left())
+    bound = proven_bound(engine.solver.highs)
+    if not engine.solver.found and status not in INFEASIBLE and len(engine.integer_columns):
+        return (*_rounded(engine), False)
+    return (engine.solver.point() if engine.solver.found else None), bound, status in (highspy.HighsModelStatus.kOptimal, *INFEASIBLE)
 
 
-def _rounded(engine: Engine, bound: float) -> F8 | None:
-    """Return a plan by rounding the relaxation up: never nothing when time is short."""
-    integers = engine.integer_columns
-    engine.integrality(integers, integer=False)
-    engine.run(30.0)
-    if not engine.found:
-        return None
-    up = np.minimum(np.ceil(engine.point()[integers] - 1e-7), engine.upper[integers])
-    engine.bounds(integers, up, up)
-    engine.run(30.0)
-    point = engine.point() if engine.found else None
+def _rounded(engine: Engine) -> tuple[F8 | None, float]:
+    """Return a plan by rounding the relaxation up, and the relaxation's optimum: never nothing when time is short."""
+    integers, bound = engine.integer_columns, -np.inf
+    engine.solver.integrality(integers, integer=False)
+    if engine.solver.run(LAST_SECONDS) == highspy.HighsModelStatus.kOptimal:
+        bound = engine.solver.objective
+    point = None
+    if engine.solver.found:
+        up = np.minimum(np.ceil(engine.solver.point()[integers] - 1e-7), engine.upper[integers])
+        engine.solver.bounds(integers, up, up)
+        engine.solver.run(LAST_SECONDS)
+        point = engine.solver.point() if engine.solver.found else None
     engine.reset_bounds(integers)
-    engine.integrality(integers, integer=True)
-    return point
+    engine.solver.integrality(integers, integer=True)
+    return point, bound
 
 
 def price(engine: Engine, point: F8, seconds: float) -> Solution:
     """Fix the integers of a plan and solve what is left: its duals are prices."""
     program, integers = engine.program, engine.integer_columns
     fixed = np.round(point[integers])
-    engine.integrality(integers, integer=False)
-    engine.bounds(integers, fixed, fixed)
-    engine.options(solver="simplex")
-    status = engine.run(seconds)
-    solution = engine.highs.getSolution()
+    engine.solver.integrality(integers, integer=False)
+    engine.solver.bounds(integers, fixed, fixed)
+    engine.solver.options(solver="simplex")
+    status = engine.solver.run(seconds)
+    solution = engine.solver.highs.getSolution()
     if status != highspy.HighsModelStatus.kOptimal:  # out of time, or infeasible by a hair of rounding: keep the plan, say it has no prices
         values = np.zeros(len(engine.column_of))
         values[engine.columns] = point
@@ -217,5 +179,5 @@ def price(engine: Engine, point: F8, seconds: float) -> Solution:
         usd = float(program.cost_usd() @ values[: len(program.cost_usd())]) + program.constant_usd
         result = Solution("optimal", usd, -np.inf, values, duals, reduced)
     engine.reset_bounds(integers)
-    engine.integrality(integers, integer=True)
+    engine.solver.integrality(integers, integer=True)
     return result

@@ -71,11 +71,11 @@ def _with_fixed(asker: Asker, base: Answer, fixed: np.ndarray, gone: np.ndarray)
     engine = asker.engine
     columns = engine.column_of[fixed]
     values = np.maximum(base.values[fixed], 0.0)
-    engine.integrality(columns, integer=False)
-    engine.bounds(columns, values, values)
+    engine.solver.integrality(columns, integer=False)
+    engine.solver.bounds(columns, values, values)
     answer = asker.ask(closed=gone)
     engine.reset_bounds(columns)
-    engine.integrality(np.intersect1d(columns, asker.whole), integer=True)
+    engine.solver.integrality(np.intersect1d(columns, asker.whole), integer=True)
     return answer
 
 

@@ -200,9 +200,7 @@ def port_switch(tables: Problem, family: str, chip_family: str, *, most: float =
     without = asker.ask(closed=np.array(mine, np.int64))
 
     def pays(factor: float) -> bool:
-        arcs = tuple(
-            _faster(a, [k for k, c in enumerate(tables.candidates) if c.key == (family, chip_family)], factor) for a in tables.arcs
-        )
+        arcs = tuple(_faster(a, [k for k, c in enumerate(tables.candidates) if c.key == (family, chip_family)], factor) for a in tables.arcs)
         return Asker(replace(tables, arcs=arcs)).ask().usd < without.usd * (1 - 5e-4)
 
     low, high = 0.1, most

@@ -94,7 +94,7 @@ def cost_of(tables: Problem, decisions: Mapping[Key, float]) -> float:
     labels = _first_labels(asker.program)
     columns = asker.engine.column_of[np.array([labels[k] for k in labels], np.int64)] if labels else np.empty(0, np.int64)
     values = np.array([decisions.get(k, 0.0) for k in labels])
-    asker.engine.bounds(columns, values, values)
+    asker.engine.solver.bounds(columns, values, values)
     return asker.ask().usd
 
 
@@ -168,7 +168,7 @@ def roll(views: Sequence[Problem]) -> tuple[float, list[dict[Key, float]]]:
         past = {key: label for key, label in labels.items() if key[2] < k}
         columns = asker.engine.column_of[np.array(list(past.values()), np.int64)] if past else np.empty(0, np.int64)
         values = np.array([fixed.get(key, 0.0) for key in past])
-        asker.engine.bounds(columns, values, values)
+        asker.engine.solver.bounds(columns, values, values)
         answer = asker.ask()
         if not np.isfinite(answer.usd):
             raise Infeasible(f"what was signed before leaves no plan in step {k}", where=tables.name)
