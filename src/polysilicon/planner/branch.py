@@ -26,8 +26,8 @@ class Found:
     """The best point of a search, and what it proves."""
 
     point: F8 | None  # None: none found
-    objective: float
-    bound: float
+    cost_usd: float  # without the program's constant, as the bound
+    bound_usd: float
     late: bool  # time ended first
 
 
@@ -99,7 +99,8 @@ class Search:
                 count += 1
                 heapq.heappush(nodes, (objective, -count, replace(child, high=np.where(dear, self.low, child.high))))
         self._set(self.low, top, np.empty(0, np.int64))
-        return Found(self.best, self.most, min(least, self.most), self._late())
+        unit = self.engine.program.usd_unit
+        return Found(self.best, self.most * unit, min(least, self.most) * unit, self._late())
 
     def _enough(self, gap_frac: float) -> float:
         """Return the bound from which on a part of the search is not worth it."""
