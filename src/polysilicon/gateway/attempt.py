@@ -68,22 +68,30 @@ class Attempt:
 
     def start(self, ask: Ask, want: str, now_s: float, *, include_usage: bool = True) -> None:
         """Send the request; `want` is the client's dialect."""
+        self._begin(ask, want, now_s, self.door.request(self.variant, ask, self.stripped), include_usage=include_usage)
+        connection = self.pool.idle()
+        if connection is not None:
+            self._send(connection)
+        else:
+            self.task = self.pool.connect(self._connected)
+
+    def adopt(self, connection: Connection, ask: Ask, want: str, now_s: float, payload: bytes, *, include_usage: bool) -> None:
+        """Take over a request that was sent already; its answer is still to come."""
+        self._begin(ask, want, now_s, payload, include_usage=include_usage)
+        self.connection = connection
+        connection.caller = self
+
+    def _begin(self, ask: Ask, want: str, now_s: float, payload: bytes, *, include_usage: bool) -> None:
         self.stream = ask.stream
         self.want = want
         self.began_s = now_s
         self.deadline_s = now_s + self.limits.first_byte_timeout_s
-        self.payload = self.door.request(self.variant, ask, self.stripped)
+        self.payload = payload
         if ask.stream:
             self._cut = Events()
             self._held: list[bytes] = []
             self._frames = ToSse() if self.door.binary else None
             self._to_client = translator(self.door.dialect, want, include_usage=include_usage)
-        connection = self.pool.idle()
-        if connection is not None:
-            self.connection = connection
-            connection.send(self, self.payload)
-        else:
-            self.task = self.pool.connect(self._connected)
 
     def _connected(self, connection: Connection | None, error: UpstreamError | None) -> None:
         self.task = None

@@ -61,6 +61,7 @@ class Door:
         if self.auth == "sigv4" and self.renewed is None:
             self._pair = (SecretValue(secret.access_key, where=where), SecretValue(secret.secret_key, where=where))
         self._signer: Signer | None = None
+        self.simple = self.kind not in _IN_BODY and self.auth != "sigv4"  # the body says all that the head does not, and needs no proof
         default_port = 443 if target.scheme == "https" else 80
         self._host = target.host if target.port == default_port else f"{target.host}:{target.port}"
         self._heads: dict[tuple[int, str, bool, str], bytes] = {}
@@ -91,20 +92,28 @@ class Door:
 
     def request(self, variant: Variant, ask: Ask, stripped: list[str]) -> bytes:
         """Return the whole HTTP request for one variant; what its version made us take out is added to `stripped`."""
-        envelope = dict(ask.envelope)
         version = ""
         if self.dialect == "messages":
             version = ask.version if ask.version in self.target.versions else self.version(ask.version)
-            if version >= NEW:
-                stripped += policy.apply(envelope, version)
+        if self.simple and version < NEW:
+            return self.simple_request(variant, ask.envelope, ask.operation, stream=ask.stream, version=version, beta=ask.beta)
+        envelope = dict(ask.envelope)
+        if version >= NEW:
+            stripped += policy.apply(envelope, version)
         self._shape(envelope, variant, ask, version)
         body = _ENCODE(envelope)
         if self.auth == "sigv4":
-            return self._signed(self._path(variant, ask), version, ask, body)
-        head = self._head(version, variant, ask)
-        if ask.beta and not self.binary:
-            return b"%banthropic-beta: %b\r\ncontent-length: %d\r\n\r\n%b" % (head, ask.beta, len(body), body)
-        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+            return self._signed(self._path(variant, ask.operation, ask.stream), version, ask, body)
+        head = self._head(version, variant, ask.operation, ask.stream)
+        return _with_body(head, b"" if self.binary else ask.beta, body)
+
+    def simple_request(self, variant: Variant, envelope: dict[str, Any], operation: str, *, stream: bool, version: str, beta: bytes) -> bytes:
+        """Do what `request` does where the door is `simple` and the version takes nothing out."""
+        envelope = envelope.copy()
+        envelope["model"] = variant.name
+        if stream and self.dialect == "chat":
+            envelope["stream_options"] = {"include_usage": True}
+        return _with_body(self._head(version, variant, operation, stream), beta, _ENCODE(envelope))
 
     # --- shape
 
@@ -124,18 +133,18 @@ class Door:
         if self.dialect == "chat" and ask.stream:
             envelope["stream_options"] = {"include_usage": True}
 
-    def _path(self, variant: Variant, ask: Ask) -> str:
+    def _path(self, variant: Variant, operation: str, stream: bool) -> str:
         target = self.target
-        count = ask.operation == "count"
+        count = operation == "count"
         if self.kind == "bedrock":
-            verb = "invoke-with-response-stream" if ask.stream else "invoke"
+            verb = "invoke-with-response-stream" if stream else "invoke"
             path = f"/model/{quote(variant.name, safe='')}/{verb}"
         elif self.kind == "vertex":
             where = f"/v1/projects/{_option(target, 'project')}/locations/{target.region}/publishers/anthropic/models"
             if count:
                 path = f"{where}/count-tokens:rawPredict"
             else:
-                path = f"{where}/{quote(variant.name, safe='@')}:{'streamRawPredict' if ask.stream else 'rawPredict'}"
+                path = f"{where}/{quote(variant.name, safe='@')}:{'streamRawPredict' if stream else 'rawPredict'}"
         elif self.kind == "google-cloud":
             path = f"/v1/projects/{_option(target, 'project')}/locations/{target.region}/workspaces/{_option(target, 'workspace')}/invoke/v1/messages"
         elif self.kind in ("foundry", "bedrock-messages"):
@@ -158,12 +167,12 @@ class Door:
             lines["anthropic-workspace-id"] = _option(self.target, "workspace")
         return lines
 
-    def _head(self, version: str, variant: Variant, ask: Ask) -> bytes:
+    def _head(self, version: str, variant: Variant, operation: str, stream: bool) -> bytes:
         token = self.renewed.get()[0] if self.renewed is not None else self._token.get() if self._token is not None else ""
         if token != self._head_token:
             self._heads.clear()
             self._head_token = token
-        key = (variant.index, ask.operation, ask.stream, version)
+        key = (variant.index, operation, stream, version)
         head = self._heads.get(key)
         if head is None:
             lines = self._lines(version)
@@ -172,7 +181,7 @@ class Door:
             elif token:
                 lines[self.auth] = token
             text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-            head = self._heads[key] = f"POST {self._path(variant, ask)} HTTP/1.1\r\n{text}".encode("latin-1")
+            head = self._heads[key] = f"POST {self._path(variant, operation, stream)} HTTP/1.1\r\n{text}".encode("latin-1")
         return head
 
     def _signed(self, path: str, version: str, ask: Ask, body: bytes) -> bytes:
@@ -189,6 +198,12 @@ class Door:
         lines |= self._signer.sign("POST", path, lines, body)
         text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         return f"POST {path} HTTP/1.1\r\n{text}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body
+
+
+def _with_body(head: bytes, beta: bytes, body: bytes) -> bytes:
+    if beta:
+        return b"%banthropic-beta: %b\r\ncontent-length: %d\r\n\r\n%b" % (head, beta, len(body), body)
+    return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
 def _option(target: Target, name: str) -> str:

@@ -15,14 +15,15 @@ from polysilicon.gateway import policy
 from polysilicon.gateway.attempt import Attempt
 from polysilicon.gateway.doors import Ask, Refusal
 from polysilicon.gateway.http import Request, error_body
-from polysilicon.gateway.lane import Lane, Refused, lane_of
+from polysilicon.gateway.lane import Caller, Lane, Refused, lane_of
 from polysilicon.gateway.ledger import Entry, Writer
 from polysilicon.gateway.live import Live
+from polysilicon.gateway.router import Choice
 from polysilicon.gateway.translate import chat_in, chat_out, responses
 from polysilicon.gateway.wiring import Key
 
 Envelope = dict[str, msgspec.Raw]
-_DECODE = msgspec.json.Decoder(Envelope).decode
+decode_envelope = msgspec.json.Decoder(Envelope).decode
 _STR = msgspec.json.Decoder(str).decode
 _INT = msgspec.json.Decoder(int).decode
 _DIALECTS = {
@@ -31,16 +32,52 @@ _DIALECTS = {
     b"/v1/chat/completions": ("chat", "create"), b"/openai/v1/chat/completions": ("chat", "create"),
     b"/v1/responses": ("responses", "create"), b"/openai/v1/responses": ("responses", "create"),
 }  # fmt: skip
+_MOST = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _IMAGE_TOKENS = 5_000  # more than any provider counts for one image
 _PROMPT_OVERHEAD_TOKENS = 1_000  # what a provider adds around tools and the system prompt
 _LOOK_TOKENS = 16_384  # how far into a prompt its first answer is looked for
 _PATIENT = ("server", "cut", "stall", "unreachable", "overloaded")  # worth another try at the same target, after a pause
-_REQUESTS, _OK, _ERRORS, _RATE, _IN, _OUT, _COST, _TTFT_SUM, _SECONDS_SUM = 0, 1, 2, 3, 5, 6, 7, 11, 12  # columns of the table
+REQUESTS, OK, ERRORS, RATE, IN, OUT, COST, TTFT_SUM, SECONDS_SUM = 0, 1, 2, 3, 5, 6, 7, 11, 12  # columns of the table
 
 
 def dialect_of(path: bytes) -> tuple[str, str] | None:
     """Return the dialect and operation of a path, None for any other path."""
     return _DIALECTS.get(path)
+
+
+def most_tokens(envelope: Envelope) -> int:
+    """Return the output that a request allows, 0 where it does not say."""
+    for name in _MOST:
+        raw = envelope.get(name)
+        if raw is not None and bytes(raw) != b"null":
+            return max(0, _INT(raw))
+    return 0
+
+
+def prompt_bound(body: bytes) -> int:
+    """Return more tokens than any provider will count for a request: one for each byte, and what is not text on top."""
+    images = body.count(b'"image') * _IMAGE_TOKENS if b'"image' in body else 0
+    return len(body) + _PROMPT_OVERHEAD_TOKENS + images
+
+
+def conversation_of(envelope: Envelope, given: bytes, seed: int, size: int) -> tuple[int, int]:
+    """Return the number of a request's conversation, and the one it will have if this is its first turn; one of the two is 0.
+
+    It is told by what the client calls it, else by its first turn.
+    """
+    if not given:
+        raw = envelope.get("prompt_cache_key") or envelope.get("metadata") or envelope.get("user")
+        if raw is not None:
+            text = bytes(raw)
+            given = text if text.startswith(b'"') or b'"user_id"' in text else b""
+    if given:
+        return crc32(given, seed) or 1, 0
+    raw = envelope.get("messages") or envelope.get("input")
+    text = b"" if raw is None else bytes(raw) if size < 4 * _LOOK_TOKENS else bytes(memoryview(raw)[: 4 * _LOOK_TOKENS])
+    at = text.find(b'"assistant"')
+    end = text.rfind(b"}", 0, min(at, 4096) if at >= 0 else 4096) + 1  # the first turn alone, whatever follows it
+    number = crc32(text[: end or 4096], seed) or 1
+    return (0, number) if at < 0 else (number, 0)
 
 
 class Host(Protocol):
@@ -49,7 +86,7 @@ class Host(Protocol):
     loop: asyncio.AbstractEventLoop
     live: Live
     ledger: Writer
-    exchanges: set[Exchange]
+    exchanges: set[Any]  # exchanges, and flights on the short way
     counter: int  # of requests; with the worker's prefix their ids
     hedges: int
     refused: dict[str, int]
@@ -61,9 +98,28 @@ class Host(Protocol):
         """Learn of a request that was answered whole."""
 
 
+class Admitted(Protocol):
+    """A request that was admitted the short way."""
+
+    body: bytes
+    bound: int
+    envelope: Envelope
+    first_turn: int
+    lane: Lane
+    now_s: float
+    number: int
+    out_tokens: int
+    session: int
+    stream: bool
+    wall_s: float
+
+
 class Exchange:
     """One client request. What is usual stands on the class, not in each request."""
 
+    caller: Caller
+    key: Key
+    lane: Lane
     asked = 0
     done = False
     hedged = False
@@ -79,7 +135,7 @@ class Exchange:
     _spent = 0
     _began_out = False
     _backoffs = 0
-    _include_usage = True
+    include_usage = True
 
     def __init__(self, host: Host, request: Request, dialect: str, operation: str) -> None:
         self.host = host
@@ -112,6 +168,32 @@ class Exchange:
         host.exchanges.add(self)
         self._attempt()
 
+    def resume(self, live: Live, caller: Caller, flight: Admitted) -> None:
+        """Take over a request that was admitted the short way."""
+        self.live = live
+        self.now_s, self.wall_s, self.number = flight.now_s, flight.wall_s, flight.number
+        self.lane = flight.lane
+        self.mask = flight.lane.mask
+        self.caller = caller
+        self.key = flight.lane.key
+        self.envelope = flight.envelope
+        self.stream = flight.stream
+        self.out_tokens = flight.out_tokens
+        self.body_tokens = len(flight.body) // 4
+        self.bound = flight.bound
+        self._reserved = flight.bound if self.key.budgets else 0
+        self.session, self.first_turn = flight.session, flight.first_turn
+        self.request.watcher = self
+        self.due_s = self.now_s + live.shortest_s
+        self.host.exchanges.add(self)
+
+    def try_it(self, choice: Choice) -> None:
+        """Make the first attempt where the short way would have sent it."""
+        if choice.variant < 0:
+            self._nowhere(choice.why)
+        else:
+            self._try(choice.variant, choice.why, self.now_s)
+
     def _read(self) -> Refused | None:
         """Find out who asks for what; the rest of the body is passed on unread."""
         live = self.live
@@ -121,17 +203,17 @@ class Exchange:
         if caller is None:
             return 401, "authentication_error", "a valid key is needed: Authorization: Bearer or x-api-key"
         self.caller = caller
-        self.key: Key = caller.key
+        self.key = caller.key
         body = request.body
         try:
-            self.envelope = envelope = _DECODE(body)
+            self.envelope = envelope = decode_envelope(body)
             if not body.isascii():
                 body.decode()
             raw = envelope["model"]
             model = bytes(raw)
             stream = envelope.get("stream")
             self.stream = stream is not None and self.operation == "create" and bytes(stream) == b"true"
-            self.out_tokens = self._max_tokens()
+            self.out_tokens = most_tokens(envelope)
             headers = request.headers
             lane: Lane | Refused | None = caller.lanes.get(
                 (model, self.dialect, self.operation, headers.get(b"anthropic-version", b""), headers.get(b"x-polysilicon-workload", b""))
@@ -144,15 +226,8 @@ class Exchange:
             return 400, "invalid_request_error", "model: is missing"
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return 400, "invalid_request_error", "the body must be one JSON object with a model, in UTF-8"
-        self.lane: Lane = lane  # type: ignore[assignment]
+        self.lane = lane  # type: ignore[assignment]
         return None
-
-    def _max_tokens(self) -> int:
-        for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
-            raw = self.envelope.get(name)
-            if raw is not None and bytes(raw) != b"null":
-                return max(0, _INT(raw))
-        return 0
 
     def _admit(self) -> Refused | None:
         live, key, lane = self.live, self.key, self.lane
@@ -170,11 +245,12 @@ class Exchange:
         if self.operation == "count":
             self.bound = 0
         else:
-            images = body.count(b'"image') * _IMAGE_TOKENS if b'"image' in body else 0
-            self.bound = lane.bound_nano_usd(mask, size + _PROMPT_OVERHEAD_TOKENS + images, self.out_tokens)
+            self.bound = lane.bound_nano_usd(mask, prompt_bound(body), self.out_tokens)
         if key.budgets and not self._reserve():
             return 429, "budget_exceeded", f"budget {self.refused_body.decode()} is exhausted"
-        self._find_session()
+        headers = self.request.headers
+        given = headers.get(b"x-session-id") or headers.get(b"x-claude-code-session-id") or b""
+        self.session, self.first_turn = conversation_of(self.envelope, given, self.caller.seed, size)
         return None
 
     def _able(self, mask: list[bool]) -> tuple[list[bool], str]:
@@ -231,7 +307,7 @@ class Exchange:
 
     def _heed_usage(self) -> None:
         raw = self.envelope.get("stream_options")
-        self._include_usage = raw is not None and b'"include_usage":true' in bytes(raw).replace(b" ", b"")
+        self.include_usage = raw is not None and b'"include_usage":true' in bytes(raw).replace(b" ", b"")
 
     def _reserve(self) -> bool:
         exhausted = self.live.budgets.reserve(self.key.budgets, self.bound)
@@ -240,29 +316,6 @@ class Exchange:
             return False
         self._reserved += self.bound
         return True
-
-    def _find_session(self) -> None:
-        """Find what tells the conversation: what the client calls it, else its first turn."""
-        headers = self.request.headers
-        envelope = self.envelope
-        given = headers.get(b"x-session-id") or headers.get(b"x-claude-code-session-id")
-        if not given:
-            raw = envelope.get("prompt_cache_key") or envelope.get("metadata") or envelope.get("user")
-            if raw is not None:
-                text = bytes(raw)
-                given = text if text.startswith(b'"') or b'"user_id"' in text else b""
-        if given:
-            self.session = crc32(given, self.caller.seed) or 1
-            return
-        raw = envelope.get("messages") or envelope.get("input")
-        text = b"" if raw is None else bytes(raw) if self.body_tokens < _LOOK_TOKENS else bytes(memoryview(raw)[: 4 * _LOOK_TOKENS])
-        at = text.find(b'"assistant"')
-        end = text.rfind(b"}", 0, min(at, 4096) if at >= 0 else 4096) + 1  # the first turn alone, whatever follows it
-        number = crc32(text[: end or 4096], self.caller.seed) or 1
-        if at < 0:
-            self.first_turn = number
-        else:
-            self.session = number
 
     # --- attempts
 
@@ -275,6 +328,12 @@ class Exchange:
             if not hedge and not self.attempts:
                 self._nowhere(why)
             return
+        self._try(index, "hedge" if hedge else why, now_s)
+
+    def _try(self, index: int, why: str, now_s: float) -> None:
+        """Ask one variant."""
+        live = self.live
+        router = live.router
         leg = self.lane.legs[index]
         door = leg.door
         ask = self.ask_for(door.dialect)
@@ -282,18 +341,18 @@ class Exchange:
         self.asked += 1
         self.tried += (index,)
         attempt = Attempt(self, leg.variant, door, leg.pool, live.wiring.reliability)
-        attempt.why = "hedge" if hedge else why
+        attempt.why = why
         self.attempts.append(attempt)
         target = leg.target
         router.load[target] += 1.0
         live.health.asked(index)
-        live.tally[index][_REQUESTS] += 1
+        live.tally[index][REQUESTS] += 1
         bucket = router.buckets[target]
         if bucket is not None:
             bucket.add(self.body_tokens + 100)
         want = "count" if self.operation == "count" else self.dialect
         try:
-            attempt.start(ask, want, now_s, include_usage=self._include_usage)
+            attempt.start(ask, want, now_s, include_usage=self.include_usage)
         except InputError as error:  # a secret or an option is missing
             attempt.drop()
             self.attempt_failed(attempt, Refusal("auth", 502, error.message, True, 60.0))
@@ -335,9 +394,9 @@ class Exchange:
         ttft_s = (attempt.content_s or now_s) - attempt.began_s
         live.health.good(index, ttft_s)
         tally = live.tally[index]
-        tally[_OK] += 1
-        tally[_TTFT_SUM] += int(ttft_s * 1e6)
-        tally[_SECONDS_SUM] += int((now_s - attempt.began_s) * 1e6)
+        tally[OK] += 1
+        tally[TTFT_SUM] += int(ttft_s * 1e6)
+        tally[SECONDS_SUM] += int((now_s - attempt.began_s) * 1e6)
         cost = self._book(attempt, "request", "ok", 200)
         self._finish()  # whoever has the answer finds it settled
         if self.stream:
@@ -355,9 +414,9 @@ class Exchange:
         index = attempt.variant.index
         now_s = time.monotonic()
         tally = live.tally[index]
-        tally[_ERRORS] += 1
+        tally[ERRORS] += 1
         if refusal.kind in ("rate", "overloaded", "spend"):
-            tally[_RATE] += 1
+            tally[RATE] += 1
         if refusal.kind in ("request", "missing"):
             live.health.left(index)
         else:
@@ -522,9 +581,9 @@ class Exchange:
             bucket.add(total - self.body_tokens - 100)
         self._spent += cost
         tally = live.tally[index]
-        tally[_IN] += total - tokens[4]
-        tally[_OUT] += tokens[4]
-        tally[_COST] += cost
+        tally[IN] += total - tokens[4]
+        tally[OUT] += tokens[4]
+        tally[COST] += cost
         upstream = headers.get(b"request-id") or headers.get(b"x-request-id")
         trace = self.request.headers.get(b"traceparent")
         ledger = self.host.ledger

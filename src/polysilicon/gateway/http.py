@@ -3,9 +3,8 @@
 llhttp refuses what is ambiguous (both lengths, doubled lengths, bare line feeds, spaces before colons); this module adds sizes,
 counts, deadlines and order: pipelined requests are answered one after another, a slow client is read no faster than it is served.
 
-Clients repeat themselves: request after request has the same head but for its length. A head that a connection sends twice, and that
-llhttp has found good, is remembered byte for byte without the digits of its length; a request that comes whole in one piece with a
-remembered head is not parsed again. Any other byte, and it is.
+A head that a connection sends twice, and that llhttp has found good, is remembered (`heads`); a request that comes whole in one piece
+with a remembered head is not parsed again, and is offered to the worker's short way first.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from typing import Protocol, cast
 
 import httptools
 import msgspec
+
+from polysilicon.gateway.heads import Head, Requests
 
 _REASONS = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 402: b"Payment Required", 403: b"Forbidden", 404: b"Not Found",
@@ -46,26 +47,7 @@ class Limits:
     stall_timeout_s: float = 60.0  # a client that does not read its answer
 
 
-Head = tuple[bytes, bytes, bytes, dict[bytes, bytes]]  # method, path, query, headers: of a head that was parsed before
-_HEADS = 1_000
 _SPECIAL = (b"transfer-encoding", b"expect", b"upgrade")
-
-
-def _split(data: bytes, limits: Limits) -> tuple[bytes, bytes]:
-    """Return the head, without the digits of its length, and the body of a piece that is one whole message; else two empty strings."""
-    end = data.find(b"\r\n\r\n", 0, limits.head_bytes)
-    at = data.find(b"\r\ncontent-length: ", 0, end) if end > 0 else -1
-    if at < 0:
-        at = data.find(b"\r\nContent-Length: ", 0, end) if end > 0 else -1
-        if at < 0:
-            return b"", b""
-    at += 18
-    stop = data.find(b"\r", at, end + 1)
-    digits = data[at:stop]
-    end += 4
-    if not digits.isdigit() or len(digits) > 9 or int(digits) != len(data) - end or len(data) - end > limits.body_bytes:
-        return b"", b""
-    return data[:at] + data[stop:end], data[end:]
 
 
 class Watcher(Protocol):
@@ -76,6 +58,13 @@ class Watcher(Protocol):
 
     def client_slow(self, slow: bool) -> None:
         """Learn that the client reads more slowly than it is written to, or has caught up."""
+
+
+class Answering(Protocol):
+    """Whatever answers a connection's current request."""
+
+    keep_alive: bool
+    watcher: Watcher | None
 
 
 class Request:
@@ -91,14 +80,14 @@ class Request:
     is_old = False  # HTTP/1.0 knows no chunks
     _chunked = False
 
-    def __init__(self, connection: Inbound, known: Head | None = None, body: bytes = b"") -> None:
+    def __init__(self, connection: Inbound, known: Head | None = None, body: bytes = b"", trace: bytes = b"") -> None:
         self.connection = connection
-        self.headers: dict[bytes, bytes]
-        if known is None:
-            self.headers = {}
-        else:
-            self.method, self.path, self.query, self.headers = known
+        self.headers: dict[bytes, bytes] = {}
+        if known is not None:
+            self.method, self.path, self.query, self.headers = known.method, known.path, known.query, known.headers
             self.body = body
+            if trace:
+                self.headers = {**known.headers, b"traceparent": trace}
 
     def respond(self, status: int, body: bytes, headers: bytes = b"", *, content_type: bytes = b"application/json") -> None:
         """Answer whole. `headers` are finished lines, each ending in CRLF."""
@@ -154,6 +143,7 @@ class Request:
 
 
 Handler = Callable[[Request], None]
+Short = Callable[["Inbound", Head, bytes, bytes], bool]  # takes a request whose head is known, or leaves it to the handler
 
 
 def error_body(kind: str, message: str, *, openai: bool = False) -> bytes:
@@ -167,8 +157,8 @@ class Inbound(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_bad", "_body", "_body_bytes", "_current", "_head_bytes", "_headers", "_last_head", "_limits", "_parser", "_queue", "_reading_head",
-        "_request", "_url", "closed", "deadline_s", "server", "transport",
+        "_bad", "_body", "_body_bytes", "_head_bytes", "_headers", "_last_kind", "_limits", "_parser", "_queue", "_reading_head", "_request",
+        "_url", "closed", "current", "deadline_s", "server", "transport",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -178,7 +168,7 @@ class Inbound(asyncio.Protocol):
         self.deadline_s = 0.0
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request] = deque()
-        self._current: Request | None = None
+        self.current: Answering | None = None
         self._request = Request(self)
         self._headers = self._request.headers
         self._body: list[bytes] = []
@@ -186,7 +176,7 @@ class Inbound(asyncio.Protocol):
         self._head_bytes = 0
         self._reading_head = True
         self._url = b""
-        self._last_head = b""
+        self._last_kind = b""
         self._bad: tuple[int, str, str] | None = None
 
     # --- the transport's calls
@@ -205,7 +195,7 @@ class Inbound(asyncio.Protocol):
         """Tell whoever is answering that nobody listens."""
         self.closed = True
         self.server.connections.discard(self)
-        current, self._current = self._current, None
+        current, self.current = self.current, None
         self._queue.clear()
         if current is not None and current.watcher is not None:
             current.watcher.client_gone()
@@ -216,18 +206,26 @@ class Inbound(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Keep a half-closed connection open while an answer is under way."""
-        return self._current is not None
+        return self.current is not None
 
     def data_received(self, data: bytes) -> None:
         """Parse; whatever is wrong is refused once and the connection closed."""
         if self.closed or self._bad:
             return
-        head = body = b""
-        if self._current is None and self._reading_head and not self._head_bytes and not self._queue:
-            head, body = _split(data, self._limits)
-            known = self.server.heads.get(head)
+        kind = trace = body = b""
+        if self.current is None and self._reading_head and not self._head_bytes and not self._queue:
+            server = self.server
+            end = data.find(b"\r\n\r\n") + 4
+            found = server.heads.exact.get(data[:end])
+            if found is not None and found[1] == len(data) - end:
+                known: Head | None = found[0]
+                body = data[end:]
+            else:
+                kind, trace, body = server.heads.cut(data)
+                known = server.heads.find(kind, trace, data, body)
             if known is not None:
-                self._start(Request(self, known, body))
+                if server.short is None or not server.short(self, known, body, trace):
+                    self.start(Request(self, known, body, trace))
                 return
         if self._reading_head:
             self._head_bytes += len(data)
@@ -243,9 +241,9 @@ class Inbound(asyncio.Protocol):
                 raise
         except httptools.HttpParserError as error:
             self._bad = self._bad or (400, "invalid_request_error", f"the request is not HTTP: {error}")
-        if head and not self._bad and self._reading_head:
-            self._remember(head, body)
-        if self._current is None and not self.closed:
+        if kind and not self._bad and self._reading_head:
+            self._remember(kind, body)
+        if self.current is None and not self.closed:
             if self._bad and not self._queue:
                 self._refuse(*self._bad)
             elif not self._reading_head:
@@ -253,28 +251,27 @@ class Inbound(asyncio.Protocol):
             elif self._head_bytes == len(data):  # the first piece of a head: the rest must follow
                 self.deadline_s = self.server.now() + self._limits.head_timeout_s
 
-    def _remember(self, head: bytes, body: bytes) -> None:
+    def _remember(self, kind: bytes, body: bytes) -> None:
         """Remember the head of the request just parsed if it is the second time that it comes, and nothing about it is special."""
         request = self._request
-        if head != self._last_head:
-            self._last_head = head
+        if kind != self._last_kind:
+            self._last_kind = kind
         elif request.body == body and request.keep_alive and not request.is_old and request.headers.keys().isdisjoint(_SPECIAL):
-            if len(self.server.heads) >= _HEADS:
-                self.server.heads.clear()
-            headers = {name: value for name, value in request.headers.items() if name != b"content-length"}
-            self.server.heads[head] = (request.method, request.path, request.query, headers)
+            varies = (b"content-length", b"traceparent") if b"\x00" in kind else (b"content-length",)
+            headers = {name: value for name, value in request.headers.items() if name not in varies}
+            self.server.heads.keep(kind, Head(request.method, request.path, request.query, headers))
 
     def pause_writing(self) -> None:
         """Slow the source down."""
         self.deadline_s = self.server.now() + self.server.limits.stall_timeout_s
-        if self._current is not None and self._current.watcher is not None:
-            self._current.watcher.client_slow(True)
+        if self.current is not None and self.current.watcher is not None:
+            self.current.watcher.client_slow(True)
 
     def resume_writing(self) -> None:
         """Let the source go on."""
-        self.deadline_s = float("inf") if self._current is not None else self.server.now() + self.server.limits.idle_timeout_s
-        if self._current is not None and self._current.watcher is not None:
-            self._current.watcher.client_slow(False)
+        self.deadline_s = float("inf") if self.current is not None else self.server.now() + self.server.limits.idle_timeout_s
+        if self.current is not None and self.current.watcher is not None:
+            self.current.watcher.client_slow(False)
 
     # --- the parser's calls
 
@@ -322,7 +319,7 @@ class Inbound(asyncio.Protocol):
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._limits.body_bytes:
             self._wrong(413, "request_too_large", f"the request's body is larger than {self._limits.body_bytes} bytes")
-        if b"expect" in headers and self._current is None and headers[b"expect"].lower() == b"100-continue":
+        if b"expect" in headers and self.current is None and headers[b"expect"].lower() == b"100-continue":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -340,8 +337,8 @@ class Inbound(asyncio.Protocol):
         pieces.clear()
         self._reading_head = True
         self._head_bytes = 0
-        if self._current is None:
-            self._start(request)
+        if self.current is None:
+            self.start(request)
             return
         self._queue.append(request)
         if len(self._queue) >= self._limits.pipelined:
@@ -349,32 +346,33 @@ class Inbound(asyncio.Protocol):
 
     # --- answering
 
-    def _start(self, request: Request) -> None:
-        self._current = request
+    def start(self, request: Request) -> None:
+        """Have a request answered."""
+        self.current = request
         self.deadline_s = float("inf")
         self.server.handler(request)
 
-    def answered(self, request: Request) -> None:
+    def answered(self, request: Answering) -> None:
         """Go on to the next request of the connection."""
-        if request is not self._current:
+        if request is not self.current:
             return
-        self._current = None
+        self.current = None
         request.watcher = None
         if not request.keep_alive or self.server.draining:
             self.close()
             return
-        self.deadline_s = self.server.now() + self.server.limits.idle_timeout_s
+        self.deadline_s = self.server.now() + self._limits.idle_timeout_s
         if self._queue:
             self.server.loop.call_soon(self._next)
         elif self._bad:
             self._refuse(*self._bad)
 
     def _next(self) -> None:
-        if self._queue and self._current is None and not self.closed:
+        if self._queue and self.current is None and not self.closed:
             request = self._queue.popleft()
             if len(self._queue) < self._limits.pipelined // 2:
                 self.transport.resume_reading()
-            self._start(request)
+            self.start(request)
 
     def _wrong(self, status: int, kind: str, message: str) -> None:
         self._bad = (status, kind, message)
@@ -393,11 +391,11 @@ class Inbound(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Return whether a request is being answered."""
-        return self._current is not None
+        return self.current is not None
 
     def expire(self) -> None:
         """Close a connection whose deadline has passed; say so where a request was begun."""
-        if self._current is None and (self._head_bytes or not self._reading_head):
+        if self.current is None and (self._head_bytes or not self._reading_head):
             self._refuse(408, "invalid_request_error", "the request took too long to arrive")
         else:
             self.abort()
@@ -426,7 +424,8 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.now = time.monotonic
         self.connections: set[Inbound] = set()
-        self.heads: dict[bytes, Head] = {}
+        self.heads = Requests(self.limits.head_bytes, self.limits.body_bytes)
+        self.short: Short | None = None
         self.draining = False
         self.port = 0
         self._listener: asyncio.Server | None = None

@@ -136,6 +136,8 @@ class Lane:
         doors = [live.doors[v.target] for v, may in zip(variants, self.mask, strict=True) if may]
         self.plain = operation == "create" and all(d.dialect == dialect and (dialect == "chat" or d.version(version) == OLD) for d in doors)
         self._bounds = self._ceilings(self.mask)
+        # nothing but shares decides where a request without a conversation goes
+        self.usual = self.plain and all(self.mask) and not live.router.is_special(route)
 
     def _ceilings(self, mask: list[bool]) -> tuple[list[tuple[int, int, int]], list[tuple[Tariff, int]]]:
         """Return what bounds a request's cost: as rates where those do for all lengths, else as tariffs."""

@@ -180,6 +180,7 @@ class Writer:
         self.pending: list[bytes] = []
         self.written = 0
         self.segment = 0  # changes when settings must be stated anew
+        self.before: Callable[[], None] | None = None  # brings entries that somebody still holds back; called before each flush
         self._later = later
         self._beside = beside
         self._settings = 0
@@ -210,23 +211,26 @@ class Writer:
         """Take one entry as the fields of `Own`; its setting has been stated in this segment."""
         text = _ENCODE(own)
         self.pending.append(b"%08x %b\n" % (crc32(text), text))
-        if not self._scheduled:
-            self._schedule()
+        self.schedule()
 
     def _take(self, data: bytes) -> None:
         self.pending.append(data)
-        if not self._scheduled:
-            self._schedule()
+        self.schedule()
 
-    def _schedule(self) -> None:
-        if self._later is None:
-            self.flush()
-        else:
+    def schedule(self) -> None:
+        """Have `flush` called at the end of this turn of the event loop, or at once where there is none."""
+        if not self._scheduled:
             self._scheduled = True
-            self._later(self.flush)
+            if self._later is None:
+                self.flush()
+            else:
+                self._later(self.flush)
 
     def flush(self) -> None:
         """Hand what is pending to the operating system."""
+        if self.before is not None:
+            self._scheduled = True  # what it brings is flushed now
+            self.before()
         self._scheduled = False
         if not self.pending:
             return

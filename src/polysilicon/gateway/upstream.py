@@ -11,6 +11,7 @@ from typing import Protocol, cast
 import httptools
 
 from polysilicon.errors import UpstreamError
+from polysilicon.gateway.heads import Answers
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -31,15 +32,26 @@ class Caller(Protocol):
         """Learn that there will be no (more) answer."""
 
 
+class Quick(Protocol):
+    """Who asked the short way: takes a usual answer that comes in one piece, and makes way for a `Caller` where it is not usual."""
+
+    def hear(self, connection: Connection, data: bytes) -> bool:
+        """Take the first piece of an answer; or put a caller in place and return False."""
+
+    def lost(self) -> None:
+        """Learn that the connection is closed: put a caller in place, unless the answer has come."""
+
+
 class Connection(asyncio.Protocol):
     """One connection to a target; carries one exchange at a time."""
 
     __slots__ = ("_body", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_keep", "_parser", "_until_close",
-                 "caller", "closed", "fresh", "idle_since_s", "pool", "received_bytes", "transport")  # fmt: skip
+                 "caller", "closed", "fresh", "idle_since_s", "pool", "quick", "received_bytes", "transport")  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.caller: Caller | None = None
+        self.quick: Quick | None = None  # asked the short way; then there is no caller yet
         self.closed = False
         self.fresh = True
         self.idle_since_s = 0.0
@@ -94,6 +106,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end: an answer without a stated length is whole, any other is cut."""
+        if self.quick is not None:
+            self.quick.lost()
         if not self.closed:
             self.closed = True
             self.pool.open -= 1
@@ -109,6 +123,12 @@ class Connection(asyncio.Protocol):
             caller.upstream_lost(UpstreamError(words))
 
     def data_received(self, data: bytes) -> None:
+        """Take some of an answer."""
+        quick = self.quick
+        if quick is None or not quick.hear(self, data):
+            self.parse(data)
+
+    def parse(self, data: bytes) -> None:
         """Parse, hand on, and give the connection back once the answer is whole."""
         caller = self.caller
         if caller is None:  # nobody asked: the peer is not to be trusted with a next request
@@ -139,6 +159,8 @@ class Connection(asyncio.Protocol):
         elif self._done:
             self.caller = None
             if self._keep and not self._until_close:
+                if self._head_bytes == len(data) == self.received_bytes and self._parser.get_status_code() == 200:
+                    self.pool.answers.keep(data, self._headers)
                 self._reset()
                 self.pool.release(self)
             else:
@@ -200,6 +222,7 @@ class Pool:
         self.idle_timeout_s = idle_timeout_s
         self.loop = asyncio.get_running_loop()
         self.open = 0
+        self.answers = Answers()
         self._ahead = 0  # connections being made that nobody waits for
         self._idle: deque[Connection] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -260,8 +283,12 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Keep a connection for the next request."""
+        self.keep(connection, self.loop.time())
+
+    def keep(self, connection: Connection, now_s: float) -> None:
+        """Keep a connection; `now_s` is the loop's time, or near enough."""
         connection.fresh = False
-        connection.idle_since_s = self.loop.time()
+        connection.idle_since_s = now_s
         self._idle.append(connection)
 
     def forget(self, connection: Connection) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from polysilicon.errors import InputError, PolysiliconError
 from polysilicon.gateway.attempt import Attempt
 from polysilicon.gateway.exchange import Exchange, dialect_of
+from polysilicon.gateway.express import Express, Flight
 from polysilicon.gateway.http import Limits, Request, Server, error_body
 from polysilicon.gateway.ledger import Writer
 from polysilicon.gateway.live import Live
@@ -37,7 +38,10 @@ class Worker:
         self.live = Live(wiring, index, self.prefix)
         self.ledger = Writer(Path(wiring.state) / "ledger", index, later=self.loop.call_soon, beside=self._beside)
         self.server = Server(self.handle, Limits(head_bytes=wiring.head_bytes, body_bytes=wiring.body_bytes))
-        self.exchanges: set[Exchange] = set()
+        self.exchanges: set[Exchange | Flight] = set()
+        self.express = Express(self)
+        self.ledger.before = self.express.book
+        self.server.short = self.express.take
         self.counter = 0
         self.hedges = 0
         self.refused: dict[str, int] = {}
@@ -83,7 +87,8 @@ class Worker:
     # --- requests
 
     def handle(self, request: Request) -> None:
-        """Answer one request."""
+        """Answer one request; those that came before it and are held go first."""
+        self.express.work()
         found = dialect_of(request.path)
         if found is not None and request.method == b"POST":
             Exchange(self, request, *found).start()

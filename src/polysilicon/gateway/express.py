@@ -1,0 +1,393 @@
+"""The short way of a usual request: a head known byte for byte, one dialect, nobody out of service, a connection that waits, a whole answer.
+
+It does what `Exchange` and `Attempt` do, in their order and with their sums, in two steps: `Express.take` from the client's bytes to the
+target's, `Flight.answered` back. Whatever is not usual is theirs: before a request is sent they begin it, afterwards `make_way` puts them
+in place as if they had sent it. What nobody waits for (counters, the ledger's line) is done for all flights of a turn of the loop at once.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from polysilicon.errors import InputError, MissingFact
+from polysilicon.gateway import exchange as long_way
+from polysilicon.gateway import usage
+from polysilicon.gateway.attempt import Attempt
+from polysilicon.gateway.exchange import Exchange, Host, conversation_of
+from polysilicon.gateway.heads import Answer, Head
+from polysilicon.gateway.http import Inbound, Request, Watcher
+from polysilicon.gateway.lane import Caller, Lane, Leg
+from polysilicon.gateway.live import Live
+from polysilicon.gateway.upstream import Connection
+from polysilicon.gateway.usage import Used
+
+if TYPE_CHECKING:
+    from polysilicon.gateway.exchange import Envelope
+
+_END = b"\r\n\r\n"
+_NEVER = float("inf")
+_DECODE, _DIALECT_OF, _MOST_TOKENS, _PROMPT_BOUND = long_way.decode_envelope, long_way.dialect_of, long_way.most_tokens, long_way.prompt_bound
+_REQUESTS, _OK, _IN, _OUT, _COST = long_way.REQUESTS, long_way.OK, long_way.IN, long_way.OUT, long_way.COST
+_TTFT_SUM, _SECONDS_SUM = long_way.TTFT_SUM, long_way.SECONDS_SUM
+
+
+class _Waiting:
+    """Stands for a request that is held until the turn's end."""
+
+    keep_alive = True
+    watcher: Watcher | None = None
+
+
+_WAITING = _Waiting()
+
+
+class Way:
+    """What requests with one head have in common under one wiring."""
+
+    __slots__ = ("beta", "caller", "dialect", "given", "lanes", "live", "version", "workload")
+
+    def __init__(self, live: Live, head: Head) -> None:
+        found = _DIALECT_OF(head.path)
+        headers = head.headers
+        self.live = live
+        self.caller: Caller | None = None
+        self.lanes: dict[bytes, Lane] = {}
+        if found is None or head.method != b"POST" or found[1] != "create" or found[0] == "responses" or live.wiring.shadow_frac:
+            return
+        self.caller = live.caller(headers)
+        self.dialect = found[0]
+        self.version = headers.get(b"anthropic-version", b"")
+        self.workload = headers.get(b"x-polysilicon-workload", b"")
+        self.beta = headers.get(b"anthropic-beta", b"")
+        self.given = headers.get(b"x-session-id") or headers.get(b"x-claude-code-session-id") or b""
+
+    def lane(self, model: bytes) -> Lane | None:
+        """Return the lane of a model if there is one already, and it is usual."""
+        assert self.caller is not None
+        lane = self.caller.lanes.get((model, self.dialect, "create", self.version, self.workload))
+        if lane is None or not lane.usual or lane.directive is not self.live.router.directive:
+            return None
+        self.lanes[model] = lane
+        return lane
+
+
+class Flight:
+    """One request under way. `watcher` is itself while the client may be lost."""
+
+    __slots__ = (
+        "answer", "body", "bound", "caller", "cost", "done_s", "due_s", "envelope", "express", "first_turn", "head", "held", "inbound", "lane", "leg",
+        "listed", "live", "meters", "now_s", "number", "out_tokens", "payload", "session", "stream", "tokens", "trace", "upstream", "used",
+        "wall_s", "watcher", "way", "why",
+    )  # fmt: skip
+
+    body: bytes
+    bound: int
+    due_s: float
+    envelope: Envelope
+    first_turn: int
+    lane: Lane
+    leg: Leg
+    now_s: float
+    number: int
+    out_tokens: int
+    payload: bytes
+    session: int
+    stream: bool
+    upstream: Connection
+    wall_s: float
+    why: str
+    # once answered
+    answer: Answer
+    cost: int
+    done_s: float
+    listed: int
+    meters: tuple[int, ...]
+    tokens: tuple[int, int, int, int, int]
+    used: Used
+
+    keep_alive = True
+
+    def __init__(self, express: Express, inbound: Inbound, head: Head, way: Way, trace: bytes) -> None:
+        self.express = express
+        self.inbound = inbound
+        self.head = head
+        self.way = way
+        self.trace = trace
+        self.held = False
+        self.watcher: Watcher | None = self
+
+    # --- the connection's calls
+
+    def hear(self, connection: Connection, data: bytes) -> bool:
+        """Take the answer now, or with all others of this turn."""
+        express = self.express
+        if not express.busy:
+            return self.land(connection, data)
+        if self.held:  # there is more to it: what comes after the first piece is the attempt's
+            express.work()
+            connection.data_received(data)
+        else:
+            self.held = True
+            express.hold(connection, data)
+        return True
+
+    def lost(self) -> None:
+        """Take the answer if it has come; else make way."""
+        self.express.work()
+        if self.upstream.quick is self:
+            self.make_way()
+
+    # --- the answer
+
+    def land(self, connection: Connection, data: bytes) -> bool:
+        """Take a whole answer whose head is known; anything else is an attempt's."""
+        end = data.find(_END) + 4
+        head = data[:end]
+        pool = connection.pool
+        answer = pool.answers.exact.get(head) or pool.answers.find(head)
+        body = data[end:]
+        if answer is None or answer.length != len(body) or self.stream:
+            self.make_way()
+            return False
+        used = Used()
+        leg = self.leg
+        try:
+            stated = usage.of_message(body, used) if self.way.dialect == "messages" else usage.of_chat(body, used)
+            tokens = (used.fresh_tokens, used.cached_tokens, used.write_5m_tokens, used.write_1h_tokens, used.output_tokens)
+            self.meters, self.listed, self.cost = leg.meter.price(used, tokens)
+        except (msgspec.MsgspecError, RecursionError, MissingFact):
+            stated = False
+        if not stated:
+            self.make_way()
+            return False
+        self.used = used
+        self.tokens = tokens
+        self.answer = answer
+        self.done_s = now_s = time.monotonic()
+        connection.quick = None
+        pool.keep(connection, now_s)
+        live = self.way.live
+        live.router.load[leg.target] -= 1.0
+        express = self.express
+        express.host.exchanges.discard(self)
+        key = self.lane.key
+        if key.budgets:
+            live.budgets.settle(key.budgets, self.bound, self.cost)
+        inbound = self.inbound
+        express.flown.append(self)
+        express.host.ledger.schedule()
+        self.watcher = None
+        if inbound.closed:
+            return True
+        last = b"" if not inbound.server.draining else b"connection: close\r\n"
+        inbound.transport.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-polysilicon-request: %b%08x\r\n%b"
+            b"x-polysilicon-attempts: 1\r\n%bx-polysilicon-cost-nano-usd: %d\r\n%b\r\n%b"
+            % (len(body), live.prefix_bytes, self.number, leg.head(self.why), answer.id_line, self.cost, last, body)
+        )
+        inbound.answered(self)
+        return True
+
+    # --- what is not usual
+
+    def make_way(self) -> Exchange:
+        """Put an exchange and an attempt in place, as if they had sent the request."""
+        exchange = self.express.exchange(self)
+        ask = exchange.ask_for(self.way.dialect)
+        assert ask is not None  # it is the client's own
+        leg = self.leg
+        attempt = Attempt(exchange, leg.variant, leg.door, leg.pool, self.way.live.wiring.reliability)
+        attempt.why = self.why
+        exchange.asked = 1
+        exchange.tried = (leg.index,)
+        exchange.attempts.append(attempt)
+        connection = self.upstream
+        connection.quick = None
+        attempt.adopt(connection, ask, self.way.dialect, self.now_s, self.payload, include_usage=exchange.include_usage)
+        return exchange
+
+    def client_gone(self) -> None:
+        """Learn that the client has closed; what the target has said until now counts."""
+        self.express.work()
+        if self.watcher is self:
+            self.make_way().client_gone()
+
+    def client_slow(self, slow: bool) -> None:
+        """Learn that the client reads more slowly than it is written to."""
+        self.express.work()
+        if self.watcher is self:
+            self.make_way().client_slow(slow)
+
+    def tick(self, now_s: float) -> None:
+        """Check the deadlines."""
+        self.express.work()
+        if self.watcher is self:
+            self.make_way().tick(now_s)
+
+
+class Express:
+    """The short way of one worker."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.flown: list[Flight] = []  # answered, and not yet in the books
+        self.busy = False  # much comes in one turn of the loop: it is held until all has come, then dealt with kind by kind
+        self._requests: list[tuple[Inbound, Head, bytes, bytes]] = []
+        self._answers: list[tuple[Connection, bytes]] = []
+
+    def take(self, inbound: Inbound, head: Head, body: bytes, trace: bytes) -> bool:
+        """Take a request, now or with all others of this turn, and return whether it is taken."""
+        if not self.busy:
+            return self.fly(inbound, head, body, trace)
+        inbound.current = _WAITING
+        inbound.deadline_s = _NEVER
+        self._requests.append((inbound, head, body, trace))
+        self.host.ledger.schedule()
+        return True
+
+    def hold(self, connection: Connection, data: bytes) -> None:
+        """Keep an answer until all of this turn have come."""
+        self._answers.append((connection, data))
+        self.host.ledger.schedule()
+
+    def work(self) -> None:
+        """Deal with what was held; called at the end of a turn."""
+        answers, requests = self._answers, self._requests
+        if answers:
+            self._answers = []
+            for connection, data in answers:
+                quick = connection.quick
+                if not isinstance(quick, Flight) or not quick.land(connection, data):
+                    connection.parse(data)
+        if requests:
+            self._requests = []
+            for inbound, head, body, trace in requests:
+                if not inbound.closed and not self.fly(inbound, head, body, trace):
+                    inbound.start(Request(inbound, head, body, trace))
+
+    def fly(self, inbound: Inbound, head: Head, body: bytes, trace: bytes) -> bool:
+        """Send a request on if it is usual; else leave everything as it was and return False."""
+        host = self.host
+        live = host.live
+        way: Way = head.way
+        if way is None or way.live is not live:
+            way = head.way = Way(live, head)
+        caller = way.caller
+        if caller is None or live.health.shut:
+            return False
+        live.refresh()
+        try:
+            envelope = _DECODE(body)
+            model = bytes(envelope["model"])
+            lane = way.lanes.get(model)
+            if lane is None or lane.directive is not live.router.directive:
+                lane = way.lane(model)
+                if lane is None:
+                    return False
+            if not body.isascii():
+                body.decode()
+            stream = envelope.get("stream")
+            out_tokens = _MOST_TOKENS(envelope)
+        except (KeyError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return False
+        key = caller.key
+        now_s = time.monotonic()
+        if key.requests_per_minute and not caller.admits(now_s, live.wiring.workers):
+            return False
+        bound = lane.bound_nano_usd(lane.mask, _PROMPT_BOUND(body), out_tokens)
+        if key.budgets and live.budgets.reserve(key.budgets, bound):
+            if key.requests_per_minute:
+                caller.level -= 1.0
+            return False
+        flight = Flight(self, inbound, head, way, trace)
+        flight.body = body
+        flight.envelope = envelope
+        flight.lane = lane
+        flight.stream = stream is not None and bytes(stream) == b"true"
+        flight.out_tokens = out_tokens
+        flight.bound = bound
+        flight.now_s = now_s
+        flight.wall_s = time.time()
+        host.counter += 1
+        flight.number = host.counter
+        flight.session, flight.first_turn = conversation_of(envelope, way.given, caller.seed, len(body))
+        inbound.current = flight
+        inbound.deadline_s = _NEVER
+        self._send(flight, live)
+        return True
+
+    def _send(self, flight: Flight, live: Live) -> None:
+        router = live.router
+        lane = flight.lane
+        choice = router.by_share(lane.route) if not flight.session else None
+        if choice is None:
+            choice = router.choose(lane.route, lane.mask, live.health, flight.now_s, session=flight.session)
+            if choice.variant < 0:
+                self.exchange(flight).try_it(choice)
+                return
+        leg = flight.leg = lane.legs[choice.variant]
+        door = leg.door
+        connection = leg.pool.idle() if door.simple else None
+        if connection is None:
+            self.exchange(flight).try_it(choice)
+            return
+        try:
+            payload = door.simple_request(leg.variant, flight.envelope, "create", stream=flight.stream, version=lane.version, beta=flight.way.beta)
+        except InputError:
+            leg.pool.keep(connection, flight.now_s)
+            self.exchange(flight).try_it(choice)
+            return
+        flight.why = choice.why
+        flight.payload = payload
+        flight.upstream = connection
+        flight.due_s = flight.now_s + live.shortest_s
+        self.host.exchanges.add(flight)
+        router.load[leg.target] += 1.0
+        live.tally[leg.index][_REQUESTS] += 1
+        connection.quick = flight
+        connection.transport.write(payload)
+
+    def exchange(self, flight: Flight) -> Exchange:
+        """Return what the long way would have made of a request that was admitted, and put it in the flight's place."""
+        way = flight.way
+        request = Request(flight.inbound, flight.head, flight.body, flight.trace)
+        exchange = Exchange(self.host, request, way.dialect, "create")
+        assert way.caller is not None
+        exchange.resume(way.live, way.caller, flight)
+        self.host.exchanges.discard(flight)
+        if flight.inbound.current is flight:
+            flight.inbound.current = request
+        flight.watcher = None
+        return exchange
+
+    def book(self) -> None:
+        """Deal with what is held; then count what was answered since the last call, and write its lines."""
+        came = len(self._answers) + len(self._requests)
+        self.work()
+        flown = self.flown
+        self.busy = came > 1 or (not self.busy and len(flown) > 1)
+        self.flown = []
+        ledger = self.host.ledger
+        for flight in flown:
+            leg, lane, used, tokens, cost, answer = flight.leg, flight.lane, flight.used, flight.tokens, flight.cost, flight.answer
+            live = flight.way.live
+            us = int((flight.done_s - flight.now_s) * 1e6)
+            live.health.good(leg.index, flight.done_s - flight.now_s)
+            tally = live.tally[leg.index]
+            tally[_OK] += 1
+            tally[_TTFT_SUM] += us
+            tally[_SECONDS_SUM] += us
+            out = tokens[4]
+            tally[_IN] += sum(tokens) - out
+            tally[_OUT] += out
+            tally[_COST] += cost
+            ledger.append_own((
+                leg.number(ledger), flight.number, int(flight.wall_s * 1e6), "request", "ok", 200, flight.why, 1, False, tokens, flight.meters,
+                flight.listed, cost, us, us, leg.costs(used, tokens, lane.mask) if leg.others else (), used.tier, used.speed, used.geo, answer.id,
+                used.estimated, answer.spilled, False, used.stop[:40], flight.session, flight.trace.decode("latin-1"),
+            ))  # fmt: skip
+            if flight.first_turn and live is self.host.live:
+                live.router.bind(lane.route, flight.first_turn, leg.index, flight.now_s)
