@@ -63,9 +63,7 @@ def wiring(state: str) -> Wiring:
     price = compile_price(TokenPrice("m", "t", 4.0, 20.0, 0.4, 5.0, 8.0))
     unknown = compile_price(TokenPrice("m", "t", 4.0, 20.0, None, None, None))
     rows = [("a", "claude", "m", price), ("b", "anthropic", "m", price), ("c", "openai", "g", price), ("d", "openai", "g", unknown)]
-    targets = tuple(
-        Target(i, name, door, "http", "127.0.0.1", 9, "", "aws", "us-east-1", secret=SECRET) for i, (name, door, _, _) in enumerate(rows)
-    )
+    targets = tuple(Target(i, name, door, "http", "127.0.0.1", 9, "", "aws", "us-east-1", secret=SECRET) for i, (name, door, _, _) in enumerate(rows))
     variants = tuple(
         Variant(i, f"{model}@{name}", model, i, f"{model}-{name}", "TPU v7", "", "", "production", 1.0, "passed", tariff)
         for i, (name, _, model, tariff) in enumerate(rows)
@@ -73,7 +71,9 @@ def wiring(state: str) -> Wiring:
     routes = (Route("m", "m", "", "", (0, 1), (0.7, 0.3), "t"), Route("g", "g", "", "", (2, 3), (0.6, 0.4), "t"))
     keys = (key("k1", budgets=(0, 1), requests_per_minute=100_000), key("k2", models=("m",)))
     budgets = (Budget(0, "key:k1", "key:k1", 10**15), Budget(1, "team:core", "team:core", 10**15))
-    reliability = msgspec.structs.replace(FAST, breaker_open_s=1e6, rate_limit_open_s=1e6, first_byte_timeout_s=1e3, stall_timeout_s=1e3, total_timeout_s=1e4)
+    reliability = msgspec.structs.replace(
+        FAST, breaker_open_s=1e6, rate_limit_open_s=1e6, first_byte_timeout_s=1e3, stall_timeout_s=1e3, total_timeout_s=1e4
+    )
     return Wiring("d", "p", state, "127.0.0.1", 0, 1, targets, variants, routes, keys, budgets, reliability)
 
 
@@ -89,19 +89,44 @@ def said(**more: Any) -> bytes:
 
 TURNS = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}, {"role": "user", "content": "more"}]
 REQUESTS = [
-    request(said()), request(said()), request(said(messages=TURNS)), request(said(model="g"), chat=True), request(said(model="g", user="u"), chat=True),
-    request(said(stream=True)), request(said(model="g", stream=True, stream_options={"include_usage": True}), chat=True), request(said(), who=b"k2"),
-    request(said(model="nobody")), request(said(model="g"), who=b"k2", chat=True), request(said(metadata={"user_id": "u7"}, max_tokens=None)),
-    request(said(), extra=b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"), request(b'{"model":"m","model":"m","stream":false}'),
-    request(said(), extra=b"traceparent: 00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"), request(b'{"model":"m"'), request(b"\xff\xfe"),
-    request(said(), extra=b"traceparent: \r\n"), request(said(content="\u00e9".encode().decode("latin-1"))), request(said(max_tokens=1.5)),
-    request(said(), extra=b"anthropic-beta: x-1\r\n"), request(said(), extra=b"anthropic-version: 2026-10-21\r\n"), request(said(), who=b"nobody"),
-    request(said(), extra=b"x-session-id: s1\r\n"), request(said(messages=[{"role": "user", "content": [{"type": "image"}]}])), request(b"[]"),
-]  # fmt: skip
-MESSAGE = {"id": "m1", "type": "message", "content": [{"type": "text", "text": "w"}], "stop_reason": "end_turn",
-           "usage": {"input_tokens": 100, "cache_read_input_tokens": 50, "output_tokens": 30, "service_tier": "standard"}}  # fmt: skip
-CHAT = {"id": "c1", "choices": [{"index": 0, "message": {"role": "assistant", "content": "w"}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 150, "completion_tokens": 30, "prompt_tokens_details": {"cached_tokens": 50}}}  # fmt: skip
+    request(said()),
+    request(said()),
+    request(said(messages=TURNS)),
+    request(said(model="g"), chat=True),
+    request(said(model="g", user="u"), chat=True),
+    request(said(stream=True)),
+    request(said(model="g", stream=True, stream_options={"include_usage": True}), chat=True),
+    request(said(), who=b"k2"),
+    request(said(model="nobody")),
+    request(said(model="g"), who=b"k2", chat=True),
+    request(said(metadata={"user_id": "u7"}, max_tokens=None)),
+    request(said(), extra=b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"),
+    request(b'{"model":"m","model":"m","stream":false}'),
+    request(said(), extra=b"traceparent: 00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"),
+    request(b'{"model":"m"'),
+    request(b"\xff\xfe"),
+    request(said(), extra=b"traceparent: \r\n"),
+    request(said(content="\u00e9".encode().decode("latin-1"))),
+    request(said(max_tokens=1.5)),
+    request(said(), extra=b"anthropic-beta: x-1\r\n"),
+    request(said(), extra=b"anthropic-version: 2026-10-21\r\n"),
+    request(said(), who=b"nobody"),
+    request(said(), extra=b"x-session-id: s1\r\n"),
+    request(said(messages=[{"role": "user", "content": [{"type": "image"}]}])),
+    request(b"[]"),
+]
+MESSAGE = {
+    "id": "m1",
+    "type": "message",
+    "content": [{"type": "text", "text": "w"}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 100, "cache_read_input_tokens": 50, "output_tokens": 30, "service_tier": "standard"},
+}
+CHAT = {
+    "id": "c1",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "w"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 150, "completion_tokens": 30, "prompt_tokens_details": {"cached_tokens": 50}},
+}
 EVENTS = [
     {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 10, "output_tokens": 1}}},
     {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "w"}},
@@ -117,8 +142,10 @@ def answer(body: Any, head: bytes = b"request-id: r1\r\n", status: bytes = b"200
 
 def stream_answer(*, chat: bool) -> bytes:
     if chat:
-        events = b'data: {"choices":[{"index":0,"delta":{"content":"w"},"finish_reason":"stop"}]}\n\ndata: {"choices":[],"usage":{"prompt_tokens":4,' \
-                 b'"completion_tokens":2}}\n\ndata: [DONE]\n\n'  # fmt: skip
+        events = (
+            b'data: {"choices":[{"index":0,"delta":{"content":"w"},"finish_reason":"stop"}]}\n\ndata: {"choices":[],"usage":{"prompt_tokens":4,'
+            b'"completion_tokens":2}}\n\ndata: [DONE]\n\n'
+        )
     else:
         events = b"".join(b"event: %b\ndata: %b\n\n" % (e["type"].encode(), json.dumps(e).encode()) for e in EVENTS)  # type: ignore[attr-defined]
     return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(events), events)
@@ -133,14 +160,32 @@ def answers_to(data: bytes) -> list[bytes]:
     without = {name: value for name, value in good.items() if name != "usage"}
     dated = [answer(good, b"date: Thu, 26 Nov 2026 01:00:0%d GMT\r\nx-request-id: q-%d\r\n" % (i, i)) for i in range(3)]
     return [
-        answer(good), answer(good), answer(good), *dated, answer(good, b"request-id: r2\r\n"), answer(without), answer(b"{}"), answer(b"{nonsense"),
-        answer(good, b""), answer(good, b"connection: close\r\n"), answer(good, b"x-ms-is-spilled-over: true\r\n"), answer(good) + b"HTTP/1.1 2",
-        answer(good, b"request-id: r1\r\nRequest-Id: r9\r\n"), answer(good, b"request-id: \r\n"), answer({**good, "usage": {"output_tokens": "x"}}),
-        answer({"error": {"type": "rate_limit_error", "message": "slow"}}, b"retry-after: 1\r\n", b"429 Too Many"), b"HTTP/1.1 200 OK\r\n\r\n", b"",
-        answer(b'{"error": {"type": "invalid_request_error", "message": "no"}}', status=b"400 Bad Request"), b"HTTP/1.1 100 Continue\r\n\r\n" + answer(good),
-        answer(good).replace(b"content-length: ", b"content-length: 1"), answer(good, b"transfer-encoding: chunked\r\n"), b"nonsense\r\n\r\n",
-        answer({**good, "usage": {**good["usage"], "cache_creation_input_tokens": 5}}), answer(good).replace(b"request-id: r1", b"request-id: \x00"),
-    ]  # fmt: skip
+        answer(good),
+        answer(good),
+        answer(good),
+        *dated,
+        answer(good, b"request-id: r2\r\n"),
+        answer(without),
+        answer(b"{}"),
+        answer(b"{nonsense"),
+        answer(good, b""),
+        answer(good, b"connection: close\r\n"),
+        answer(good, b"x-ms-is-spilled-over: true\r\n"),
+        answer(good) + b"HTTP/1.1 2",
+        answer(good, b"request-id: r1\r\nRequest-Id: r9\r\n"),
+        answer(good, b"request-id: \r\n"),
+        answer({**good, "usage": {"output_tokens": "x"}}),
+        answer({"error": {"type": "rate_limit_error", "message": "slow"}}, b"retry-after: 1\r\n", b"429 Too Many"),
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"",
+        answer(b'{"error": {"type": "invalid_request_error", "message": "no"}}', status=b"400 Bad Request"),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + answer(good),
+        answer(good).replace(b"content-length: ", b"content-length: 1"),
+        answer(good, b"transfer-encoding: chunked\r\n"),
+        b"nonsense\r\n\r\n",
+        answer({**good, "usage": {**good["usage"], "cache_creation_input_tokens": 5}}),
+        answer(good).replace(b"request-id: r1", b"request-id: \x00"),
+    ]
 
 
 Step = tuple[str, int, int]
@@ -245,8 +290,10 @@ def told(steps: list[Step], *, short: bool) -> dict[str, Any]:
                 "budgets": [(live.budgets.spent(b), live.budgets.reserved(b)) for b in range(2)],
                 "health": (live.health.failures, live.health.reason, live.health.shut, live.health.requests, live.health.probing),
                 "router": (live.router.load, live.router._credit, live.router._carried, sorted(live.router._sessions)),
-                "refused": worker.refused, "left": len(worker.exchanges), "counter": worker.counter,
-            }  # fmt: skip
+                "refused": worker.refused,
+                "left": len(worker.exchanges),
+                "counter": worker.counter,
+            }
             worker.ledger.close()
             live.close()
             return out
