@@ -44,6 +44,7 @@ class Budgets:
         self._map = mmap.mmap(self._file, size)
         self._cells = memoryview(self._map).cast("q")
         self._exact = [True] * len(self.limits)  # near the limit: nothing is granted ahead
+        self._places: dict[Sequence[int], list[tuple[int, int, int, int]]] = {}
 
     def _lock(self) -> None:
         fcntl.lockf(self._file, fcntl.LOCK_EX)
@@ -53,15 +54,21 @@ class Budgets:
 
     def reserve(self, which: Sequence[int], nano_usd: int) -> str:
         """Reserve an amount on all of the budgets or on none; return the id of the one that is exhausted, or the empty string."""
-        cells, worker = self._cells, self.worker
-        for budget in which:
-            at = budget * _STRIDE + worker
-            if cells[at + _HELD] + nano_usd > cells[at + _GRANTED] and not self._ask(budget, nano_usd):
+        cells = self._cells
+        places = self._places.get(which) or self._place(which)
+        for budget, granted, held, _ in places:
+            if cells[held] + nano_usd > cells[granted] and not self._ask(budget, nano_usd):
                 self._give_back(which)
                 return self.ids[budget]
-        for budget in which:
-            cells[budget * _STRIDE + _HELD + worker] += nano_usd
+        for _, _, held, _ in places:
+            cells[held] += nano_usd
         return ""
+
+    def _place(self, which: Sequence[int]) -> list[tuple[int, int, int, int]]:
+        """Return each budget with the places of this worker's three words."""
+        found = [(b, *(b * _STRIDE + column + self.worker for column in (_GRANTED, _HELD, _SPENT))) for b in which]
+        self._places[tuple(which)] = found
+        return found
 
     def _ask(self, budget: int, nano_usd: int) -> bool:
         """Have the grant raised to what is held and the amount, and a little ahead where the limit is far."""
@@ -82,15 +89,14 @@ class Budgets:
 
     def settle(self, which: Sequence[int], reserved_nano_usd: int, cost_nano_usd: int) -> None:
         """Turn a reservation into what the request cost; a cost of nothing releases it."""
-        cells, worker = self._cells, self.worker
-        for budget in which:
-            at = budget * _STRIDE + worker
+        cells = self._cells
+        for budget, granted, held, spent in self._places.get(which) or self._place(which):
             if cost_nano_usd:
-                cells[at + _SPENT] += cost_nano_usd
-                cells[at + _GRANTED] -= cost_nano_usd
-            cells[at + _HELD] -= reserved_nano_usd
-            if self._exact[budget] and cells[at + _GRANTED] > cells[at + _HELD]:
-                cells[at + _GRANTED] = cells[at + _HELD]
+                cells[spent] += cost_nano_usd
+                cells[granted] -= cost_nano_usd
+            cells[held] -= reserved_nano_usd
+            if self._exact[budget] and cells[granted] > cells[held]:
+                cells[granted] = cells[held]
 
     def _give_back(self, which: Sequence[int]) -> None:
         for budget in which:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
-from zlib import crc32
 
 import msgspec
 
@@ -14,70 +13,18 @@ from polysilicon.errors import InputError, MissingFact
 from polysilicon.gateway import policy
 from polysilicon.gateway.attempt import Attempt
 from polysilicon.gateway.doors import Ask, Refusal
+from polysilicon.gateway.envelope import Envelope, conversation_of, decode_envelope, most_tokens, prompt_bound
 from polysilicon.gateway.http import Request, error_body
 from polysilicon.gateway.lane import Caller, Lane, Refused, lane_of
 from polysilicon.gateway.ledger import Entry, Writer
 from polysilicon.gateway.live import Live
 from polysilicon.gateway.router import Choice
+from polysilicon.gateway.table import COST, ERRORS, IN, OK, OUT, RATE, REQUESTS, SECONDS_SUM, TTFT_SUM
 from polysilicon.gateway.translate import chat_in, chat_out, responses
 from polysilicon.gateway.wiring import Key
 
-Envelope = dict[str, msgspec.Raw]
-decode_envelope = msgspec.json.Decoder(Envelope).decode
 _STR = msgspec.json.Decoder(str).decode
-_INT = msgspec.json.Decoder(int).decode
-_DIALECTS = {
-    b"/v1/messages": ("messages", "create"), b"/anthropic/v1/messages": ("messages", "create"),
-    b"/v1/messages/count_tokens": ("messages", "count"), b"/anthropic/v1/messages/count_tokens": ("messages", "count"),
-    b"/v1/chat/completions": ("chat", "create"), b"/openai/v1/chat/completions": ("chat", "create"),
-    b"/v1/responses": ("responses", "create"), b"/openai/v1/responses": ("responses", "create"),
-}  # fmt: skip
-_MOST = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-_IMAGE_TOKENS = 5_000  # more than any provider counts for one image
-_PROMPT_OVERHEAD_TOKENS = 1_000  # what a provider adds around tools and the system prompt
-_LOOK_TOKENS = 16_384  # how far into a prompt its first answer is looked for
 _PATIENT = ("server", "cut", "stall", "unreachable", "overloaded")  # worth another try at the same target, after a pause
-REQUESTS, OK, ERRORS, RATE, IN, OUT, COST, TTFT_SUM, SECONDS_SUM = 0, 1, 2, 3, 5, 6, 7, 11, 12  # columns of the table
-
-
-def dialect_of(path: bytes) -> tuple[str, str] | None:
-    """Return the dialect and operation of a path, None for any other path."""
-    return _DIALECTS.get(path)
-
-
-def most_tokens(envelope: Envelope) -> int:
-    """Return the output that a request allows, 0 where it does not say."""
-    for name in _MOST:
-        raw = envelope.get(name)
-        if raw is not None and bytes(raw) != b"null":
-            return max(0, _INT(raw))
-    return 0
-
-
-def prompt_bound(body: bytes) -> int:
-    """Return more tokens than any provider will count for a request: one for each byte, and what is not text on top."""
-    images = body.count(b'"image') * _IMAGE_TOKENS if b'"image' in body else 0
-    return len(body) + _PROMPT_OVERHEAD_TOKENS + images
-
-
-def conversation_of(envelope: Envelope, given: bytes, seed: int, size: int) -> tuple[int, int]:
-    """Return the number of a request's conversation, and the one it will have if this is its first turn; one of the two is 0.
-
-    It is told by what the client calls it, else by its first turn.
-    """
-    if not given:
-        raw = envelope.get("prompt_cache_key") or envelope.get("metadata") or envelope.get("user")
-        if raw is not None:
-            text = bytes(raw)
-            given = text if text.startswith(b'"') or b'"user_id"' in text else b""
-    if given:
-        return crc32(given, seed) or 1, 0
-    raw = envelope.get("messages") or envelope.get("input")
-    text = b"" if raw is None else bytes(raw) if size < 4 * _LOOK_TOKENS else bytes(memoryview(raw)[: 4 * _LOOK_TOKENS])
-    at = text.find(b'"assistant"')
-    end = text.rfind(b"}", 0, min(at, 4096) if at >= 0 else 4096) + 1  # the first turn alone, whatever follows it
-    number = crc32(text[: end or 4096], seed) or 1
-    return (0, number) if at < 0 else (number, 0)
 
 
 class Host(Protocol):

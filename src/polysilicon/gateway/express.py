@@ -8,30 +8,24 @@ in place as if they had sent it. What nobody waits for (counters, the ledger's l
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from polysilicon.errors import InputError, MissingFact
-from polysilicon.gateway import exchange as long_way
 from polysilicon.gateway import usage
 from polysilicon.gateway.attempt import Attempt
-from polysilicon.gateway.exchange import Exchange, Host, conversation_of
+from polysilicon.gateway.envelope import Envelope, conversation_of, decode_envelope, dialect_of, most_tokens, prompt_bound
+from polysilicon.gateway.exchange import Exchange, Host
 from polysilicon.gateway.heads import Answer, Head
 from polysilicon.gateway.http import Inbound, Request, Watcher
 from polysilicon.gateway.lane import Caller, Lane, Leg
 from polysilicon.gateway.live import Live
+from polysilicon.gateway.table import COST, IN, OK, OUT, REQUESTS, SECONDS_SUM, TTFT_SUM
 from polysilicon.gateway.upstream import Connection
 from polysilicon.gateway.usage import Used
 
-if TYPE_CHECKING:
-    from polysilicon.gateway.exchange import Envelope
-
 _END = b"\r\n\r\n"
 _NEVER = float("inf")
-_DECODE, _DIALECT_OF, _MOST_TOKENS, _PROMPT_BOUND = long_way.decode_envelope, long_way.dialect_of, long_way.most_tokens, long_way.prompt_bound
-_REQUESTS, _OK, _IN, _OUT, _COST = long_way.REQUESTS, long_way.OK, long_way.IN, long_way.OUT, long_way.COST
-_TTFT_SUM, _SECONDS_SUM = long_way.TTFT_SUM, long_way.SECONDS_SUM
 
 
 class _Waiting:
@@ -50,7 +44,7 @@ class Way:
     __slots__ = ("beta", "caller", "dialect", "given", "lanes", "live", "version", "workload")
 
     def __init__(self, live: Live, head: Head) -> None:
-        found = _DIALECT_OF(head.path)
+        found = dialect_of(head.path)
         headers = head.headers
         self.live = live
         self.caller: Caller | None = None
@@ -280,7 +274,7 @@ class Express:
             return False
         live.refresh()
         try:
-            envelope = _DECODE(body)
+            envelope = decode_envelope(body)
             model = bytes(envelope["model"])
             lane = way.lanes.get(model)
             if lane is None or lane.directive is not live.router.directive:
@@ -290,14 +284,14 @@ class Express:
             if not body.isascii():
                 body.decode()
             stream = envelope.get("stream")
-            out_tokens = _MOST_TOKENS(envelope)
+            out_tokens = most_tokens(envelope)
         except (KeyError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return False
         key = caller.key
         now_s = time.monotonic()
         if key.requests_per_minute and not caller.admits(now_s, live.wiring.workers):
             return False
-        bound = lane.bound_nano_usd(lane.mask, _PROMPT_BOUND(body), out_tokens)
+        bound = lane.bound_nano_usd(lane.mask, prompt_bound(body), out_tokens)
         if key.budgets and live.budgets.reserve(key.budgets, bound):
             if key.requests_per_minute:
                 caller.level -= 1.0
@@ -346,7 +340,7 @@ class Express:
         flight.due_s = flight.now_s + live.shortest_s
         self.host.exchanges.add(flight)
         router.load[leg.target] += 1.0
-        live.tally[leg.index][_REQUESTS] += 1
+        live.tally[leg.index][REQUESTS] += 1
         connection.quick = flight
         connection.transport.write(payload)
 
@@ -377,13 +371,13 @@ class Express:
             us = int((flight.done_s - flight.now_s) * 1e6)
             live.health.good(leg.index, flight.done_s - flight.now_s)
             tally = live.tally[leg.index]
-            tally[_OK] += 1
-            tally[_TTFT_SUM] += us
-            tally[_SECONDS_SUM] += us
+            tally[OK] += 1
+            tally[TTFT_SUM] += us
+            tally[SECONDS_SUM] += us
             out = tokens[4]
-            tally[_IN] += sum(tokens) - out
-            tally[_OUT] += out
-            tally[_COST] += cost
+            tally[IN] += sum(tokens) - out
+            tally[OUT] += out
+            tally[COST] += cost
             ledger.append_own((
                 leg.number(ledger), flight.number, int(flight.wall_s * 1e6), "request", "ok", 200, flight.why, 1, False, tokens, flight.meters,
                 flight.listed, cost, us, us, leg.costs(used, tokens, lane.mask) if leg.others else (), used.tier, used.speed, used.geo, answer.id,

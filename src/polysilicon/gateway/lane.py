@@ -49,9 +49,11 @@ class Caller:
     def admits(self, now_s: float, workers: int) -> bool:
         """Return whether the key is within its requests per minute, and count the request."""
         per_minute = self.key.requests_per_minute / workers
-        level = max(0.0, self.level - (now_s - self.at_s) * per_minute / 60.0)
+        level = self.level - (now_s - self.at_s) * per_minute / 60.0
+        if level < 0.0:
+            level = 0.0
         self.at_s = now_s
-        if level + 1.0 > max(1.0, per_minute):
+        if level + 1.0 > per_minute and level > 0.0:
             self.level = level
             return False
         self.level = level + 1.0

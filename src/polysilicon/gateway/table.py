@@ -29,6 +29,10 @@ COLUMNS = (
     "ttft_sum_us", "seconds_sum_us", "weighted", "shadow", "reserved_level", "reserved_at_us",
 )  # fmt: skip
 _COLUMN = {name: i for i, name in enumerate(COLUMNS)}
+REQUESTS, OK, ERRORS, RATE, IN, OUT, COST, TTFT_SUM, SECONDS_SUM = (
+    _COLUMN[name]
+    for name in ("requests", "ok", "errors", "rate_limited", "input_tokens", "output_tokens", "cost_nano_usd", "ttft_sum_us", "seconds_sum_us")
+)
 _DECODE = msgspec.msgpack.Decoder(Directive).decode
 
 

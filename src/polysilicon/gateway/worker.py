@@ -16,7 +16,8 @@ import msgspec
 
 from polysilicon.errors import InputError, PolysiliconError
 from polysilicon.gateway.attempt import Attempt
-from polysilicon.gateway.exchange import Exchange, dialect_of
+from polysilicon.gateway.envelope import dialect_of
+from polysilicon.gateway.exchange import Exchange
 from polysilicon.gateway.express import Express, Flight
 from polysilicon.gateway.http import Limits, Request, Server, error_body
 from polysilicon.gateway.ledger import Writer
