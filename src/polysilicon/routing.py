@@ -63,6 +63,19 @@ def pick(
     best_score = 0.0
     best_load = 0.0
     total = 0.0
+    if policy == WEIGHTED and tie == 0:  # the gateway's usual case, as the general one below has it
+        for i in range(n):
+            weight = weights[i]
+            if weight > 0.0 and load[i] < caps[i]:
+                total += weight
+                score = credit[i] + weight
+                credit[i] = score
+                if best < 0 or score > best_score:
+                    best = i
+                    best_score = score
+        if best >= 0:
+            credit[best] -= total
+        return best
     for offset in range(n):
         i = tie + offset
         if i >= n:

@@ -66,7 +66,8 @@ class Budgets:
 
     def _place(self, which: Sequence[int]) -> list[tuple[int, int, int, int]]:
         """Return each budget with the places of this worker's three words."""
-        found = [(b, *(b * _STRIDE + column + self.worker for column in (_GRANTED, _HELD, _SPENT))) for b in which]
+        own = [(b, b * _STRIDE + self.worker) for b in which]
+        found = [(b, at + _GRANTED, at + _HELD, at + _SPENT) for b, at in own]
         self._places[tuple(which)] = found
         return found
 

@@ -18,7 +18,6 @@ from polysilicon.gateway.http import Request, error_body
 from polysilicon.gateway.lane import Caller, Lane, Refused, lane_of
 from polysilicon.gateway.ledger import Entry, Writer
 from polysilicon.gateway.live import Live
-from polysilicon.gateway.router import Choice
 from polysilicon.gateway.table import COST, ERRORS, IN, OK, OUT, RATE, REQUESTS, SECONDS_SUM, TTFT_SUM
 from polysilicon.gateway.translate import chat_in, chat_out, responses
 from polysilicon.gateway.wiring import Key
@@ -134,12 +133,12 @@ class Exchange:
         self.due_s = self.now_s + live.shortest_s
         self.host.exchanges.add(self)
 
-    def try_it(self, choice: Choice) -> None:
-        """Make the first attempt where the short way would have sent it."""
-        if choice.variant < 0:
-            self._nowhere(choice.why)
+    def try_at(self, index: int, why: str) -> None:
+        """Make the first attempt where the short way would have sent it; -1: nowhere."""
+        if index < 0:
+            self._nowhere(why)
         else:
-            self._try(choice.variant, choice.why, self.now_s)
+            self._try(index, why, self.now_s)
 
     def _read(self) -> Refused | None:
         """Find out who asks for what; the rest of the body is passed on unread."""

@@ -26,6 +26,7 @@ from polysilicon.gateway.usage import Used
 
 _END = b"\r\n\r\n"
 _NEVER = float("inf")
+_UNKNOWN = (-1, "")
 
 
 class _Waiting:
@@ -235,6 +236,7 @@ class Express:
     def take(self, inbound: Inbound, head: Head, body: bytes, trace: bytes) -> bool:
         """Take a request, now or with all others of this turn, and return whether it is taken."""
         if not self.busy:
+            self.host.live.refresh()
             return self.fly(inbound, head, body, trace)
         inbound.current = _WAITING
         inbound.deadline_s = _NEVER
@@ -258,6 +260,7 @@ class Express:
                     connection.parse(data)
         if requests:
             self._requests = []
+            self.host.live.refresh()
             for inbound, head, body, trace in requests:
                 if not inbound.closed and not self.fly(inbound, head, body, trace):
                     inbound.start(Request(inbound, head, body, trace))
@@ -272,7 +275,6 @@ class Express:
         caller = way.caller
         if caller is None or live.health.shut:
             return False
-        live.refresh()
         try:
             envelope = decode_envelope(body)
             model = bytes(envelope["model"])
@@ -316,25 +318,25 @@ class Express:
     def _send(self, flight: Flight, live: Live) -> None:
         router = live.router
         lane = flight.lane
-        choice = router.by_share(lane.route) if not flight.session else None
-        if choice is None:
-            choice = router.choose(lane.route, lane.mask, live.health, flight.now_s, session=flight.session)
-            if choice.variant < 0:
-                self.exchange(flight).try_it(choice)
+        index, why = router.by_share(lane.route) if not flight.session else _UNKNOWN
+        if index < 0:
+            index, why = router.choose(lane.route, lane.mask, live.health, flight.now_s, session=flight.session)
+            if index < 0:
+                self.exchange(flight).try_at(index, why)
                 return
-        leg = flight.leg = lane.legs[choice.variant]
+        leg = flight.leg = lane.legs[index]
         door = leg.door
         connection = leg.pool.idle() if door.simple else None
         if connection is None:
-            self.exchange(flight).try_it(choice)
+            self.exchange(flight).try_at(index, why)
             return
         try:
             payload = door.simple_request(leg.variant, flight.envelope, "create", stream=flight.stream, version=lane.version, beta=flight.way.beta)
         except InputError:
             leg.pool.keep(connection, flight.now_s)
-            self.exchange(flight).try_it(choice)
+            self.exchange(flight).try_at(index, why)
             return
-        flight.why = choice.why
+        flight.why = why
         flight.payload = payload
         flight.upstream = connection
         flight.due_s = flight.now_s + live.shortest_s

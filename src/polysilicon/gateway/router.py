@@ -191,16 +191,16 @@ class Router:
         """Return whether more than shares and room decides on a route: caps of stages, or capacity that is paid for already."""
         return self._any_capped[route] or self._any_reserved[route] or any(self.buckets[self.target_of[v]] for v in self.routes[route].variants)
 
-    def by_share(self, route: int) -> Choice | None:
-        """Do what `choose` does where a route is not special, nobody is out of service and no conversation is known; None: ask it."""
+    def by_share(self, route: int) -> tuple[int, str]:
+        """Do what `choose` does where a route is not special, nobody is out of service and no conversation is known; -1: ask it."""
         zeros = self._nothing[route]
         j = routing.pick(
             routing.WEIGHTED, self.directive.weights[route], self._load_of[route](self.load), self._room[route], zeros, zeros, self._credit[route]
         )
         if j < 0:
-            return None
+            return -1, ""
         self._carry(route, j)
-        return Choice(self.routes[route].variants[j], self._why[route][j])
+        return self.routes[route].variants[j], self._why[route][j]
 
     def _may(self, route: int, j: int, variant: int) -> bool:
         """Return whether one more request keeps a capped variant within its share of the route's requests."""
