@@ -60,9 +60,7 @@ def pick(
     """
     n = len(weights)
     best = -1
-    best_score = 0.0
-    best_load = 0.0
-    total = 0.0
+    best_score = best_load = total = 0.0
     if policy == WEIGHTED and tie == 0:  # the gateway's usual case, as the general one below has it
         for i in range(n):
             weight = weights[i]
