@@ -81,6 +81,9 @@ QUESTIONS = {
         limits=LimitsPart(**FULL, survive_loss_of=(SurvivePart(kind="vendor", demand_frac=0.5, from_month=3),)),
     ),
     "training": lambda: world([work(rps=10.0)], [H100, offer("h100", 3.0, cloud="aws")], training=(PRETRAIN,)),
+    "training_spot": lambda: world(
+        [work(rps=10.0)], [H100, offer("h100", 1.0, kind="spot", interruptions_per_hour=0.01, max_chips=50.0)], training=(PRETRAIN,)
+    ),
     "link": lambda: world([work(rps=10.0)], [H100, offer("gb200", 6.0)], disaggregation=WIRES),
     "survive": lambda: world(
         [work(rps=10.0)],

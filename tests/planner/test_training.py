@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from world import CHIPS, offer, table, work, world
 
 from polysilicon import planner
 from polysilicon.cloud.site import Site
 from polysilicon.errors import Infeasible
 from polysilicon.planner.answer import plan_of
+from polysilicon.planner.training import efficiency
 from polysilicon.report.figures import waterfall
 from polysilicon.scenario.schema import LimitsPart, SurvivePart, TrainingPart
 
@@ -83,3 +87,47 @@ def test_its_chips_have_the_same_price_as_anybody_s():
     program, solution, _ = planner.solved(planner.problem(resolved, table(resolved.workloads)), gap_frac=1e-6)
     worth = {p.limit: p.usd for p in plan_of(program, solution, seconds={}).shadow_prices}
     assert worth["chip-hour:h100@azure/eastus"] == pytest.approx(4.0)
+
+
+SPOT = {"kind": "spot", "interruptions_per_hour": 0.001}
+
+
+def test_training_on_spot_takes_more_chips_by_what_interruptions_cost():
+    """60 chips, each reclaimed 0.001 times an hour: L = 0.06; T = 1 h, C = 0.1 h, R = 0.5 h."""
+    useful = 0.06 * math.exp(-0.5 * 0.06) / math.expm1(1.1 * 0.06)
+    found = solve(block(checkpoint_every_hours=1.0, checkpoint_hours=0.1, restart_hours=0.5), offers=[offer("h100", 1.0, **SPOT), offer("h100", 4.0)])
+    assert sum(b.chips for b in found.training) == pytest.approx(60.0 / useful)
+    assert found.objective_usd == pytest.approx((60.0 / useful + 50.0 / (1 - 0.001 * 0.25)) * HOURS)
+    assert any(a.subject == "training pretrain on azure-h100-spot" and f"{useful:.1%}" in a.value for a in found.assumptions)
+    assert found.objective_usd == pytest.approx(found.bill_usd)
+
+
+def test_spot_that_is_reclaimed_too_often_is_not_trained_on_though_it_is_half_the_price():
+    often = {**SPOT, "interruptions_per_hour": 0.05}  # 3 an hour for the block: 13 % of the time makes progress
+    found = solve(block(), offers=[offer("h100", 1.0, **often, max_chips=1e4), offer("h100", 2.0)])
+    assert sum(b.chips for b in found.training) == pytest.approx(60.0)
+    assert found.objective_usd == pytest.approx((60.0 * 2.0 + 50.0 / (1 - 0.05 * 0.25)) * HOURS)
+
+
+def test_training_that_stays_does_not_stand_on_spot():
+    """100 steady chips and any number of spot: 60 train on steady ones, the 50 that serve are split."""
+    often = {**SPOT, "interruptions_per_hour": 2.0}
+    found = solve(block(), offers=[offer("h100", 1.0, **often), offer("h100", 1.5, max_chips=70.0)])
+    assert found.objective_usd == pytest.approx((70.0 * 1.5 + 40.0 / 0.5) * HOURS)
+
+
+def test_a_block_in_one_place_may_stand_on_both_kinds_there_and_nowhere_else():
+    offers = [offer("h100", 1.0, **SPOT, max_chips=90.0), offer("h100", 3.0), offer("h100", 1.2, cloud="aws", max_chips=30.0)]
+    found = solve(block(), offers=offers)
+    assert {b.cloud for b in found.training} == {"azure"} and found.objective_usd == pytest.approx(found.bill_usd)
+
+
+@given(rate=st.floats(0, 5), every=st.floats(0.1, 24), cost=st.floats(0, 1), restart=st.floats(0, 2))
+def test_efficiency_is_a_share_that_falls_with_every_loss_and_is_best_near_youngs_interval(rate, every, cost, restart):
+    def e(r=rate, c=cost, s=restart, t=every):
+        return efficiency(r, every_hours=t, checkpoint_hours=c, restart_hours=s)
+
+    assert 0.0 <= e() <= 1.0
+    assert e(r=rate + 0.1) <= e() + 1e-12 and e(c=cost + 0.1) <= e() + 1e-12 and e(s=restart + 0.1) <= e() + 1e-12
+    if 0 < rate * cost < 0.02:
+        assert e(t=None) >= 0.98 * e()

@@ -289,6 +289,10 @@ def _assumptions(program: Program, solution: Solution) -> tuple[Assumption, ...]
             "scenario limits",
         )
     ]
+    found += [
+        Assumption(f"training {run} on {offer}", f"{share:.1%} of its time makes progress between interruptions", "assumed", "planner")
+        for run, offer, share in training.spot_runs(program, solution.values)
+    ]
     if any(o.interruptions_per_hour > 0 for o in tables.offers):
         found.append(Assumption("spot", f"an interruption costs {RELOAD_HOURS * 60:.0f} minutes of a chip", "assumed", "planner"))
     if program.energy:

@@ -108,7 +108,7 @@ def _training(resolved: Any, pools: Sequence[Pool], calendar: Sequence[BillingPe
             and (not part.regions or any(lies_in(p.region, r) for r in part.regions))
         )
         touched = tuple(y for y, p in enumerate(calendar) if part.start.isoformat() < p.end and part.end.isoformat() > p.start)
-        found.append(Run(part.id, part.chips, touched, may, part.one_place))
+        found.append(Run(part.id, part.chips, touched, may, part.one_place, part.checkpoint_every_hours, part.checkpoint_hours, part.restart_hours))
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from polysilicon.cloud.offer import Offer
 from polysilicon.planner.build import months_between
 from polysilicon.planner.problem import I8, Arc
 from polysilicon.planner.program import UNLIMITED_CHIPS, Flows, Program, open_pairs
@@ -294,7 +295,7 @@ def capacity(program: Program) -> None:
     pool_of = np.array(tables.pool_of, np.int64)
     terms = [busy]
     if len(program.rent_offer):
-        usable = np.array([max(0.0, 1.0 - o.interruptions_per_hour * RELOAD_HOURS) for o in tables.offers])
+        usable = np.array([spot_usable(o) for o in tables.offers])
         o, t = program.rent_offer, program.rent_slot
         terms.append((pool_of[o] * slots + t, program.blocks["rent"], -cap * usable[o]))
     for pool, period, labels in held_by_pool(program):
@@ -318,6 +319,11 @@ def capacity(program: Program) -> None:
         pool=rows // slots,
         slot=rows % slots,
     )
+
+
+def spot_usable(offer: Offer) -> float:
+    """Return the share of a rented chip's time that serves: each interruption loses a reload."""
+    return max(0.0, 1.0 - offer.interruptions_per_hour * RELOAD_HOURS)
 
 
 def held_by_pool(program: Program) -> list[tuple[I8, I8, I8]]:

@@ -118,7 +118,7 @@ def _needed(program: Program, values: F8) -> F8:
     need = np.zeros((len(tables.pools), tables.slots))
     flow, seat, chips = flows.seats()
     np.add.at(need, (seat, flows.slot[flow]), values[flows.label[flow]] * chips / tables.limits.utilisation_max_frac)
-    pool, slot, label = training.busy(program)
+    pool, slot, label = training.busy(program, spot=False)
     np.add.at(need, (pool, slot), values[label])
     for held_pool, period, labels in held_by_pool(program):
         for p, y, each in zip(held_pool, period, labels, strict=True):

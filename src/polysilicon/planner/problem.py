@@ -66,6 +66,9 @@ class Run:
     periods: tuple[int, ...]
     pools: tuple[int, ...]
     one_place: bool
+    checkpoint_every_hours: float | None = None  # None: as often as loses least
+    checkpoint_hours: float = 0.05
+    restart_hours: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,8 @@ class Program:
         self.train_run: I8
         self.train_pool: I8
         self.train_period: I8
+        self.train_offer: I8  # of a spot offer that is reclaimed; -1: chips that stay
+        self.train_yield: F8  # progress of each chip
         self.shortfall_contract: I8
         self.shortfall_period: I8
         self.take_contract: I8

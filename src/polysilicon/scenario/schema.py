@@ -335,6 +335,12 @@ class TrainingPart(Part):
     """Cloud regions, patterns or geographies; empty: anywhere."""
     one_place: bool = True
     """false: it may be spread over several pools."""
+    checkpoint_every_hours: Positive | None = None
+    """Hours of work between checkpoints; left out, what loses least where spot chips are reclaimed."""
+    checkpoint_hours: NonNegative = 0.05
+    """How long a checkpoint stops the work; assumed unless stated."""
+    restart_hours: NonNegative = 0.25
+    """From an interruption to work again; assumed unless stated."""
 
 
 class LinkPart(Part):
