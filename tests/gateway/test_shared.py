@@ -338,6 +338,28 @@ def test_a_host_ships_once_and_a_restart_goes_on(dsn: str, tmp_path: Path) -> No
     writer.close()
 
 
+def test_a_table_of_an_earlier_version_gets_its_new_columns(dsn: str, tmp_path: Path) -> None:
+    from polysilicon.gateway.shared import postgres
+
+    with postgres.connect("env:TEST_POSTGRES") as connection:
+        connection.execute(postgres._SCHEMA)
+        for name in postgres._NEWER:
+            connection.execute(f"ALTER TABLE polysilicon_ledger DROP COLUMN {name}")
+    writer = Writer(tmp_path / "ledger", 0)
+    for i in range(5):
+        writer.append(entry(i, answer_id="msg_1"))
+    shipper = Shipper("env:TEST_POSTGRES", tmp_path / "ledger", "host-newer")
+    assert shipper.step({}) == 5, shipper.problem
+    with postgres.connect("env:TEST_POSTGRES") as connection:
+        rows = connection.execute("SELECT reasoning_tokens, answer_id FROM polysilicon_ledger WHERE host = 'host-newer'").fetchall()
+        connection.execute("ALTER TABLE polysilicon_ledger DISABLE TRIGGER ALL")
+        connection.execute("DELETE FROM polysilicon_ledger WHERE host = 'host-newer'")
+        connection.execute("ALTER TABLE polysilicon_ledger ENABLE TRIGGER ALL")
+    assert rows == [(0, "msg_1")] * 5
+    shipper.close()
+    writer.close()
+
+
 def test_hosts_hear_of_each_others_burn_down_and_demand(dsn: str, rig: Callable[..., Rig]) -> None:
     contract = Contract("macc", "azure", "committed_spend", "2020-01-01", "2099-01-01", commit_usd=1e6)
     rigs = [

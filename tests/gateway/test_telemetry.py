@@ -232,3 +232,48 @@ def config_wiring() -> Any:
     from polysilicon.gateway.wiring import Reliability, Wiring
 
     return Wiring("d", "p", "/n", "h", 0, 1, (), (), (), (), (), Reliability())
+
+
+CONVENTION = {  # of the GenAI conventions, what this gateway can know
+    "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "gen_ai.response.id",
+    "gen_ai.response.finish_reasons", "gen_ai.response.time_to_first_chunk", "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens",
+    "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.reasoning.output_tokens",
+    "gen_ai.conversation.id",
+}  # fmt: skip
+HISTOGRAMS = {
+    "gen_ai.client.token.usage", "gen_ai.client.operation.duration", "gen_ai.client.operation.time_to_first_chunk",
+    "gen_ai.client.operation.time_per_output_chunk", "gen_ai.server.request.duration", "gen_ai.server.time_to_first_token",
+    "gen_ai.server.time_per_output_token",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("door", ["claude", "bedrock", "openai"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_every_name_of_the_convention(rig: Callable[..., Rig], door: str, path: str, stream: bool) -> None:
+    """By the library's own exporters in memory: each attribute and histogram, whatever the dialects; reasoning tokens as the target says them."""
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    r = rig([endpoint("t", door, model=FleetModel(ttft_s=0.005, tpot_s=0.001, reasoning_tokens=5))])
+    asked = {"model": MODEL, "stream": stream, "max_tokens": 50, "input" if "responses" in path else "messages": [{"role": "user", "content": "hi"}]}
+    status, _, body = post(r, asked, path=path, headers={"x-session-id": "c7"})
+    assert status == 200, body
+    shown = {"/v1/messages": b'"thinking_tokens":5', "/v1/chat/completions": b'"reasoning_tokens":5', "/v1/responses": b'"reasoning_tokens":5'}[path]
+    assert (shown in body.replace(b" ", b"")) == (not stream or "chat" not in path), "clients of chat streams did not ask for usage"
+    spans, metrics = InMemorySpanExporter(), InMemoryMetricReader()
+    telemetry = Telemetry(TelemetryPart(otlp="http://127.0.0.1:9", every_s=60.0), r.wiring, exporter=spans, reader=metrics)
+    (entry,) = r.ledger(1)
+    telemetry.add([entry])
+    telemetry.flush()
+    (span,) = spans.get_finished_spans()
+    assert CONVENTION - set(span.attributes) == (set() if stream else {"gen_ai.response.time_to_first_chunk"})
+    assert span.attributes["gen_ai.usage.reasoning.output_tokens"] == entry.reasoning_tokens == 5
+    assert span.attributes["gen_ai.usage.output_tokens"] == entry.output_tokens == 12
+    assert span.attributes["gen_ai.response.id"].endswith("00000001")
+    assert span.attributes["gen_ai.response.id"].startswith("chatcmpl" if door == "openai" else "msg_")
+    data = metrics.get_metrics_data()
+    names = {m.name for resource in data.resource_metrics for scope in resource.scope_metrics for m in scope.metrics}
+    of_streams = {"gen_ai.client.operation.time_to_first_chunk", "gen_ai.client.operation.time_per_output_chunk", "gen_ai.server.time_per_output_token"}
+    assert HISTOGRAMS - names == (set() if stream else of_streams)
+    telemetry.close()

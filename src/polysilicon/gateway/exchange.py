@@ -538,7 +538,8 @@ class Exchange:
             listed, cost, int((attempt.content_s - attempt.began_s) * 1e6) if attempt.content_s else 0,
             int((time.monotonic() - self.now_s) * 1e6), others, used.tier, used.speed, used.geo,
             upstream[:100].decode("latin-1") if upstream else "", used.estimated, b"x-ms-is-spilled-over" in headers, unpriced,
-            used.stop[:40], self.session, trace[:55].decode("latin-1") if trace else "",
+            used.stop[:40], self.session, trace[:55].decode("latin-1") if trace else "", used.reasoning_tokens,
+            used.answer_id, "" if used.answer_model == attempt.variant.name else used.answer_model,
         ))  # fmt: skip
         return cost
 

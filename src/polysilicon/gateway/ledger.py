@@ -76,6 +76,9 @@ class Entry(msgspec.Struct, omit_defaults=True):
     stop: str = ""  # why the answer ended, in its API's words
     session: str = ""  # of a conversation: a hash that ties its turns together, and no text of it
     trace: str = ""  # the client's W3C `traceparent`
+    reasoning_tokens: int = 0  # of the output tokens
+    answer_id: str = ""  # as the target calls its answer
+    answer_model: str = ""  # as the target calls what answered, where that is not the name it was asked for by
 
     @property
     def tokens(self) -> int:
@@ -137,6 +140,9 @@ class Own(msgspec.Struct, array_like=True):
     stop: str = ""
     session: int = 0
     trace: str = ""
+    reasoning_tokens: int = 0
+    answer_id: str = ""
+    answer_model: str = ""
 
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -159,7 +165,7 @@ def _joined(s: Setting, own: Own) -> Entry:
         own.tier, own.speed, own.geo, own.estimated, own.meters, own.list_nano_usd, own.cost_nano_usd, own.unpriced, s.price_version, s.plan_version,
         s.directive, own.ttft_us / 1e6, own.us / 1e6, s.shadow_usd,
         {name: cost for name, cost in zip(s.others, own.others, strict=True) if cost is not None} if own.others else {}, own.spilled, own.upstream_id,
-        own.stop, f"{own.session:08x}" if own.session else "", own.trace,
+        own.stop, f"{own.session:08x}" if own.session else "", own.trace, own.reasoning_tokens, own.answer_id, own.answer_model,
     )  # fmt: skip
 
 

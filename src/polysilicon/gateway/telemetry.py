@@ -42,7 +42,8 @@ Attributes = dict[str, Any]
 class Telemetry:
     """The sender: lines in, spans and metrics out."""
 
-    def __init__(self, settings: TelemetryPart, wiring: Wiring, host: str = "") -> None:
+    def __init__(self, settings: TelemetryPart, wiring: Wiring, host: str = "", *, exporter: Any = None, reader: Any = None) -> None:
+        """`exporter` of spans and `reader` of metrics stand in for OTLP where they are given."""
         self.settings = settings
         self.sent = 0
         self.dropped = 0
@@ -50,11 +51,11 @@ class Telemetry:
         self._names = {v.id: v.name for v in wiring.variants}
         self._addresses = {t.id: (t.host, t.port) for t in wiring.targets}
         self._queue: queue.Queue[Entry | None] = queue.Queue(_WAITING_MOST)
-        self._open(host)
+        self._open(host, exporter, reader)
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._thread.start()
 
-    def _open(self, host: str) -> None:
+    def _open(self, host: str, exporter: Any, reader: Any) -> None:
         try:
             from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -74,9 +75,11 @@ class Telemetry:
         ids: Any = self._ids  # has what an IdGenerator has; the library is not there to inherit from
         self._traces = TracerProvider(resource=resource, id_generator=ids, shutdown_on_exit=False)
         self._traces.add_span_processor(
-            BatchSpanProcessor(OTLPSpanExporter(f"{base}/v1/traces", headers=headers, timeout=5), schedule_delay_millis=settings.every_s * 1000)
+            BatchSpanProcessor(
+                exporter or OTLPSpanExporter(f"{base}/v1/traces", headers=headers, timeout=5), schedule_delay_millis=settings.every_s * 1000
+            )
         )
-        reader = PeriodicExportingMetricReader(
+        reader = reader or PeriodicExportingMetricReader(
             OTLPMetricExporter(f"{base}/v1/metrics", headers=headers, timeout=5), export_interval_millis=settings.every_s * 1000
         )
         self._meters = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
@@ -116,7 +119,7 @@ class Telemetry:
         if e.target:
             out |= {
                 "gen_ai.provider.name": self._providers.get(e.target) or e.engine or "openai",
-                "gen_ai.response.model": self._names.get(e.variant, e.model),
+                "gen_ai.response.model": e.answer_model or self._names.get(e.variant, e.model),
                 "server.address": host, "server.port": port, "polysilicon.chip": e.chip, "polysilicon.cloud": e.cloud, "polysilicon.target": e.target,
             }  # fmt: skip
         if e.outcome not in ("ok", "client_gone"):
@@ -232,8 +235,12 @@ def _details(e: Entry) -> Attributes:
         out["gen_ai.response.finish_reasons"] = (e.stop,)
     if e.session:
         out["gen_ai.conversation.id"] = e.session
+    if e.answer_id:
+        out["gen_ai.response.id"] = e.answer_id
     if e.upstream_id:
-        out["gen_ai.response.id"] = e.upstream_id
+        out["polysilicon.upstream_request_id"] = e.upstream_id
+    if e.reasoning_tokens:  # 0 is what nobody has said
+        out["gen_ai.usage.reasoning.output_tokens"] = e.reasoning_tokens
     if e.tier:
         out["polysilicon.service_tier"] = e.tier
     return out

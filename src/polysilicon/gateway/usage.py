@@ -24,6 +24,9 @@ class Used(msgspec.Struct):
     geo: str = ""
     estimated: bool = False  # the answer was cut, or its source stated nothing: output is counted from what came
     stop: str = ""  # why the answer ended, in the words of its API
+    reasoning_tokens: int = 0  # of the output tokens, those nobody reads; 0 where it is not said
+    answer_id: str = ""  # as the target calls its answer
+    answer_model: str = ""  # as the target calls what answered
 
     def as_use(self) -> TokenUse:
         """Return the tokens in the form that prices take."""
@@ -35,6 +38,11 @@ class _Creation(msgspec.Struct):
     ephemeral_1h_input_tokens: int = 0
 
 
+class _Thinking(msgspec.Struct):
+    thinking_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
 class _MessagesUsage(msgspec.Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -44,6 +52,7 @@ class _MessagesUsage(msgspec.Struct):
     service_tier: str | None = None
     speed: str | None = None
     inference_geo: str | None = None
+    output_tokens_details: _Thinking | None = None
 
 
 class _Ending(msgspec.Struct):
@@ -54,6 +63,8 @@ class _Message(msgspec.Struct):
     usage: _MessagesUsage | None = None
     stop_reason: str | None = None  # of a whole answer
     delta: _Ending | None = None  # of a `message_delta` event
+    id: str | None = None
+    model: str | None = None
 
 
 class _Start(msgspec.Struct):
@@ -69,6 +80,7 @@ class _ChatUsage(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Thinking | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -79,16 +91,21 @@ class _Chat(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _ChatUsage | None = None
     service_tier: str | None = None
+    id: str | None = None
+    model: str | None = None
 
 
 class _ResponsesUsage(msgspec.Struct):
     input_tokens: int = 0
     output_tokens: int = 0
     input_tokens_details: _Details | None = None
+    output_tokens_details: _Thinking | None = None
 
 
 class _Response(msgspec.Struct):
     usage: _ResponsesUsage | None = None
+    id: str | None = None
+    model: str | None = None
 
 
 _MESSAGE = msgspec.json.Decoder(_Message)
@@ -113,6 +130,17 @@ def _take(used: Used, given: _MessagesUsage) -> None:
     used.tier = given.service_tier or used.tier
     used.speed = given.speed or used.speed
     used.geo = given.inference_geo or used.geo
+    if given.output_tokens_details is not None:
+        _reasoned(used, given.output_tokens_details)
+
+
+def _reasoned(used: Used, details: _Thinking) -> None:
+    used.reasoning_tokens = max(0, details.thinking_tokens or details.reasoning_tokens or 0)
+
+
+def _named(used: Used, answer: _Message | _Chat | _Response) -> None:
+    used.answer_id = (answer.id or "")[:100]
+    used.answer_model = (answer.model or "")[:100]
 
 
 def of_message(body: bytes, used: Used) -> bool:
@@ -128,6 +156,8 @@ def of_message(body: bytes, used: Used) -> bool:
     stop = message.stop_reason or (message.delta.stop_reason if message.delta is not None else None)
     if stop is not None:
         used.stop = stop
+    if message.id is not None:
+        _named(used, message)
     given = message.usage
     if given is not None:
         _take(used, given)
@@ -136,7 +166,9 @@ def of_message(body: bytes, used: Used) -> bool:
 
 def of_message_start(data: bytes, used: Used) -> None:
     """Take the usage of a `message_start` event."""
-    given = _START.decode(data).message.usage
+    message = _START.decode(data).message
+    _named(used, message)
+    given = message.usage
     if given is not None:
         _take(used, given)
 
@@ -157,14 +189,22 @@ def of_chat(body: bytes, used: Used) -> bool:
     _split(used, chat.usage.prompt_tokens, chat.usage.prompt_tokens_details)
     used.output_tokens = max(0, chat.usage.completion_tokens)
     used.tier = chat.service_tier or used.tier
+    if chat.id is not None:
+        _named(used, chat)
+    if chat.usage.completion_tokens_details is not None:
+        _reasoned(used, chat.usage.completion_tokens_details)
     return True
 
 
 def of_response(body: bytes, used: Used) -> bool:
     """Take the usage of a Responses answer; return whether it stated any."""
-    given = _RESPONSE.decode(body).usage
+    response = _RESPONSE.decode(body)
+    given = response.usage
     if given is None:
         return False
+    _named(used, response)
+    if given.output_tokens_details is not None:
+        _reasoned(used, given.output_tokens_details)
     _split(used, given.input_tokens, given.input_tokens_details)
     used.output_tokens = max(0, given.output_tokens)
     return True

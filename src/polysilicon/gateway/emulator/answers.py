@@ -29,6 +29,7 @@ class Answer:
     cached_tokens: int
     write_tokens: int
     output_tokens: int
+    reasoning_tokens: int = 0
 
 
 def answer(model_id: str, model: FleetModel, request: Json, cache: set[int], number: int) -> Answer:
@@ -41,7 +42,7 @@ def answer(model_id: str, model: FleetModel, request: Json, cache: set[int], num
     words = [f"{model.text}{i} " for i in range(count)]
     if tool:
         words = words[:2]
-    return Answer(f"{number:08d}", model_id, words, tool, stop, fresh, cached, written, max(1, count))
+    return Answer(f"{number:08d}", model_id, words, tool, stop, fresh, cached, written, max(1, count), min(model.reasoning_tokens, count))
 
 
 def _prompt(request: Json, cache: set[int]) -> tuple[int, int, int]:
@@ -97,6 +98,7 @@ def count_tokens(request: Json) -> int:
 
 def message_usage(a: Answer, output: int) -> Json:
     """Return usage as the Messages API states it."""
+    thought = {"output_tokens_details": {"thinking_tokens": a.reasoning_tokens}} if a.reasoning_tokens and output > 1 else {}
     return {
         "input_tokens": a.fresh_tokens,
         "cache_read_input_tokens": a.cached_tokens,
@@ -104,6 +106,7 @@ def message_usage(a: Answer, output: int) -> Json:
         "cache_creation": {"ephemeral_5m_input_tokens": a.write_tokens, "ephemeral_1h_input_tokens": 0},
         "output_tokens": output,
         "service_tier": "standard",
+        **thought,
     }
 
 
@@ -157,6 +160,7 @@ def chat_usage(a: Answer) -> Json:
         "completion_tokens": a.output_tokens,
         "total_tokens": prompt + a.output_tokens,
         "prompt_tokens_details": {"cached_tokens": a.cached_tokens},
+        **({"completion_tokens_details": {"reasoning_tokens": a.reasoning_tokens}} if a.reasoning_tokens else {}),
     }
 
 

@@ -39,6 +39,7 @@ class FleetModel(msgspec.Struct, forbid_unknown_fields=True):
     ttft_s: float = 0.002
     tpot_s: float = 0.0005
     output_tokens: int = 12
+    reasoning_tokens: int = 0  # of them, thought and not shown
     usd_per_mtok_in: float = 3.0
     usd_per_mtok_out: float = 15.0
     usd_per_mtok_cached: float | None = 0.3

@@ -23,10 +23,13 @@ _TYPES = {"str": "text", "int": "bigint", "float": "double precision", "bool": "
 _FIELDS = Entry.__struct_fields__
 _COLUMNS = ", ".join(f"{name} {_TYPES.get(str(Entry.__annotations__[name]), 'jsonb')} NOT NULL" for name in _FIELDS)
 _NESTED = tuple(name for name in _FIELDS if str(Entry.__annotations__[name]) not in _TYPES)
+_NEWER = {"reasoning_tokens": "bigint NOT NULL DEFAULT 0", "answer_id": "text NOT NULL DEFAULT ''", "answer_model": "text NOT NULL DEFAULT ''"}
+_ADDED = "\n".join(f"ALTER TABLE polysilicon_ledger ADD COLUMN IF NOT EXISTS {name} {kind};" for name, kind in _NEWER.items())
 _SCHEMA = f"""
 SELECT pg_advisory_xact_lock(hashtext('polysilicon schema'));
 CREATE TABLE IF NOT EXISTS polysilicon_ledger (host text NOT NULL, segment text NOT NULL, row_in_segment bigint NOT NULL, {_COLUMNS},
   PRIMARY KEY (host, segment, row_in_segment));
+{_ADDED}
 CREATE INDEX IF NOT EXISTS polysilicon_ledger_at ON polysilicon_ledger (at_s);
 CREATE TABLE IF NOT EXISTS polysilicon_progress (host text NOT NULL, segment text NOT NULL, bytes bigint NOT NULL, rows bigint NOT NULL,
   PRIMARY KEY (host, segment));

@@ -140,6 +140,7 @@ def usage(chat_usage: Json) -> Json:
     10
     """
     details = chat_usage.get("prompt_tokens_details") or {}
+    thinking = (chat_usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     cached = details.get("cached_tokens") or 0
     written = details.get("cache_write_tokens") or 0
     return {
@@ -147,6 +148,7 @@ def usage(chat_usage: Json) -> Json:
         "cache_read_input_tokens": cached,
         "cache_creation_input_tokens": written,
         "output_tokens": chat_usage.get("completion_tokens") or 0,
+        **({"output_tokens_details": {"thinking_tokens": thinking}} if thinking else {}),
     }
 
 
