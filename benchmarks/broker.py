@@ -33,6 +33,7 @@ from polysilicon.cloud.contract import BillingPeriod, Contract, Usage, UsageLine
 from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.gateway.broker import Broker, View
 from polysilicon.gateway.broker.memory import Memory
+from polysilicon.gateway.broker.tick import read_log
 from polysilicon.gateway.config import BrokerPart, PromotionPart
 from polysilicon.gateway.emulator import Emulator, Fault, Fleet, FleetEndpoint, FleetModel
 from polysilicon.gateway.health import Health
@@ -304,15 +305,24 @@ def trial(seed: int, *, drop: float = 0.0, length: float = 1.0) -> tuple[str, in
             return verdict, one.samples
 
 
+def interval(share: float, n: int) -> tuple[float, float]:
+    """Return Wilson's interval of 95 % of a share."""
+    z = 1.96
+    middle, half = (share + z * z / (2 * n)), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
 def power(n: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for case, change, stops in (("2 points of quality lost", {"drop": 0.02}, True), ("answers 20 % longer", {"length": 1.2}, True),
                                 ("answers 20 % shorter", {"length": 0.8}, True), ("no difference", {}, False)):  # fmt: skip
         found = [trial(seed, **change) for seed in range(n)]
         stopped = sum(v == STOPPED for v, _ in found) / n
+        low, high = interval(stopped, n)
         rows.append({
-            "case": f"trial: {case}", "stopped_percent": 100 * stopped, "limit_percent": 95.0 if stops else 5.0, "trials": n,
-            "within_limit": stopped >= 0.95 if stops else stopped <= 0.05, "samples_median": int(np.median([s for _, s in found])),
+            "case": f"trial: {case}", "stopped_percent": 100 * stopped, "interval_95_low_percent": 100 * low,
+            "interval_95_high_percent": 100 * high, "limit_percent": 95.0 if stops else 5.0, "trials": n,
+            "within_limit": low >= 0.95 if stops else high <= 0.05, "samples_median": int(np.median([s for _, s in found])),
             "samples_most": max(s for _, s in found),
         })  # fmt: skip
     return rows
@@ -327,11 +337,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def gateway_file(folder: Path, ports: dict[str, int], port: int, workers: int, more: str = "") -> Path:
+def gateway_file(folder: Path, ports: dict[str, int], port: int, workers: int, more: str = "", last: str = "") -> Path:
     price = "{usd_per_mtok_in: 3, usd_per_mtok_out: 15}"
+    models = {name: f"{{m: {{price: {price}{last if name == list(ports)[-1] else ''}}}}}" for name in ports}
     targets = "".join(
         f"  - {{id: {name}, door: claude, url: 'http://127.0.0.1:{at}', cloud: {name}, region: us, secret: {{token: env:BENCH_KEY}}, "
-        f"models: {{m: {{price: {price}}}}}}}\n" for name, at in ports.items()
+        f"models: {models[name]}}}\n" for name, at in ports.items()
     )  # fmt: skip
     path = folder / "gateway.yaml"
     path.write_text(
@@ -348,12 +359,13 @@ def gateway_file(folder: Path, ports: dict[str, int], port: int, workers: int, m
 class Doors:
     """Two emulated doors in a thread of their own."""
 
-    def __init__(self, *, ttft_s: float = 0.0, slow_frac: float = 0.0) -> None:
+    def __init__(self, *, ttft_s: float = 0.0, slow_frac: float = 0.0, words: tuple[int, int] = (2, 2)) -> None:
         self.loop = uvloop.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
-        model = FleetModel(ttft_s=ttft_s, tpot_s=0.0, output_tokens=2)
+        models = [FleetModel(ttft_s=ttft_s, tpot_s=0.0, output_tokens=n) for n in words]
         faults = [Fault("slow", frac=slow_frac, slow_factor=20.0)] if slow_frac else []
-        self.emulator = self.run(self.make(Fleet(tuple(FleetEndpoint(n, "claude", models={"m": model}, faults=faults) for n in "ab"))))
+        endpoints = (FleetEndpoint(n, "claude", models={"m": m}, faults=faults) for n, m in zip("ab", models, strict=True))
+        self.emulator = self.run(self.make(Fleet(tuple(endpoints))))
         self.ports: dict[str, int] = self.run(self.emulator.start())
 
     @staticmethod
@@ -417,6 +429,76 @@ def reaction(events: int, workers: int) -> dict[str, object]:
     }
 
 
+def demotion(runs: int, workers: int) -> dict[str, object]:
+    """Measure from the verdict against a canary (its answers are four times as long) to the last request that arrived and was sent to it.
+
+    Both moments are the gateway's own: the controller's logged decision, the ledger's lines.
+    """
+    os.environ["BENCH_KEY"] = "bench-key"
+    after, evidence, canary, later = [], [], 0, 0
+    for _ in range(runs):
+        doors, port = Doors(words=(10, 40)), free_port()
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            path = gateway_file(folder, doors.ports, port, workers, "promotion: {samples_min: 60}\n", ", stage: canary, gate: passed")
+            code = "from polysilicon.cli.app import main; main()"
+            process = subprocess.Popen([sys.executable, "-c", code, "serve", "--config", str(path)], stderr=subprocess.DEVNULL)
+            over = threading.Event()
+            try:
+                served(port)
+                threads = [threading.Thread(target=load, args=(port, over)) for _ in range(4 * workers)]
+                for thread in threads:
+                    thread.start()
+                log = folder / "gateway-state" / "decisions.jsonl"
+                until = time.monotonic() + 60
+                verdict_s = 0.0
+                while not verdict_s and time.monotonic() < until:
+                    time.sleep(0.2)
+                    verdict_s = next((e.view.now_s for e in read_log(log) if e.view.stages.get("m@b", ("", ""))[1] == "failed"), 0.0)
+                time.sleep(3.0)  # traffic goes on
+            finally:
+                over.set()
+                process.terminate()
+                process.wait(20)
+            entries, _ = read(folder / "gateway-state" / "ledger")
+        mine = [e for e in entries if e.target == "b"]
+        if not verdict_s or not mine:
+            raise SystemExit("the canary was not judged: more traffic is needed")
+        before = [e.at_s + e.seconds for e in mine if e.at_s + e.seconds <= verdict_s]
+        after.append(max(0.0, max(e.at_s for e in mine) - verdict_s))
+        evidence.append(max(e.at_s for e in mine) - sorted(before)[49])  # 49 answers are too few for any verdict
+        canary += len(mine)
+        later += sum(e.at_s > verdict_s for e in entries if e.target == "a")
+    return {
+        "workers": workers, "runs": runs, "seconds_after_the_verdict_most": max(after), "seconds_after_enough_evidence_most": max(evidence),
+        "canary_requests": canary, "requests_elsewhere_after": later, "limit_s": 2.0, "within_limit": max(after) <= 2.0 and later > 0,
+    }  # fmt: skip
+
+
+def served(port: int) -> None:
+    """Wait until a gateway answers."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            ask(HTTPConnection("127.0.0.1", port, timeout=10))
+            return
+        except (OSError, HTTPException):
+            time.sleep(0.1)
+    raise SystemExit("the gateway does not answer")
+
+
+def load(port: int, over: threading.Event) -> None:
+    """Ask again and again over one connection."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    body = b'{"model":"m","max_tokens":50,"messages":[{"role":"user","content":"hi"}]}'
+    while not over.is_set():
+        try:
+            connection.request("POST", "/v1/messages", body, {"content-type": "application/json"})
+            connection.getresponse().read()
+        except (OSError, HTTPException):
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+
+
 def hedging(requests: int) -> list[dict[str, object]]:
     """First-token times where one answer in twenty is twenty times as slow, with and without a second try after 60 ms."""
     os.environ["BENCH_KEY"] = "bench-key"
@@ -428,13 +510,7 @@ def hedging(requests: int) -> list[dict[str, object]]:
             code = "from polysilicon.cli.app import main; main()"
             process = subprocess.Popen([sys.executable, "-c", code, "serve", "--config", str(path)], stderr=subprocess.DEVNULL)
             try:
-                until = time.monotonic() + 60
-                while time.monotonic() < until:
-                    try:
-                        ask(HTTPConnection("127.0.0.1", port, timeout=10))
-                        break
-                    except (OSError, HTTPException):
-                        time.sleep(0.1)
+                served(port)
                 with ThreadPoolExecutor(8) as pool:
                     times = np.sort(np.concatenate(list(pool.map(lambda _, at=port: first_tokens(at, requests // 8), range(8)))))
             finally:
@@ -472,8 +548,9 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=3, help="tapes of a day each")
     parser.add_argument("--years", type=int, default=2, help="tapes of a year for each kind of commitment")
     parser.add_argument("--step-s", type=int, default=10, help="seconds between the broker's looks on the tapes")
-    parser.add_argument("--trials", type=int, default=200, help="of each kind of variant on trial")
+    parser.add_argument("--trials", type=int, default=1000, help="of each kind of variant on trial")
     parser.add_argument("--requests", type=int, default=3000, help="of the hedging case, each time")
+    parser.add_argument("--demotions", type=int, default=3, help="canaries that are judged under traffic")
     parser.add_argument("--events", type=int, default=15, help="quotes whose way into the weights is timed")
     args = parser.parse_args()
     rows: list[dict[str, object]] = []
@@ -504,6 +581,7 @@ def main() -> None:
         )
     rows += power(args.trials)
     rows.append({"case": "a quote in a file -> followed by every worker", **reaction(args.events, 2)})
+    rows.append({"case": "a canary's verdict -> no request goes to it", **demotion(args.demotions, 2)})
     rows += hedging(args.requests)
     print(json.dumps({"machine": {"python": platform.python_version(), "cores": os.cpu_count()}, "rows": rows}, indent=1))
 

@@ -303,3 +303,15 @@ def test_slow_reader_slows_the_target_not_the_memory(rig: Callable[..., Rig]) ->
             assert data
             total += data
     assert total.count(b'"text_delta"') == 25_000
+
+
+def test_hedges_are_kept_for_what_is_really_slow(rig: Callable[..., Rig]) -> None:
+    """Five in a hundred at most; when most of them are used, a request that is only a little late gets none."""
+    worker = rig([endpoint("a", "claude")]).worker
+    worker.counter = 1000
+    assert worker.may_hedge(0.05, 1.01)
+    worker.hedges = 40
+    assert not worker.may_hedge(0.05, 1.5)
+    assert worker.may_hedge(0.05, 1.7)
+    worker.hedges = 50
+    assert not worker.may_hedge(0.05, 100.0)

@@ -18,10 +18,12 @@ import msgspec
 
 from polysilicon.cloud.contract import Contract
 from polysilicon.errors import InputError
+from polysilicon.gateway import breakers
 from polysilicon.gateway.broker.memory import Memory
 from polysilicon.gateway.broker.quotes import Feed, Quote, engine_load, fetch
 from polysilicon.gateway.broker.tick import Broker, Logged, View
 from polysilicon.gateway.config import BrokerPart, ContractTerms, GatewayConfig, PromotionPart, TelemetryPart
+from polysilicon.gateway.journal import log
 from polysilicon.gateway.ledger import Entry, Tail
 from polysilicon.gateway.live import budget_digest
 from polysilicon.gateway.promotion import Promotions
@@ -82,6 +84,8 @@ class Controller:
         self.down: dict[str, str] = {}  # by the operator
         self.decisions: deque[Logged] = deque(maxlen=_DECISIONS_KEPT)
         self.recent: deque[Entry] = deque(maxlen=500)
+        self.past: deque[list[int]] = deque(maxlen=120)  # requests of each variant in each second that had any
+        self._counted: tuple[float, list[int]] = (float("-inf"), [])
         self._tail = Tail(state / "ledger")
         self._samples = SampleTail(state / "samples")
         self._quotes: dict[str, tuple[float, float]] = {}
@@ -125,7 +129,18 @@ class Controller:
             self.table.write(directive)
             self._record(view, directive)
         self._view = view
+        self._count(now_s)
         return directive
+
+    def _count(self, now_s: float) -> None:
+        """Note once a second what each variant was asked since the last time."""
+        if now_s - self._counted[0] < 0.95:
+            return
+        now = [self.table.total(v.index, "requests") for v in self.wiring.variants]
+        since = [max(0, a - b) for a, b in zip(now, self._counted[1], strict=False)]
+        if any(since):
+            self.past.append(since)
+        self._counted = (now_s, now)
 
     def _record(self, view: View, directive: Directive) -> None:
         logged = Logged(view, directive)
@@ -246,6 +261,7 @@ class Controller:
         directive = self.broker.directive
         wiring = self.wiring
         variants = []
+        shut = breakers.read(self.state, wiring)
         for v in wiring.variants:
             sums = self.rollup.by_variant.get(v.id)
             target = wiring.targets[v.target]
@@ -258,6 +274,7 @@ class Controller:
                 "usd_in": tariff.rates[0] / 1e6, "usd_out": tariff.rates[4] / 1e6, "price_version": tariff.version,
                 "marginal_usd": directive.price_nano_usd[v.index] / 1e9, "in_flight": self.in_flight(v.index),
                 "breaker": ("closed", "half-open", "open")[max(self.table.get(w, v.index, "breaker") for w in range(wiring.workers))],
+                "breakers": [msgspec.to_builtins(b) for b in shut.get(v.id, ())], "down": self._view.down.get(v.id, "") if self._view else "",
                 "requests": self.table.total(v.index, "requests"), "errors": self.table.total(v.index, "errors"),
                 "ttft_ms": max(self.table.get(w, v.index, "ttft_us") for w in range(wiring.workers)) / 1e3,
                 "usd": (sums.cost_nano_usd if sums else 0) / 1e9, "tokens": sum(sums.tokens) if sums else 0,
@@ -265,10 +282,12 @@ class Controller:
             })  # fmt: skip
         groups = {name: self._grouped(i) for i, name in enumerate(("chip", "cloud", "model", "application", "contract", "stage"))}
         return {
-            "plan": wiring.plan_version, "directive": directive.number, "reason": directive.reason, "written_s": directive.written_s,
+            "plan": wiring.plan_version, "workers": wiring.workers, "directive": directive.number, "reason": directive.reason,
+            "written_s": directive.written_s,
             "routes": [{"id": r.id, "why": r.why, "weights": dict(zip([wiring.variants[v].id for v in r.variants], w, strict=True))}
                        for r, w in zip(wiring.routes, directive.weights, strict=True)],
-            "variants": variants, "by": groups, "contracts": [self._contract_row(c) for c in self.contracts],
+            "variants": variants, "by": groups, "past": list(self.past),
+            "contracts": [self._contract_row(c) for c in self.contracts],
             "budgets": [{"id": b.id, "limit_usd": b.limit_nano_usd / 1e9, "spent_usd": self.budgets.spent(b.index) / 1e9,
                          "reserved_usd": self.budgets.reserved(b.index) / 1e9} for b in wiring.budgets],
             "switches": switches(list(self.decisions), wiring),
@@ -294,7 +313,7 @@ class Controller:
             "id": contract.id, "cloud": contract.cloud, "commit_usd": contract.commit_usd, "drawn_usd": self.drawn_usd(contract),
             "due_usd": contract.due_usd(max(contract.start, min(today, contract.end))), "end": contract.end,
             "days_left": max(0, (date.fromisoformat(contract.end) - date.fromisoformat(today)).days),
-            "dollar_worth": self.broker.directive.shadow_usd.get(contract.id, 0.0),
+            "dollar_worth": max(0.0, self.broker.directive.shadow_usd.get(contract.id, 0.0)),
         }  # fmt: skip
 
 
@@ -353,6 +372,7 @@ class Supervisor:
             if self.stopping:
                 return
             self.controller.table.clear_worker(index)
+            breakers.clear(self.controller.state, index)
             lost = self.controller.budgets.clear_worker(index)
             log("warning", "worker died", worker=index, code=code, reserved_nano_usd_booked=sum(lost))
             pause_s = 0.1 if time.monotonic() - began > 10.0 else min(5.0, pause_s * 2)
@@ -393,15 +413,6 @@ def write_wiring(path: Path, wiring: Wiring) -> None:
     scratch.write_bytes(msgspec.msgpack.encode(wiring))
     scratch.chmod(0o600)
     scratch.replace(path)
-
-
-def log(level: str, event: str, **fields: Any) -> None:
-    """Write one structured line to stderr."""
-    print(
-        msgspec.json.encode({"at": round(time.time(), 3), "level": level, "event": event, **fields}).decode(),
-        file=sys.stderr,
-        flush=True,
-    )
 
 
 def engines_of(config: GatewayConfig) -> dict[int, str]:

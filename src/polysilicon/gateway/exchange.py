@@ -37,8 +37,8 @@ class Host(Protocol):
     hedges: int
     refused: dict[str, int]
 
-    def may_hedge(self, share_max_frac: float) -> bool:
-        """Return whether one more hedge keeps them within their share of all requests."""
+    def may_hedge(self, share_max_frac: float, patience: float) -> bool:
+        """Return whether one more hedge keeps them within their share of all requests; `patience`: the wait so far over the least one."""
 
     def answered(self, exchange: Exchange, attempt: Attempt, body: bytes) -> None:
         """Learn of a request that was answered whole."""
@@ -479,7 +479,8 @@ class Exchange:
         if now_s > over_s:
             return
         if settings.hedge_after_s and not self.hedged and not self._began_out and len(self.attempts) == 1 and (
-            now_s - self.attempts[0].began_s > settings.hedge_after_s and self.host.may_hedge(settings.hedge_share_max_frac)
+            now_s - self.attempts[0].began_s > settings.hedge_after_s
+            and self.host.may_hedge(settings.hedge_share_max_frac, (now_s - self.attempts[0].began_s) / settings.hedge_after_s)
         ):  # fmt: skip
             self.hedged = True
             if self._reserve():

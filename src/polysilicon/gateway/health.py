@@ -21,6 +21,7 @@ class Health:
         self.settings = settings
         self.open_until_s = [0.0] * variants
         self.failures = [0] * variants
+        self.since_s = [0.0] * variants  # when it opened, if it is open
         self.probing = [0] * variants
         self.reason = [""] * variants
         self.ttft_s = [0.0] * variants
@@ -69,14 +70,15 @@ class Health:
         half_open = self.open_until_s[i] != 0.0
         self.probing[i] = 0
         if shut_s:
-            self._open(i, now_s + shut_s, reason)
+            self._open(i, now_s, now_s + shut_s, reason)
         elif half_open or self.failures[i] >= self.settings.breaker_failures:
             self.opened[i] = min(self.opened[i] + 1, 4)
-            self._open(i, now_s + self.settings.breaker_open_s * 2 ** (self.opened[i] - 1), reason)
+            self._open(i, now_s, now_s + self.settings.breaker_open_s * 2 ** (self.opened[i] - 1), reason)
 
-    def _open(self, i: int, until_s: float, reason: str) -> None:
+    def _open(self, i: int, now_s: float, until_s: float, reason: str) -> None:
         if self.open_until_s[i] == 0.0:
             self.shut += 1
+            self.since_s[i] = now_s
         self.open_until_s[i] = max(self.open_until_s[i], until_s)
         self.reason[i] = reason
 
@@ -100,7 +102,7 @@ class Health:
             slow = best_s > 0.0 and self.ttft_s[i] > self.settings.eject_slow_factor * best_s and self.ttft_s[i] - best_s > 0.25
             if (error_frac >= self.settings.eject_error_frac or slow) and 2 * (len(out) + 1) <= len(asked):
                 words = f"{error_frac:.0%} errors" if not slow else f"first token after {self.ttft_s[i]:.2f} s, best {best_s:.2f} s"
-                self._open(i, now_s + self.settings.breaker_open_s, f"outlier: {words}")
+                self._open(i, now_s, now_s + self.settings.breaker_open_s, f"outlier: {words}")
                 self.ttft_s[i] = 0.0
                 self.errors[i] = self.requests[i] = 0.0
                 out.append(i)

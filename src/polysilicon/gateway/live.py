@@ -7,6 +7,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
+from polysilicon.gateway.breakers import Board
 from polysilicon.gateway.doors import Door
 from polysilicon.gateway.health import Health
 from polysilicon.gateway.lane import Caller
@@ -40,6 +41,7 @@ class Live:
         directive = self.table.read() or first_directive(wiring)
         self.router = Router(wiring, directive)
         self.router.share(self.table)
+        self.board = Board(state, wiring, worker)
         self.prefix = prefix  # of request ids
         self.prefix_bytes = prefix.encode()
         limits = wiring.reliability
@@ -100,6 +102,7 @@ class Live:
             self.health.eject(route.variants, now_s)
         for pool in self.pools:
             pool.sweep()
+        self.board.post(self.health, now_s)
         breaker = COLUMNS.index("breaker")
         ttft = COLUMNS.index("ttft_us")
         for i, row in enumerate(self.rows):

@@ -11,7 +11,8 @@ from typing import Any
 
 from polysilicon.errors import PolysiliconError
 from polysilicon.gateway.config import GatewayConfig
-from polysilicon.gateway.controller import Controller, Supervisor, contract_of, engines_of, log, new_key
+from polysilicon.gateway.controller import Controller, Supervisor, contract_of, engines_of, new_key
+from polysilicon.gateway.journal import log
 from polysilicon.gateway.secrets import SecretValue
 from polysilicon.gateway.wiring import Wiring
 from polysilicon.gateway.worker import run as run_loop

@@ -71,7 +71,7 @@ def _wiring(ports: dict[str, int], state: str, key_hash: str) -> Wiring:
     route = Route(MODEL, MODEL, "", "interactive", tuple(range(5)), _SHARES, "the story's plan")
     return Wiring("live", "story", state, "127.0.0.1", 0, 1, tuple(targets), tuple(variants), (route,), keys, (),
                   Reliability(breaker_open_s=1.0, breaker_failures=3, rate_limit_open_s=0.5),
-                  shadow_frac={variants[4].id: 0.5}, drain_s=1.0)  # fmt: skip
+                  shadow_frac={variants[4].id: 0.5}, drain_s=1.0, log_level="error")  # fmt: skip
 
 
 class Story:

@@ -43,7 +43,7 @@ class Telemetry:
     """The sender: lines in, spans and metrics out."""
 
     def __init__(self, settings: TelemetryPart, wiring: Wiring, host: str = "", *, exporter: Any = None, reader: Any = None) -> None:
-        """`exporter` of spans and `reader` of metrics stand in for OTLP where they are given."""
+        """Open what sends; `exporter` of spans and `reader` of metrics stand in for OTLP where they are given."""
         self.settings = settings
         self.sent = 0
         self.dropped = 0

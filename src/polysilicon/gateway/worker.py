@@ -166,9 +166,14 @@ class Worker:
             if shadow.start(time.monotonic()):
                 self.shadows.add(shadow)
 
-    def may_hedge(self, share_max_frac: float) -> bool:
-        """Return whether one more hedge keeps them within their share of all requests."""
-        return self.hedges + 1 <= max(1.0, share_max_frac * self.counter)
+    def may_hedge(self, share_max_frac: float, patience: float) -> bool:
+        """Return whether one more hedge keeps them within their share of all requests.
+
+        The more of that share is used, the longer a request must have waited (twice the least wait at the end): a busy machine that
+        makes many requests a little late would else leave nothing for those that are really slow.
+        """
+        most = max(1.0, share_max_frac * self.counter)
+        return self.hedges + 1 <= most and patience >= 2.0 * self.hedges / most
 
     async def _tick(self) -> None:
         """Check deadlines often, everything else once a second."""

@@ -74,6 +74,10 @@ def create(controller: Controller, key: str, *, reload: Callable[[], str] | None
     async def recent(_: Request) -> Response:
         return _json(list(controller.recent)[-100:])
 
+    async def shut(_: Request) -> Response:
+        rows = [{**b, "breaker": v["breaker"]} for v in controller.status()["variants"] for b in v["breakers"]]
+        return _json(rows)
+
     async def stage(request: Request) -> Response:
         asked = msgspec.json.decode(await request.body(), type=_Stage)
         variant = _known(controller, request)
@@ -107,6 +111,7 @@ def create(controller: Controller, key: str, *, reload: Callable[[], str] | None
         Route("/api/status", keyed(status)),
         Route("/api/decisions", keyed(decisions)),
         Route("/api/ledger", keyed(recent)),
+        Route("/api/breakers", keyed(shut)),
         Route("/metrics", keyed(metrics)),
         Route("/api/variants/{variant:path}/stage", keyed(stage), methods=["POST"]),
         Route("/api/variants/{variant:path}/promote", keyed(promote), methods=["POST"]),

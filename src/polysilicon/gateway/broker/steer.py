@@ -32,12 +32,14 @@ class Steer:
         usable: Sequence[float],
         *,
         urgent: str = "",
+        planned: Sequence[tuple[float, float]] = (),
         stay: Callable[[Sequence[float]], float] | None = None,
     ) -> list[float]:
         """Return the weights for this tick.
 
         `wanted` are the dispatch's shares, `price` what each lane costs now (its commitment's worth taken off), `usable` the share
-        each lane may carry at most (0: out of service). `urgent` names a reason to take the wanted shares at once. `stay` says what
+        each lane may carry at most (0: out of service). `urgent` names a reason to take the wanted shares at once. `planned`
+        are the least and the most of each lane while the plan holds: a goal outside goes back, whatever it gains. `stay` says what
         staying with a goal costs over the terms of commitments, as a share: prices of the moment do not tell that.
         """
         settled = self._gap() <= 1e-9
@@ -48,7 +50,11 @@ class Steer:
             self.reason = urgent
             self.switches += 1
             return self.weights
-        self._decide(now_s, wanted, price, stay)
+        off = any(not low - 1e-6 <= g <= high + 1e-6 for g, (low, high) in zip(self.goal, planned, strict=False))
+        if off and now_s - self.moved_s >= self.settings.dwell_large_gain_s:
+            self._take(now_s, wanted, "the plan's shares again")
+        else:
+            self._decide(now_s, wanted, price, stay)
         if settled:  # a move that begins now begins with one tick's worth; a tick without a move leaves no trace, so the log need not hold it
             self.at_s = now_s - self.settings.tick_s if self._gap() > 1e-9 else self.at_s
         self._ramp(now_s)
@@ -92,14 +98,16 @@ class Steer:
             return
         words = f"price: {gain:.1%} cheaper"
         if stay is not None:
+            words = words if gain >= settings.gain_min_frac else "commitment: cheaper over its term"
             gain = stay(self.goal) / moved - settings.switch_usd_per_mtok / have
-            words = "commitment: cheaper over its term"
-        if gain < settings.gain_min_frac:
-            return
-        self.goal = list(wanted)
+        if gain >= settings.gain_min_frac:
+            self._take(now_s, wanted, words)
+
+    def _take(self, now_s: float, goal: Sequence[float], reason: str) -> None:
+        self.goal = list(goal)
         self.moved_s = now_s
         self.switches += 1
-        self.reason = words
+        self.reason = reason
 
     def _ramp(self, now_s: float) -> None:
         """Go towards the goal, at most so many points a minute."""

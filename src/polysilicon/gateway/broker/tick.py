@@ -72,13 +72,14 @@ class Broker:
         )  # fmt: skip
         result = solve(lanes)
         self.last = result
-        weights = self._steer(view, lanes, result, solve if commitments else None)
+        usable_frac = [cap if there else 0.0 for cap, there in zip(caps, is_open, strict=True)]
+        weights = self._steer(view, lanes, result, usable_frac, solve if commitments else None)
         prices = [self._price(i, tariffs[i], result, 0.75) for i in range(len(tariffs))]
         new = Directive(
             number=self.directive.number, written_s=self.directive.written_s, weights=[[round(w, 6) for w in row] for row in weights],
             caps=caps, open=is_open, price_nano_usd=[round(p * 1e9, 3) for p in prices], stages=[stage for stage, _ in stages],
             tariffs={i: t for i, t in enumerate(tariffs) if t is not wiring.variants[i].tariff or i in self.directive.tariffs},
-            shadow_usd={k: round(usd, 4) for k, usd in result.shadow_usd.items()}, reason=self._reason(view),
+            shadow_usd={k: max(0.0, round(usd, 4)) for k, usd in result.shadow_usd.items()}, reason=self._reason(view),
         )  # fmt: skip
         if msgspec.structs.asdict(new) != msgspec.structs.asdict(self.directive):
             new.number += 1
@@ -188,7 +189,14 @@ class Broker:
         usd = _mix_usd(tariff, mix)
         return usd * (1.0 - min(1.0, result.shadow_usd.get(self.wiring.variants[v].contract, 0.0)))
 
-    def _steer(self, view: View, lanes: Sequence[Lane], result: Dispatch, solve: Callable[[Sequence[Lane]], Dispatch] | None) -> list[list[float]]:
+    def _steer(
+        self,
+        view: View,
+        lanes: Sequence[Lane],
+        result: Dispatch,
+        usable_frac: Sequence[float],
+        solve: Callable[[Sequence[Lane]], Dispatch] | None,
+    ) -> list[list[float]]:
         weights = []
         for r, steer in enumerate(self.steers):
             mine = [i for i, lane in enumerate(lanes) if lane.route == r]
@@ -200,7 +208,9 @@ class Broker:
             wanted = [w / total for w in wanted]
             price = [self._lane_price(lanes[i], result) for i in mine]
             stay = partial(self._stay, lanes, mine, result, solve) if solve is not None else None
-            weights.append(list(steer.step(view.now_s, wanted, price, [lanes[i].cap_frac for i in mine], stay=stay)))
+            usable = [usable_frac[lanes[i].variant] for i in mine]
+            planned = [(lanes[i].low_frac, max(lanes[i].low_frac, lanes[i].cap_frac)) for i in mine]
+            weights.append(list(steer.step(view.now_s, wanted, price, usable, planned=planned, stay=stay)))
         return weights
 
     @staticmethod

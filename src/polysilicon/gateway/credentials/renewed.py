@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
-
 from polysilicon.errors import InputError, PolysiliconError
+from polysilicon.gateway.journal import log
 
 _AHEAD_S = 300.0  # renew so long before the end, or at four fifths of the life where that is earlier
 _PAUSE_S = (1.0, 2.0, 5.0, 10.0, 30.0)  # between tries that fail
@@ -90,19 +88,14 @@ class Renewed:
         except Exception as error:  # whatever goes wrong, the next try may do better
             words = error.message if isinstance(error, PolysiliconError) else f"{type(error).__name__}"
             if words != self.problem:
-                _say("warning", "credentials not renewed", self.where, words)
+                log("warning", "credentials not renewed", where=self.where, why=words)
             self.problem = words
             self._failures += 1
             return _PAUSE_S[min(self._failures, len(_PAUSE_S)) - 1]
         if self.problem:
-            _say("info", "credentials renewed again", self.where, "")
+            log("info", "credentials renewed again", where=self.where)
         self._values, self._until_s, self._fetched_s = fetched.values, asked_s + fetched.life_s, asked_s
         self.problem = ""
         self.fetches += 1
         self._failures = 0
         return pause_s(fetched.life_s)
-
-
-def _say(level: str, event: str, where: str, why: str) -> None:
-    line = {"at": round(time.time(), 3), "level": level, "event": event, "where": where, "why": why}
-    print(msgspec.json.encode(line).decode(), file=sys.stderr, flush=True)
