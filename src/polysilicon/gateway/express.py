@@ -384,6 +384,7 @@ class Express:
                 leg.number(ledger), flight.number, int(flight.wall_s * 1e6), "request", "ok", 200, flight.why, 1, False, tokens, flight.meters,
                 flight.listed, cost, us, us, leg.costs(used, tokens, lane.mask) if leg.others else (), used.tier, used.speed, used.geo, answer.id,
                 used.estimated, answer.spilled, False, used.stop[:40], flight.session, flight.trace.decode("latin-1"),
+                used.reasoning_tokens, used.answer_id, "" if used.answer_model == leg.variant.name else used.answer_model,
             ))  # fmt: skip
             if flight.first_turn and live is self.host.live:
                 live.router.bind(lane.route, flight.first_turn, leg.index, flight.now_s)
