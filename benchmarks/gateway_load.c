@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -348,6 +349,13 @@ static void wake_at(double at) {
     timerfd_settime(alarm_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
+/* The connection of an event; NULL where it was the alarm, which is silenced: else it would wake the poller for ever. */
+static Conn *woken(int fd) {
+    uint64_t times;
+    if (fd == alarm_fd && read(fd, &times, sizeof times) < 0 && errno != EAGAIN) die("alarm");
+    return conns[fd];
+}
+
 static int order(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -384,7 +392,7 @@ static void load(double seconds, int wanted, double rate) {
         if (rate > 0 && now < until) wake_at(began + due_count / rate);
         int n = epoll_wait(poller, got, 512, 10);
         for (int i = 0; i < n; i++) {
-            Conn *c = conns[got[i].data.fd];
+            Conn *c = woken(got[i].data.fd);
             if (!c) continue;
             if (got[i].events & EPOLLOUT) flush(c);
             long part;
@@ -444,7 +452,7 @@ static void streams(int wanted, double spread) {
         if (begun < wanted) wake_at(began + spread * begun / wanted);
         int n = epoll_wait(poller, got, 512, 10);
         for (int i = 0; i < n; i++) {
-            Conn *c = conns[got[i].data.fd];
+            Conn *c = woken(got[i].data.fd);
             if (!c) continue;
             Stream *s = &all[c->fd];
             long part;

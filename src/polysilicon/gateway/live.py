@@ -57,6 +57,7 @@ class Live:
         tls = None
         if target.scheme == "https":
             tls = ssl.create_default_context(cafile=target.ca_file or None)
+            tls.options |= ssl.OP_NO_RENEGOTIATION  # a write is then never held up by a read
         return Pool(target.host, target.port, tls=tls, connect_timeout_s=self.wiring.reliability.connect_timeout_s)
 
     def refresh(self) -> None:

@@ -12,6 +12,7 @@ import httptools
 
 from polysilicon.errors import UpstreamError
 from polysilicon.gateway.heads import Answers
+from polysilicon.gateway.tls import Sealed
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -227,6 +228,7 @@ class Pool:
         self._idle: deque[Connection] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._address: tuple[str, float] = ("", 0.0)
+        self._layer: Sealed | None = None  # the last one made: its session may be resumed
 
     def idle(self) -> Connection | None:
         """Return a warm connection, the most recently used one, or None."""
@@ -259,8 +261,11 @@ class Pool:
         try:
             async with asyncio.timeout(self.connect_timeout_s):
                 address = await self._resolve()
-                name = self.host if self.tls is not None else None
-                _, connection = await self.loop.create_connection(lambda: Connection(self), address, self.port, ssl=self.tls, server_hostname=name)
+                connection = Connection(self)
+                if self.tls is None:
+                    await self.loop.create_connection(lambda: connection, address, self.port)
+                else:
+                    await self._seal(self.tls, connection, address)
         except TimeoutError:
             on_done(None, UpstreamError(f"did not accept a connection in {self.connect_timeout_s:g} s"))
         except ssl.SSLError as error:
@@ -271,6 +276,17 @@ class Pool:
         else:
             self.open += 1
             on_done(connection, None)
+
+    async def _seal(self, tls: ssl.SSLContext, connection: Connection, address: str) -> None:
+        session = self._layer.session if self._layer is not None else None  # asked now: its ticket comes after the handshake
+        layer = Sealed(tls, self.host, connection, session)
+        transport, _ = await self.loop.create_connection(lambda: layer, address, self.port)
+        try:
+            await layer.ready
+        except BaseException:
+            transport.abort()
+            raise
+        self._layer = layer
 
     async def _resolve(self) -> str:
         """Return the address, looked up at most once in 30 s."""
