@@ -13,13 +13,13 @@ import json
 import os
 import platform
 import time
+from dataclasses import replace
 
 from polysilicon import catalogue
 from polysilicon.application.workload import Lengths, Slo
 from polysilicon.model.layout import Layout
-from polysilicon.performance import best, layouts, step_times, table
-from polysilicon.performance.serving import BATCHES, steady_state
-from polysilicon.performance.steps import degrees, ground, slopes
+from polysilicon.performance import best, estimate, layouts, step_times, table
+from polysilicon.performance.serving import BATCHES
 
 LIMIT_MS, LIMIT_10000_S = 0.1, 2.0  # to reach: one estimate, 10,000
 PEER = "AIConfigurator 0.12.0"
@@ -56,18 +56,20 @@ def estimates(known, rows):
 
 
 def alone(known, rows):
-    """Time one configuration asked for by itself, with nothing to share: the worst case of an estimate."""
-    model, chip = known.model("llama-3.1-70b"), known.chip("H100")
-    layout, shape, batch = degrees([Layout("fp8", "fp8", tp=8)]), Lengths(1024, 1024), BATCHES[20:21]
-
-    def one():
-        g = ground(model, chip, "fp8", "fp8")
-        steady_state(g, layout, slopes(g, layout), shape, 0.5, batches=batch)
-
-    one()
-    cpu, wall = timed(lambda: [one() for _ in range(300)], 3)
-    rows.append({"case": "one configuration by itself", "ms_per_estimate": 1e3 * cpu / 300, "wall_ms": 1e3 * wall / 300,
-                 "times_faster_than_peer_published": [round(x / (1e3 * cpu / 300)) for x in PEER_MS]})  # fmt: skip
+    """Time one configuration asked for by itself, at lengths and a load never asked before; then a layout never asked before."""
+    for name, chip_name, layout in (
+        ("llama-3.1-70b", "H100", Layout("fp8", "fp8", tp=8)),
+        ("deepseek-r1", "GB200", Layout("fp8", "fp8", tp=1, ep=32, dp=32)),
+    ):
+        model, chip = known.model(name), known.chip(chip_name)
+        shapes = [Lengths(1000.0 + i, 1000.0) for i in range(300)]
+        cpu, wall = timed(lambda m=model, c=chip, x=layout, s=shapes: [estimate(m, c, x, y, 32.0 + i % 64, quantile=0.9) for i, y in enumerate(s)], 5)
+        rows.append({"case": f"one estimate by itself: {name} on {chip_name}", "ms_per_estimate": 1e3 * cpu / 300, "wall_ms": 1e3 * wall / 300,
+                     "limit_ms": LIMIT_MS, "of_limit": 1e3 * cpu / 300 / LIMIT_MS,
+                     "times_faster_than_peer_published": [round(x / (1e3 * cpu / 300)) for x in PEER_MS]})  # fmt: skip
+        new = [replace(model) for _ in range(100)]  # the same architecture as another object: nothing of it is known
+        cpu, wall = timed(lambda n=new, c=chip, x=layout: [estimate(m, c, x, Lengths(1024, 1024), 32.0) for m in n])
+        rows.append({"case": f"the first estimate of a layout: {name} on {chip_name}", "ms": 1e3 * cpu / 100, "wall_ms": 1e3 * wall / 100})
 
 
 def sweeps(known, rows):

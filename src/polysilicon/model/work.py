@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polysilicon.model.architecture import WEIGHT_BITS, Model
 from polysilicon.silicon.chip import BITS
+from polysilicon.silicon.elementwise import at_least_once, larger, smaller
 from polysilicon.silicon.roofline import Work
 
 Number = float | NDArray[np.float64]
@@ -95,7 +97,7 @@ def terms(model: Model, precision: str = "bf16", kv_precision: str = "bf16") -> 
     )  # fmt: skip
 
 
-def experts_hit(experts: Number, per_token: Number, tokens: Number, skew_factor: float = 1.0) -> NDArray[np.float64]:
+def experts_hit(experts: Number, per_token: Number, tokens: Number, skew_factor: float = 1.0) -> Any:
     """Return the expected number of experts that at least one of the tokens visits: E (1 - (1 - k/E)^t).
 
     `skew_factor` >= 1 divides the tokens that choose freely: routing concentrated on few experts hits fewer of them.
@@ -105,10 +107,8 @@ def experts_hit(experts: Number, per_token: Number, tokens: Number, skew_factor:
     >>> round(float(experts_hit(256, 8, 64)))
     222
     """
-    e = np.maximum(np.asarray(experts, dtype=float), 1.0)
-    k = np.minimum(np.asarray(per_token, dtype=float), e)
-    free = np.asarray(tokens, dtype=float) / skew_factor
-    return np.asarray(e * -np.expm1(free * np.log1p(-np.minimum(k / e, 1.0 - 1e-12))))
+    e = larger(experts, 1.0)
+    return e * at_least_once(smaller(smaller(per_token, e) / e, 1.0 - 1e-12), tokens / skew_factor)
 
 
 def pairs(new_tokens: Number, past_tokens: Number = 0.0, window_tokens: int = 0) -> NDArray[np.float64]:

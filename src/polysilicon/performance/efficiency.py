@@ -119,10 +119,10 @@ def rows(path: str = "") -> tuple[dict[str, str], ...]:
 
     A file with rows for `*` is a whole table and stands alone; one without is a part (a chip's) and goes over the embedded one.
     """
-    return _rows(path, _changed_ns(path))
+    return _rows(path, changed_ns(path))
 
 
-def _changed_ns(path: str) -> int:
+def changed_ns(path: str) -> int:
     """Return when a user's file was last written, so that a new one is read; 0 for the embedded table."""
     try:
         return Path(path).stat().st_mtime_ns if path else 0
@@ -165,7 +165,7 @@ def _resolve(chip_id: str, family: str, precision: str, engine: str, path: str, 
 
 def efficiency(chip: Chip, precision: str = ANY, engine: str = ANY, *, path: str = "") -> Efficiency:
     """Return the efficiencies of a chip: its own rows, over its family's, over generic priors."""
-    return _resolve(chip.id, chip.family, precision, engine, path, _changed_ns(path))
+    return _resolve(chip.id, chip.family, precision, engine, path, changed_ns(path))
 
 
 def improved_frac(years: float, *, gain_per_year_frac: float = 0.0) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,12 @@ from polysilicon.facts import Basis
 from polysilicon.model.architecture import Model
 from polysilicon.model.layout import Layout
 from polysilicon.model.work import experts_hit
+from polysilicon.performance.efficiency import changed_ns
 from polysilicon.performance.measured import Observation, Own, Sighting, corrected, same_system
 from polysilicon.performance.steps import MAX_STEP_TOKENS, Degrees, Ground, Slopes, degrees, ground, no_fit_words, slopes, tokens_s
 from polysilicon.performance.types import ServingPoint
 from polysilicon.silicon.chip import Chip, System
+from polysilicon.silicon.elementwise import Number, ceil, larger, log, root, smaller
 from polysilicon.units import BYTES_PER_GB, FLOP_PER_TFLOP
 
 Array = NDArray[np.float64]
@@ -72,17 +76,17 @@ def _precisions(model: Model, chip: Chip) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Steady state of continuous batching for layouts x batches; every array is [layouts, batches]."""
+    """Steady state of continuous batching for layouts x batches: arrays [layouts, batches], or numbers for one of each."""
 
-    batch: Array
-    tpot_s: Array  # mean
-    tpot_q_s: Array  # at the quantile
-    ttft_q_s: Array
-    rps: Array
-    prefill_frac: Array
-    mfu: Array
-    mbu: Array
-    fits: NDArray[np.bool_]
+    batch: Number
+    tpot_s: Number  # mean
+    tpot_q_s: Number  # at the quantile
+    ttft_q_s: Number
+    rps: Number
+    prefill_frac: Number
+    mfu: Number
+    mbu: Number
+    fits: Any  # bool
 
 
 def steady_state(
@@ -99,45 +103,52 @@ def steady_state(
     Ignores: preemption; correlation of long prompts with long outputs.
     """
     n = np.broadcast_to(batches[None, :], (d.tp.shape[0], batches.shape[0]))
+    return _steady(g, d, s, lengths, quantile, n, max_step_tokens, efficiency_frac)
+
+
+def _steady(
+    g: Ground, d: Degrees, s: Slopes, lengths: Lengths, quantile: float, n: Number, max_step_tokens: int, efficiency_frac: float,
+) -> Grid:  # fmt: skip
+    """Return the steady state at `n` sequences: a grid of them, or one number for one layout."""
     uncached = uncached_tokens(lengths)
     osl = max(1.0, lengths.osl_tokens)
     context = lengths.isl_tokens + osl / 2.0
-    room = np.maximum(max_step_tokens * d.dp - n, 256.0)
-    chunk = np.minimum(room, np.maximum(uncached, n * uncached / osl))  # short prompts share a step
+    room = larger(max_step_tokens * d.dp - n, 256.0)
+    chunk = smaller(room, larger(uncached, n * uncached / osl))  # short prompts share a step
     share = n * uncached / (osl * chunk)
-    attended = lengths.isl_tokens - np.minimum(chunk, uncached) / 2.0
+    attended = lengths.isl_tokens - smaller(chunk, uncached) / 2.0
     base = tokens_s(g.terms, g.rates, d, n)  # of a step without prefill: asked for once, it is most of the work
     mixed_extra = _mixed_extra(g, d, s, base, n, chunk, attended) / efficiency_frac
     decode = _decode_s(g, d, s, n, context, base) / efficiency_frac
-    step = decode + np.minimum(share, 1.0) * mixed_extra
-    n_q = n + _z(quantile) * np.sqrt(n) if quantile > 0.5 else n
+    step = decode + smaller(share, 1.0) * mixed_extra
+    n_q = n + _z(quantile) * root(n) if quantile > 0.5 else n
     decode_q = _decode_s(g, d, s, n_q, context) / efficiency_frac if n_q is not n else decode
-    tpot_q = decode_q + np.minimum(share * n_q / n, 1.0) * mixed_extra
+    tpot_q = decode_q + smaller(share * n_q / n, 1.0) * mixed_extra
     rps = n / (osl * step)
 
-    def prefill_s(tokens: float) -> Array:
-        chunks = np.ceil(tokens / room)
+    def prefill_s(tokens: float) -> Any:
+        chunks = ceil(tokens / room)
         before = lengths.isl_tokens - uncached + tokens / 2.0
-        return np.asarray(chunks * (decode + _mixed_extra(g, d, s, base, n, tokens / chunks, before) / efficiency_frac))
+        return chunks * (decode + _mixed_extra(g, d, s, base, n, tokens / chunks, before) / efficiency_frac)
 
     full = decode + _mixed_extra(g, d, s, base, n, room, lengths.isl_tokens - uncached / 2.0) / efficiency_frac
     ttft = g.eff.first_token_s + g.eff.admission_s + _ttft_s(prefill_s, uncached / room * full, rps, step, lengths, quantile)
-    held = n * context * (1.0 + _z(0.95) * lengths.osl_cv * 0.5 / np.sqrt(n))
+    held = n * context * (1.0 + _z(0.95) * lengths.osl_cv * 0.5 / root(n))
     fits = (held <= s.kv_tokens) & (s.missing_gb_per_chip <= 0.0) & (share <= 1.0) & (n <= 4096.0 * d.dp)
     mfu, mbu = _utilisation(g, d, n, step, uncached / osl, context)
-    return Grid(n, step, tpot_q, ttft, rps, np.minimum(share, 1.0) * mixed_extra / step, mfu, mbu, fits)
+    return Grid(n, step, tpot_q, ttft, rps, smaller(share, 1.0) * mixed_extra / step, mfu, mbu, fits)
 
 
-def _decode_s(g: Ground, d: Degrees, s: Slopes, n: Array, context: float, base: Array | None = None) -> Array:
+def _decode_s(g: Ground, d: Degrees, s: Slopes, n: Number, context: float, base: Number = None) -> Any:
     window = g.terms.window_tokens or g.terms.selected_tokens
     slope = s.sequence_s + s.kv_s_per_token * context + s.window_s_per_token * min(context, float(window))
-    return np.asarray((tokens_s(g.terms, g.rates, d, n) if base is None else base) + n * slope)
+    return (tokens_s(g.terms, g.rates, d, n) if base is None else base) + n * slope
 
 
-def _mixed_extra(g: Ground, d: Degrees, s: Slopes, base: Array, n: Array, chunk: Array, attended: Array | float) -> Array:
+def _mixed_extra(g: Ground, d: Degrees, s: Slopes, base: Number, n: Number, chunk: Number, attended: Number) -> Any:
     """Return how much longer a step of n sequences becomes by carrying a chunk of prefill whose tokens attend to so many each."""
     more = tokens_s(g.terms, g.rates, d, n + chunk) - base
-    return np.asarray(more + s.pair_s * chunk * attended + g.rates.prefill_step_s)
+    return more + s.pair_s * chunk * attended + g.rates.prefill_step_s
 
 
 def uncached_tokens(lengths: Lengths) -> float:
@@ -167,8 +178,8 @@ def uncached_cv(lengths: Lengths) -> float:
 
 
 def _ttft_s(
-    prefill_s: Callable[[float], Array], busy_s: Array, rps: Array, step: Array, lengths: Lengths, quantile: float,
-) -> Array:  # fmt: skip
+    prefill_s: Callable[[float], Any], busy_s: Number, rps: Number, step: Number, lengths: Lengths, quantile: float,
+) -> Any:  # fmt: skip
     """Return the time to first token at a quantile: the rest of a step, the queue of prefills, one's own prefill.
 
     The rest of a step is uniform over it. The queue is M/G/1 in tokens: a prompt keeps full steps busy for `busy_s`, so
@@ -179,32 +190,33 @@ def _ttft_s(
     """
     cv = uncached_cv(lengths)
     mean = uncached_tokens(lengths)
-    busy = np.minimum(rps * busy_s, 0.999)
+    busy = smaller(rps * busy_s, 0.999)
     wait, wait_q = queue_wait_s(busy, busy_s, quantile, cv)
     sigma = math.sqrt(math.log1p(cv**2))
     own, own_q = prefill_s(mean), prefill_s(max(1.0, mean * math.exp(_z(quantile) * sigma - sigma**2 / 2.0)))
     parts = ((step / 2.0, quantile * step), (wait, wait_q), (own, own_q))
-    late = np.sqrt(sum(np.maximum(q - m, 0.0) ** 2 for m, q in parts))
-    early = np.sqrt(sum(np.minimum(q - m, 0.0) ** 2 for m, q in parts))
-    return np.asarray(np.maximum(step / 2.0 + wait + own + late - early, np.minimum(own, own_q)))
+    late = root(sum(larger(q - m, 0.0) ** 2 for m, q in parts))
+    early = root(sum(smaller(q - m, 0.0) ** 2 for m, q in parts))
+    return larger(step / 2.0 + wait + own + late - early, smaller(own, own_q))
 
 
-def queue_wait_s(busy: Array, service: Array, quantile: float, cv: float) -> tuple[Array, Array]:
+def queue_wait_s(busy: Number, service: Number, quantile: float, cv: float) -> tuple[Any, Any]:
     """Return the wait in front of one server, its mean and at a quantile (Pollaczek-Khinchine mean, exponential tail).
 
     P(W > t) = busy exp(-t / w) with w = service (1 + cv^2) / 2 / (1 - busy); mean = busy w; exact for M/M/1 (cv 1).
     """
     scale = service * (1.0 + cv**2) / 2.0 / (1.0 - busy)
-    late = scale * np.log(np.maximum(busy, 1e-12) / (1.0 - min(quantile, 0.9999)))
-    return np.asarray(busy * scale), np.asarray(np.maximum(0.0, late))
+    late = scale * log(larger(busy, 1e-12) / (1.0 - min(quantile, 0.9999)))
+    return busy * scale, larger(0.0, late)
 
 
+@lru_cache(maxsize=256)
 def _z(quantile: float) -> float:
     """Return the standard normal quantile."""
     return NormalDist().inv_cdf(min(max(quantile, 1e-6), 1.0 - 1e-6))
 
 
-def _utilisation(g: Ground, d: Degrees, n: Array, step: Array, prefill_ratio: float, context: float) -> tuple[Array, Array]:
+def _utilisation(g: Ground, d: Degrees, n: Number, step: Number, prefill_ratio: float, context: float) -> tuple[Any, Any]:
     """Return the share of dense peak and of HBM peak that needed work takes."""
     t = g.terms
     chips = d.tp * d.pp * d.dp
@@ -218,7 +230,7 @@ def _utilisation(g: Ground, d: Degrees, n: Array, step: Array, prefill_ratio: fl
         weights = weights + t.routed_bytes * experts_hit(t.experts, t.experts_per_token, n) / t.experts
     needed = weights + n * (kv * context + near)
     mfu = flop / (step * chips * g.peak_tflop_per_s * FLOP_PER_TFLOP)
-    return np.asarray(mfu), np.asarray(needed / (step * chips * g.hbm_gb_per_s * BYTES_PER_GB))
+    return mfu, needed / (step * chips * g.hbm_gb_per_s * BYTES_PER_GB)
 
 
 def table(
@@ -274,10 +286,62 @@ def modelled_tpot_s(model: Model, chip: Chip, o: Observation, own: Own, efficien
     """Return the mean TPOT that the model gives for what was measured, at its own lengths and load."""
     kv = "fp8" if o.precision in ("fp8", "fp4", "int8") and "fp8" in chip.dense_tflop_per_s else "bf16"
     layout = replace(o.layout, kv_precision=kv) if o.layout else Layout(o.precision, kv, tp=o.chips)  # as the points it corrects
-    g = ground(model, chip, layout.precision, layout.kv_precision, efficiency_path=own.efficiency_path)
-    d = degrees([layout])
-    shape, load = Lengths(o.isl_tokens, o.osl_tokens, o.cached_frac), np.array([max(1.0, o.concurrency)])
-    return float(steady_state(g, d, slopes(g, d), shape, 0.5, batches=load, efficiency_frac=efficiency_frac).tpot_s[0, 0])
+    asked = prepared(model, chip, layout, "*", own.efficiency_path)
+    shape, load = Lengths(o.isl_tokens, o.osl_tokens, o.cached_frac), max(1.0, o.concurrency)
+    return float(_steady(asked.ground, asked.degrees, asked.slopes, shape, 0.5, load, MAX_STEP_TOKENS, efficiency_frac).tpot_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What an estimate rests on whatever the lengths and the load: worked out once for a model, a chip and a layout."""
+
+    model: Model  # both held, so that no other takes their place in memory
+    chip: Chip
+    ground: Ground
+    degrees: Degrees
+    slopes: Slopes
+    words: Words
+
+
+_PREPARED: dict[tuple[object, ...], Prepared] = {}
+_MOST_PREPARED = 4096
+
+
+def prepared(model: Model, chip: Chip, layout: Layout, engine: str, path: str) -> Prepared:
+    """Return what estimates of one layout share, from memory if it was asked for before and no file behind it changed."""
+    key = (id(model), id(chip), layout, engine, path, changed_ns(path))
+    found = _PREPARED.get(key)
+    if found is None:
+        g = ground(model, chip, layout.precision, layout.kv_precision, engine=engine, efficiency_path=path)
+        d = Degrees(float(layout.tp), float(layout.pp), float(layout.ep), float(layout.dp))
+        if len(_PREPARED) >= _MOST_PREPARED:
+            _PREPARED.clear()
+        found = _PREPARED[key] = Prepared(model, chip, g, d, slopes(g, d), words_of(g))
+    return found
+
+
+def estimate(
+    model: Model, chip: Chip, layout: Layout, lengths: Lengths, batch: float, *, quantile: float = 0.5, engine: str = "*",
+    efficiency_path: str = "",
+) -> ServingPoint:  # fmt: skip
+    """Return the serving point of one layout at one load: the same formulas as a table's, on plain numbers.
+
+    Raises: DoesNotFit where the weights, or the caches of so many sequences, exceed memory.
+    """
+    asked = prepared(model, chip, layout, engine, efficiency_path)
+    at = _steady(asked.ground, asked.degrees, asked.slopes, lengths, quantile, float(batch), MAX_STEP_TOKENS, 1.0)
+    if not at.fits:
+        raise DoesNotFit(no_fit_words(model, chip, layout, asked.slopes) if asked.slopes.missing_gb_per_chip > 0 else _no_room(layout, chip, asked, lengths, batch))
+    return point_at(model, asked.ground, layout, at, int(asked.slopes.kv_tokens), lengths.osl_tokens, asked.words)
+
+
+def _no_room(layout: Layout, chip: Chip, asked: Prepared, lengths: Lengths, batch: float) -> str:
+    """Say that a load is too much for a layout: for its cache, or for its time."""
+    held = batch * (lengths.isl_tokens + lengths.osl_tokens / 2.0)
+    room = float(asked.slopes.kv_tokens)
+    if held > room:
+        return f"{batch:g} sequences hold {held:,.0f} tokens of KV cache; {layout.chips} x {chip.id} have room for {room:,.0f}"
+    return f"{batch:g} sequences of {lengths.isl_tokens:g}/{lengths.osl_tokens:g} tokens are no steady load for {layout.chips} x {chip.id}"
 
 
 def _points(
@@ -286,21 +350,37 @@ def _points(
     chips = np.array([x.chips for x in group], dtype=float)[:, None]
     rate = grid.rps * lengths.osl_tokens / chips
     keep = grid.fits & (_best_of(rate, grid) | np.isin(grid.batch, [max(1.0, round(o.concurrency)) for o in mine]))
-    watts, watts_note = _power_w(g, grid)
-    note = "; ".join(x for x in (g.note, watts_note) if x)
-    source, as_of = _source(g)
+    words = words_of(g)
     found: list[ServingPoint] = []
     for i, j in zip(*np.nonzero(keep), strict=True):
-        w = float(watts[i, j])
-        found.append(ServingPoint(
-            workload="", model=model.id, chip=g.chip.id, layout=group[i], batch=int(grid.batch[i, j]),
-            ttft_s=float(grid.ttft_q_s[i, j]), tpot_s=float(grid.tpot_q_s[i, j]), tok_per_s_per_chip=float(rate[i, j]),
-            requests_per_s=float(grid.rps[i, j]), w_per_chip=w, j_per_token=w / float(rate[i, j]),
-            mfu_frac=float(grid.mfu[i, j]), mbu_frac=float(grid.mbu[i, j]), kv_tokens=int(s.kv_tokens[i, 0]),
-            basis=_basis(g), error_frac=g.eff.error_frac, note=note, prefill_frac=float(grid.prefill_frac[i, j]),
-            source=source, as_of=as_of,
-        ))  # fmt: skip
+        at = Grid(*(getattr(grid, name)[i, j].item() for name in _FIELDS))
+        found.append(point_at(model, g, group[i], at, int(s.kv_tokens[i, 0]), lengths.osl_tokens, words))
     return found
+
+
+_FIELDS = tuple(f.name for f in fields(Grid))
+Words = tuple[str, str, str]  # a point's note, source and date
+
+
+def words_of(g: Ground) -> Words:
+    """Return what a point of a model on a chip says of itself: note, source, date."""
+    power = "" if g.chip.all_in_w else "power is the chip's TDP share, without host and fabric"
+    if not (g.chip.all_in_w or g.chip.tdp_w):
+        power = f"power of {g.chip.id} is not public"
+    return "; ".join(x for x in (g.note, power) if x), *_source(g)
+
+
+def point_at(model: Model, g: Ground, layout: Layout, at: Grid, kv_tokens: int, osl_tokens: float, words: Words) -> ServingPoint:
+    """Return one cell of a grid, given as numbers, as a serving point."""
+    rate = at.rps * osl_tokens / layout.chips
+    watts = _power_w(g, at)
+    note, source, as_of = words
+    return ServingPoint(
+        workload="", model=model.id, chip=g.chip.id, layout=layout, batch=int(at.batch), ttft_s=at.ttft_q_s, tpot_s=at.tpot_q_s,
+        tok_per_s_per_chip=rate, requests_per_s=at.rps, w_per_chip=watts, j_per_token=watts / rate, mfu_frac=at.mfu,
+        mbu_frac=at.mbu, kv_tokens=kv_tokens, basis=_basis(g), error_frac=g.eff.error_frac, note=note,
+        prefill_frac=at.prefill_frac, source=source, as_of=as_of,
+    )  # fmt: skip
 
 
 def _basis(g: Ground) -> Basis:
@@ -323,17 +403,14 @@ def _best_of(rate: Array, grid: Grid) -> NDArray[np.bool_]:
     return np.asarray(masked > first * 1.005)
 
 
-def _power_w(g: Ground, grid: Grid) -> tuple[Array, str]:
-    """Return watts a chip: base x (idle + (1 - idle) x max(mfu / reachable, mbu / reachable)), base all-in or TDP.
+def _power_w(g: Ground, at: Grid) -> float:
+    """Return watts a chip, nan where its power is not public: base x (idle + (1 - idle) x max(mfu / reachable, mbu / reachable)), base all-in or TDP.
 
     A chip that streams or multiplies as fast as its kernels allow draws its rating; an idle one the idle share.
     """
-    base = g.chip.all_in_w or g.chip.tdp_w
-    if base is None:
-        return np.full_like(grid.mfu, np.nan), f"power of {g.chip.id} is not public"
-    busy = np.maximum(grid.mfu / g.eff.gemm_math_frac, grid.mbu / g.eff.gemm_memory_frac)
-    note = "" if g.chip.all_in_w else "power is the chip's TDP share, without host and fabric"
-    return base * (g.eff.idle_power_frac + (1.0 - g.eff.idle_power_frac) * np.minimum(busy, 1.0)), note
+    base = g.chip.all_in_w or g.chip.tdp_w or math.nan
+    busy = max(at.mfu / g.eff.gemm_math_frac, at.mbu / g.eff.gemm_memory_frac)
+    return float(base * (g.eff.idle_power_frac + (1.0 - g.eff.idle_power_frac) * min(busy, 1.0)))
 
 
 def _non_dominated(points: list[ServingPoint]) -> list[ServingPoint]:

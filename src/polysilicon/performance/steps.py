@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from polysilicon.model.work import ACTIVATION_BYTES, Terms, experts_hit, terms
 from polysilicon.performance.efficiency import Efficiency, efficiency
 from polysilicon.performance.types import StepTimes
 from polysilicon.silicon.chip import BITS, Chip
+from polysilicon.silicon.elementwise import ceil, choose, larger, smaller
 from polysilicon.silicon.network import Links, all_reduce_s, all_to_all_s, send_s
 from polysilicon.silicon.roofline import math_precision, smooth_max
 from polysilicon.units import BYTES_PER_GB, FLOP_PER_TFLOP
@@ -29,12 +30,12 @@ WINDOW_CONTEXT_TOKENS = 8192.0  # context at which window layers' share of the K
 
 @dataclass(frozen=True, slots=True)
 class Degrees:
-    """Degrees of parallelism of several layouts, as columns [layouts, 1]."""
+    """Degrees of parallelism of several layouts, as columns [layouts, 1]; of one layout asked for alone, as numbers."""
 
-    tp: Array
-    pp: Array
-    ep: Array
-    dp: Array
+    tp: Number
+    pp: Number
+    ep: Number
+    dp: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,16 @@ def ground(
         terms=cost,
         chip=chip,
         eff=eff,
-        rates=rates(cost, facts, eff, dense),
+        rates=_as_numbers(rates(cost, facts, eff, dense)),
         peak_tflop_per_s=facts.peak_tflop_per_s,
         hbm_gb_per_s=facts.hbm_gb_per_s,
         note=facts.note,
     )
+
+
+def _as_numbers(r: Rates) -> Rates:
+    """Return the rates of one model on one chip as plain numbers."""
+    return Rates(**{f.name: float(getattr(r, f.name)) for f in fields(Rates)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,46 +224,46 @@ def degrees(layouts: Sequence[Layout]) -> Degrees:
     return Degrees(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
 
 
-def tokens_s(t: Terms, r: Rates, d: Degrees, tokens: Array) -> Array:
+def tokens_s(t: Terms, r: Rates, d: Degrees, tokens: Number) -> Any:
     """Return the seconds of a step's token-dependent part [rows, tokens]: GEMMs, collectives, launches, host.
 
     With pipeline stages a step is one round: pp micro-batches of t / pp tokens, each in another stage, so every stage reads
     its own layers once per micro-batch and the round takes as long as the whole depth at t / pp tokens.
     """
-    each = np.maximum(tokens / d.pp, 1.0)  # micro-batch over the whole expert group
-    mine = np.maximum(each / d.dp, 1.0)  # rows one attention rank multiplies
+    each = larger(tokens / d.pp, 1.0)  # micro-batch over the whole expert group
+    mine = larger(each / d.dp, 1.0)  # rows one attention rank multiplies
     dense = smooth_max(
         2.0 * t.dense_params / d.tp / r.dense_flop_per_s * (mine + r.gemm_pad_tokens),
-        np.asarray(t.dense_bytes / d.tp / r.dense_bytes_per_s),
+        t.dense_bytes / d.tp / r.dense_bytes_per_s,
         r.knee_sharpness_ratio,
     )
     head = t.head_bytes / d.tp / r.dense_bytes_per_s
     state = t.state_flop / d.tp / (0.3 * r.prefill_flop_per_s) * mine
     work = dense + _experts_s(t, r, d, each)
     wire, exchange = _wire_s(t, r, d, mine)
-    hidden = np.minimum(exchange, OVERLAP_FRAC * work)  # two micro-batches: one exchanges tokens while the other computes
-    return np.asarray(work + head + state + wire + exchange - hidden + r.launch_s + r.step_s)
+    hidden = smaller(exchange, OVERLAP_FRAC * work)  # two micro-batches: one exchanges tokens while the other computes
+    return work + head + state + wire + exchange - hidden + r.launch_s + r.step_s
 
 
-def _experts_s(t: Terms, r: Rates, d: Degrees, each: Array) -> Array:
+def _experts_s(t: Terms, r: Rates, d: Degrees, each: Number) -> Any:
     """Return the seconds of routed experts: experts hit are read once, the busiest rank sets the pace.
 
     A grouped GEMM works in tiles of rows, so each expert hit also pays for rows it does not have.
     """
-    count = np.maximum(t.experts, 1)
+    count = larger(t.experts, 1)
     chips = d.tp * d.dp
-    hit = experts_hit(count, t.experts_per_token, np.maximum(each / r.routing_skew_factor, 1.0)) / count
-    busiest = np.where(d.ep > 1.0, r.imbalance_factor, 1.0)
+    hit = experts_hit(count, t.experts_per_token, larger(each / r.routing_skew_factor, 1.0)) / count
+    busiest = choose(d.ep > 1.0, r.imbalance_factor, 1.0)
     an_expert = 2.0 * t.routed_params / count
     rows = each * t.experts_per_token + hit * count * r.expert_pad_tokens
     return smooth_max(
         an_expert / chips * busiest / r.expert_flop_per_s * rows,
-        t.routed_bytes / chips / r.expert_bytes_per_s * np.minimum(hit * busiest, 1.0),  # no rank reads more than all it holds
+        t.routed_bytes / chips / r.expert_bytes_per_s * smaller(hit * busiest, 1.0),  # no rank reads more than all it holds
         r.knee_sharpness_ratio,
     )
 
 
-def _wire_s(t: Terms, r: Rates, d: Degrees, mine: Array) -> tuple[Array, Array]:
+def _wire_s(t: Terms, r: Rates, d: Degrees, mine: Number) -> tuple[Any, Any]:
     """Return the seconds of all-reduces over tp and stage hand-over, and those of dispatch and combine over experts.
 
     A token crosses to another domain once, however many of its experts live there.
@@ -265,34 +271,36 @@ def _wire_s(t: Terms, r: Rates, d: Degrees, mine: Array) -> tuple[Array, Array]:
     links = Links(r.scale_up_bytes_per_s, r.domain_chips, r.scale_out_bytes_per_s, r.collective_s, 4.0 * r.collective_s)
     row = t.hidden * ACTIVATION_BYTES
     time = 2.0 * t.layers * all_reduce_s(mine * row, d.tp, links)
+    if isinstance(d.dp, float) and d.dp == d.pp == 1.0:
+        return time, 0.0
     sent = mine / d.tp * (t.experts_per_token * row * 0.75)  # dispatched in 8 bits, combined in 16
     slower = Links(r.scale_up_bytes_per_s, r.domain_chips, r.scale_out_bytes_per_s, r.all_to_all_s, 2.0 * r.all_to_all_s)
     spread = d.tp * d.dp
-    domains = np.ceil(spread / r.domain_chips)
-    once = np.where(domains > 1.0, np.minimum(1.0, domains / np.maximum(t.experts_per_token, 1)), 1.0)
-    exchange = np.where(d.dp > 1.0, 2.0 * t.moe_layers * all_to_all_s(sent * once, spread, slower), 0.0)
-    time = time + np.where(d.pp > 1.0, (d.pp - 1.0) / d.pp * send_s(mine * row, links), 0.0)
-    return np.asarray(time), np.asarray(exchange)
+    domains = ceil(spread / r.domain_chips)
+    once = choose(domains > 1.0, smaller(1.0, domains / larger(t.experts_per_token, 1)), 1.0)
+    exchange = choose(d.dp > 1.0, 2.0 * t.moe_layers * all_to_all_s(sent * once, spread, slower), 0.0)
+    time = time + choose(d.pp > 1.0, (d.pp - 1.0) / d.pp * send_s(mine * row, links), 0.0)
+    return time, exchange
 
 
 @dataclass(frozen=True, slots=True)
 class Slopes:
-    """The affine coefficients of a step beside its token table, as columns [layouts, 1]."""
+    """The affine coefficients of a step beside its token table, as columns [layouts, 1] or, of one layout, as numbers."""
 
-    sequence_s: Array
-    kv_s_per_token: Array
-    window_s_per_token: Array
-    pair_s: Array
-    kv_tokens: Array
-    weight_gb_per_chip: Array
-    missing_gb_per_chip: Array  # > 0: the weights do not fit
+    sequence_s: Number
+    kv_s_per_token: Number
+    window_s_per_token: Number
+    pair_s: Number
+    kv_tokens: Number
+    weight_gb_per_chip: Number
+    missing_gb_per_chip: Number  # > 0: the weights do not fit
 
 
-def affine(t: Terms, r: Rates, d: Degrees) -> tuple[Array, Array, Array, Array]:
+def affine(t: Terms, r: Rates, d: Degrees) -> tuple[Any, Any, Any, Any]:
     """Return the seconds per decoding sequence, per context token, per windowed token and per prefill pair."""
-    shards = np.minimum(d.tp, t.kv_heads)  # beyond its KV heads (one for a latent cache) a tp group holds copies
+    shards = smaller(d.tp, t.kv_heads)  # beyond its KV heads (one for a latent cache) a tp group holds copies
     ranks = d.dp * d.pp
-    kv = np.maximum(
+    kv = larger(
         (t.kv_bytes_per_token + t.index_bytes_per_token) / shards / r.kv_bytes_per_s,
         t.decode_pair_flop / d.tp / r.decode_flop_per_s,
     )
@@ -306,23 +314,23 @@ def slopes(g: Ground, d: Degrees) -> Slopes:
     """Return the coefficients of sequences, contexts and prefill pairs, and the memory left for KV."""
     t = g.terms
     sequence, kv, near, pair = affine(t, g.rates, d)
-    shards = np.minimum(d.tp, float(t.kv_heads))
+    shards = smaller(d.tp, float(t.kv_heads))
     free, weights = _free_gb(g, d)
     window = t.window_bytes_per_token * min(1.0, t.window_tokens / WINDOW_CONTEXT_TOKENS)
     kept = t.kv_bytes_per_token + t.index_bytes_per_token + t.selected_bytes_per_token + window
-    room = np.maximum(free, 0.0) * BYTES_PER_GB * shards * d.dp * d.pp / max(kept, 1.0)
+    room = larger(free, 0.0) * BYTES_PER_GB * shards * d.dp * d.pp / max(kept, 1.0)
     return Slopes(
         sequence_s=sequence,
         kv_s_per_token=kv,
         window_s_per_token=near,
         pair_s=pair,
-        kv_tokens=np.floor(room),
+        kv_tokens=room - room % 1.0,
         weight_gb_per_chip=weights,
-        missing_gb_per_chip=np.maximum(-free, 0.0),
+        missing_gb_per_chip=larger(-free, 0.0),
     )
 
 
-def _free_gb(g: Ground, d: Degrees) -> tuple[Array, Array]:
+def _free_gb(g: Ground, d: Degrees) -> tuple[Any, Any]:
     """Return gigabytes left a chip after weights and runtime, and gigabytes of weights a chip."""
     t = g.terms
     embeddings = 2.0 * t.head_bytes
@@ -385,10 +393,9 @@ def step_times(
     )
 
 
-def no_fit_words(model: Model, chip: Chip, layout: Layout, s: Slopes, row: int) -> str:
+def no_fit_words(model: Model, chip: Chip, layout: Layout, s: Slopes, row: int = 0) -> str:
     """Say why a model does not fit a layout, and by how many gigabytes."""
-    short = float(s.missing_gb_per_chip[row, 0])
-    weights = float(s.weight_gb_per_chip[row, 0])
+    short, weights = (float(np.reshape(x, -1)[row]) for x in (s.missing_gb_per_chip, s.weight_gb_per_chip))
     kept = model.kv_bytes_per_token(layout.kv_precision)
     need = f"{model.name} in {layout.precision} needs {weights:,.1f} GB of weights a chip"
     have = f"on {layout.chips} x {chip.id} ({chip.hbm_gb:,.0f} GB each)"

@@ -6,12 +6,9 @@ Ignores: contention between groups and the topology inside a domain (a torus pay
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-Number = float | NDArray[np.float64]
+from polysilicon.silicon.elementwise import Number, ceil, choose, larger, log2, smaller
 
 # NVLink SHARP reduces in the switch: each chip sends its data once instead of 2 (n-1)/n times.
 # Source: NVIDIA, "NVLink SHARP" (all-reduce bandwidth roughly doubles); off unless asked for, as inference engines
@@ -19,8 +16,7 @@ Number = float | NDArray[np.float64]
 SHARP_FACTOR = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
+class Links(NamedTuple):
     """The wires of a chip: rates of one direction, latencies of one collective step, chips of the scale-up domain."""
 
     scale_up_bytes_per_s: Number
@@ -31,7 +27,7 @@ class Links:
     sharp_factor: float = 1.0  # SHARP_FACTOR where the switch reduces
 
 
-def all_reduce_s(message_bytes: Number, chips: Number, links: Links) -> NDArray[np.float64]:
+def all_reduce_s(message_bytes: Number, chips: Number, links: Links) -> Number:
     """Return the seconds of an all-reduce: alpha log2(n) + 2 (n-1)/n x bytes / link.
 
     Beyond the domain: reduce-scatter inside, all-reduce of the shards between domains, all-gather inside.
@@ -43,16 +39,18 @@ def all_reduce_s(message_bytes: Number, chips: Number, links: Links) -> NDArray[
     >>> round(float(all_reduce_s(450e9, 8, Links(450e9, 8, latency_s=0.0, sharp_factor=2.0))), 3)
     0.875
     """
-    size, n = np.asarray(message_bytes, dtype=float), np.asarray(chips, dtype=float)
+    size, n = message_bytes, chips
+    if isinstance(n, float | int) and n <= 1.0:
+        return 0.0
     inside, domains = _split(n, links)
     up = links.scale_up_bytes_per_s
-    time = links.latency_s * np.log2(np.maximum(inside, 1.0)) + 2.0 * (inside - 1.0) / inside * size / (up * links.sharp_factor)
+    time = links.latency_s * log2(larger(inside, 1.0)) + 2.0 * (inside - 1.0) / inside * size / (up * links.sharp_factor)
     out = links.scale_out_bytes_per_s
-    between = 2.0 * (domains - 1.0) / domains * size / inside / out + links.scale_out_latency_s * np.log2(domains)
-    return np.asarray(np.where(n > 1.0, time + np.where(domains > 1.0, between, 0.0), 0.0))
+    between = 2.0 * (domains - 1.0) / domains * size / inside / out + links.scale_out_latency_s * log2(domains)
+    return choose(n > 1.0, time + choose(domains > 1.0, between, 0.0), 0.0)
 
 
-def all_to_all_s(message_bytes: Number, chips: Number, links: Links) -> NDArray[np.float64]:
+def all_to_all_s(message_bytes: Number, chips: Number, links: Links) -> Number:
     """Return the seconds of an all-to-all in which each chip sends `message_bytes` in total: alpha + (n-1)/n x bytes / link.
 
     Beyond the domain, the share that leaves it goes over the scale-out link of the chip.
@@ -62,24 +60,26 @@ def all_to_all_s(message_bytes: Number, chips: Number, links: Links) -> NDArray[
     >>> bool(beyond > 5 * inside)
     True
     """
-    size, n = np.asarray(message_bytes, dtype=float), np.asarray(chips, dtype=float)
+    size, n = message_bytes, chips
+    if isinstance(n, float | int) and n <= 1.0:
+        return 0.0
     inside, domains = _split(n, links)
-    stays = size * (inside - 1.0) / np.maximum(n, 1.0)
-    leaves = size * (n - inside) / np.maximum(n, 1.0)
+    stays = size * (inside - 1.0) / larger(n, 1.0)
+    leaves = size * (n - inside) / larger(n, 1.0)
     up = links.latency_s + stays / (links.scale_up_bytes_per_s)
-    out = np.where(domains > 1.0, links.scale_out_latency_s + leaves / (links.scale_out_bytes_per_s), 0.0)
-    return np.asarray(np.where(n > 1.0, np.maximum(up, 0.0) + out, 0.0))
+    out = choose(domains > 1.0, links.scale_out_latency_s + leaves / (links.scale_out_bytes_per_s), 0.0)
+    return choose(n > 1.0, larger(up, 0.0) + out, 0.0)
 
 
-def send_s(message_bytes: Number, links: Links, *, inside_domain: bool = True) -> NDArray[np.float64]:
+def send_s(message_bytes: Number, links: Links, *, inside_domain: bool = True) -> Number:
     """Return the seconds of a point-to-point message: alpha + bytes / link."""
     rate = links.scale_up_bytes_per_s if inside_domain else links.scale_out_bytes_per_s
     latency = links.latency_s if inside_domain else links.scale_out_latency_s
-    return np.asarray(latency + np.asarray(message_bytes, dtype=float) / rate)
+    return latency + message_bytes / rate
 
 
-def _split(n: NDArray[np.float64], links: Links) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _split(n: Number, links: Links) -> tuple[Number, Number]:
     """Return chips of a group inside one domain, and how many domains it spans."""
-    domain = np.maximum(np.asarray(links.domain_chips, dtype=float), 1.0)
-    inside = np.maximum(np.minimum(n, domain), 1.0)
-    return inside, np.ceil(np.maximum(n, 1.0) / domain)
+    domain = larger(links.domain_chips, 1.0)
+    inside = larger(smaller(n, domain), 1.0)
+    return inside, ceil(larger(n, 1.0) / domain)

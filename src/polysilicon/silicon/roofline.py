@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polysilicon.errors import MissingFact
 from polysilicon.silicon.chip import Chip
+from polysilicon.silicon.elementwise import larger, smaller
 from polysilicon.units import BYTES_PER_GB, FLOP_PER_TFLOP
 
-Number = float | NDArray[np.float64]
 Value = TypeVar("Value", float, NDArray[np.float64])
 WEIGHT_ONLY = "bf16"  # math of a precision the chip has no units for: weights are expanded on the way to the multiplier
 
@@ -109,7 +109,7 @@ def upper_bound_s(
     )  # fmt: skip
 
 
-def smooth_max(a: Number, b: Number, sharpness: float) -> NDArray[np.float64]:
+def smooth_max(a: Any, b: Any, sharpness: Any) -> Any:
     """Return a maximum with a rounded knee: (a^q + b^q)^(1/q), between max(a, b) and a + b.
 
     Near the ridge a kernel neither computes nor streams at its best; q -> infinity is the textbook roofline.
@@ -117,6 +117,6 @@ def smooth_max(a: Number, b: Number, sharpness: float) -> NDArray[np.float64]:
     >>> round(float(smooth_max(3.0, 4.0, 2.0)), 9)
     5.0
     """
-    top = np.maximum(a, b)
-    ratio = np.minimum(a, b) / np.maximum(top, 1e-300)
-    return np.asarray(top * (1.0 + ratio**sharpness) ** (1.0 / sharpness))
+    top = larger(a, b)
+    ratio = smaller(a, b) / larger(top, 1e-300)
+    return top * (1.0 + ratio**sharpness) ** (1.0 / sharpness)
