@@ -22,6 +22,9 @@ from polysilicon.performance import Observation
 from polysilicon.silicon.chip import Chip
 
 Protocol = Literal["closed", "disaggregated", "saturated", "static", "prefill", "decode"]
+# Room that admission keeps for outputs to come: TensorRT-LLM for all of them (GUARANTEED_NO_EVICT), vLLM for none, SGLang for a
+# tenth once its estimate has settled (new_token_ratio: 0.7 x 0.14).
+VLLM_KEEPS, SGLANG_KEEPS = 0.0, 0.1
 DRAFT_ACCEPTED_TOKENS = 3.0  # tokens a step with a small draft model, where a source states speculation but no acceptance
 
 # MLPerf data sets: mean prompt and output tokens; promises of the scenario (TTFT s, TPOT s). Source: MLPerf Inference
@@ -49,6 +52,9 @@ class Recipe:
     queued_client: bool = True  # requests pass a front end one after another
     ahead: bool = False  # a step is scheduled while the one before it runs
     memory_frac: float = 0.93  # of HBM for weights and cache
+    static: bool = False  # the share is of weights and cache alone: activations live in the rest
+    of_rest: bool = False  # the share is of what the weights leave, for the cache alone
+    keeps_frac: float = 1.0  # of the outputs still to come that admission keeps room for
     prompts_per_slot: int = 10  # of the whole run
 
 
@@ -113,7 +119,7 @@ def of(point: Point, lookup: Lookup) -> Case:
         osl_tokens=osl,
         concurrency=queued or _concurrency(point, protocol, layout),
         uniform_lengths=_uniform(point),
-        recipe=Recipe(8192, 4096 * layout.dp, queued_client=False, ahead=True, prompts_per_slot=1) if queued
+        recipe=Recipe(8192, 4096 * layout.dp, queued_client=False, ahead=True, prompts_per_slot=1, memory_frac=0.9, of_rest=True) if queued
         else recipe(point, model, chip, layout),
         queued_requests=queued,
         ttft_limit_s=limits[0],
@@ -178,6 +184,8 @@ def _wide_cache(point: Point, model: Model) -> bool:
     """Return whether a quantised model was run with a 16-bit cache: engines keep 16 bits unless a script says otherwise."""
     if "inferencex" not in point.source.casefold():
         return point.engine in ("vllm", "sglang")
+    if _tuned(point, model):
+        return False
     hopper = point.chip.casefold().startswith("h")
     if point.engine == "vllm":
         return model.family not in ("llama", "gpt-oss") or (model.family == "gpt-oss" and hopper)
@@ -313,7 +321,7 @@ def recipe(point: Point, model: Model, chip: Chip, layout: Layout) -> Recipe:
     if point.engine == "trtllm" and scripted:
         return _trtllm(first_number(point.isl, 1024), first_number(point.osl, 1024), load, model, chip, layout)
     if scripted:
-        return Recipe(int(max(8192.0, load + 256)), ahead=True, memory_frac=0.88)
+        return _vllm(point, model, chip, layout, load)
     return _generated(point.engine, first_number(point.isl, 1024), load)
 
 
@@ -323,29 +331,29 @@ def _generated(engine: str, isl: float, load: float) -> Recipe:
     Source: ai-dynamo/aiconfigurator, generator rules (max_num_tokens = max_batch_size + ISL + 1,500).
     """
     if engine == "trtllm":
-        return Recipe(int(isl + load), queued_client=False, ahead=True, memory_frac=0.93, prompts_per_slot=20)
-    return Recipe(int(isl + load + 1500), queued_client=False, memory_frac=0.97)
+        return Recipe(int(isl + load), queued_client=False, ahead=True, memory_frac=0.8, of_rest=True, prompts_per_slot=20)
+    return Recipe(int(isl + load + 1500), queued_client=False, memory_frac=0.9, keeps_frac=VLLM_KEEPS)
 
 
 def _sglang(model: Model, chip: Chip, load: float, *, scripted: bool) -> Recipe:
     """Return an SGLang set-up: prefill in steps of its own, the queue polled now and then on Blackwell."""
     blackwell = chip.family == "cuda-blackwell"
     if not scripted:
-        return Recipe(16384, prefill_only=True, queued_client=False, memory_frac=0.93)
+        return Recipe(16384, prefill_only=True, queued_client=False, memory_frac=0.8, static=True, keeps_frac=SGLANG_KEEPS)
     latent = model.family == "deepseek-mla"
     poll = (30 if load >= 16 else 10) if blackwell else 1
     budget = 32768 if latent != blackwell else 16384
     sequences = 256 if latent else 128
-    return Recipe(budget, sequences, prefill_only=True, poll_steps=poll, stream_steps=10 if latent else 30, memory_frac=0.83)
+    return Recipe(budget, sequences, prefill_only=True, poll_steps=poll, stream_steps=10 if latent else 30, memory_frac=0.85 if latent and blackwell else 0.82, static=True, keeps_frac=SGLANG_KEEPS)
 
 
 def _trtllm(isl: float, osl: float, load: float, model: Model, chip: Chip, layout: Layout) -> Recipe:
     """Return InferenceX's TensorRT-LLM set-up: tokens a step by model, a wait for fuller batches on Llama 1k/1k."""
-    budget, wait, share = 8192.0, 0, 0.88
+    budget, wait, share = 8192.0, 0, 0.9  # of what the weights leave, TensorRT-LLM's default
     if model.family == "gpt-oss":
-        budget = 20000.0
+        budget, share = 20000.0, 0.85
     elif model.family == "deepseek-mla":
-        budget, share = max(8192.0, load + isl + 128), 0.82
+        budget, share = max(8192.0, load + isl + 128), 0.8
     elif model.family == "llama":
         budget = 16384.0 if chip.family == "cuda-blackwell" else max(isl + osl + 200, 2248.0)
         wait = 20 if isl == osl == 1024 and layout.tp < 8 else 0
@@ -356,7 +364,23 @@ def _trtllm(isl: float, osl: float, load: float, model: Model, chip: Chip, layou
         stream_steps=20 if model.family == "gpt-oss" else 10,
         ahead=True,
         memory_frac=share,
+        of_rest=True,
     )
+
+
+def _tuned(point: Point, model: Model) -> bool:
+    """Return whether a run took InferenceX's vLLM set-up of April 2026 for MiniMax on Blackwell: 8-bit cache, two prompts a step."""
+    blackwell = point.chip.casefold().startswith(("b", "gb"))
+    spread = degree(point.parallelism, "attnDP") > 1
+    return model.family == "minimax" and point.engine == "vllm" and blackwell and not spread and point.date >= "2026-04"
+
+
+def _vllm(point: Point, model: Model, chip: Chip, layout: Layout, load: float) -> Recipe:
+    """Return InferenceX's vLLM set-up: 8,192 tokens a step and 0.9 of memory, unless its script for MiniMax says otherwise."""
+    if _tuned(point, model):
+        return Recipe(int(2 * first_number(point.isl, 1024)), ahead=True, memory_frac=0.9, keeps_frac=VLLM_KEEPS)
+    wide = model.family == "minimax" and layout.precision == "fp8" and chip.id != "h100-sxm"
+    return Recipe(int(max(8192.0, load + 256)), ahead=True, memory_frac=0.95 if wide else 0.9, keeps_frac=VLLM_KEEPS)
 
 
 def observations(

@@ -37,12 +37,25 @@ def table_at(grid: Any, values: Any, x: float) -> Any:
 
 
 @nb.njit(cache=True, nogil=True)
+def _alive(newest: Any, due: Any, decoded: int) -> int:
+    """Keep those still running, in order; return how many."""
+    kept = 0
+    for r in newest:
+        if due[r] > decoded:
+            newest[kept] = r
+            kept += 1
+    return kept
+
+
+@nb.njit(cache=True, nogil=True)
 def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: Any, limits: Any, client: Any, out: Any) -> None:
     """Play a closed loop and fill `out`.
 
     slopes: sequence_s, kv_s_per_token, window_s_per_token, window_tokens, pair_s, prefill_step_s, host_token_s
     limits: step tokens, sequences, KV tokens, prefill-only steps (0/1), poll every n steps, wait iterations, wait tokens,
-    scheduling ahead (0/1: a step is put together when the one before it begins)
+    scheduling ahead (0/1: a step is put together when the one before it begins), share of the outputs still to come that
+    admission keeps room for (1: nobody is ever put out; below 1 the newest is put out when the cache is full, and prefilled
+    anew, outputs and all, before anyone else comes in)
     client: turnaround_s, admission_s, admission_s_per_token, first_token_s
     """
     n_requests = len(isl)
@@ -55,8 +68,12 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
         longest = max(longest, osl[i])
     ring = longest + 2  # bucket b holds who finishes at decode step b modulo ring
     head, following = -np.ones(ring, np.int64), -np.ones(n_requests, np.int64)
-    newly = np.zeros(concurrency + 1, np.int64)
-    now, front, contexts, held = 0.0, 0.0, 0.0, 0.0
+    made, due = np.zeros(n_requests, np.int64), -np.ones(n_requests, np.int64)  # outputs when it was put out; decode step of its end
+    newest, n_newest = np.zeros(2 * n_requests + 2, np.int64), 0  # in order of coming in; those gone are passed over
+    out_again, n_again = np.zeros(n_requests + 1, np.int64), 0  # put out; the last one comes in first
+    spare = limits[8]
+    newly = np.zeros(concurrency + 2, np.int64)
+    now, front, contexts, held, fresh = 0.0, 0.0, 0.0, 0.0, 0.0  # fresh: tokens of those being prefilled
     decoded, running, partial, partial_done, done, steps, waited = 0, 0, -1, 0, 0, 0, 0
     issued, taken = 0, 0  # requests are issued and taken in order
     began = 0.0  # when the last step did
@@ -69,6 +86,27 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
         room = int(limits[0]) - (0 if limits[3] > 0 else running)
         chunk, pairs, born = 0, 0.0, 0
         may = True
+        while spare < 1.0 and running > 1 and contexts + running + fresh > kv_tokens:  # the newest makes room
+            n_newest -= 1
+            r = newest[n_newest]
+            if due[r] <= decoded:
+                continue  # gone already
+            made[r] = osl[r] - (due[r] - decoded)
+            bucket = due[r] % ring
+            if head[bucket] == r:
+                head[bucket] = following[r]
+            else:
+                before = head[bucket]
+                while following[before] != r:
+                    before = following[before]
+                following[before] = following[r]
+            due[r] = -1
+            contexts -= isl[r] + made[r]
+            held -= isl[r] + osl[r]
+            running -= 1
+            out_again[n_again] = r
+            n_again += 1
+            may = False  # as it was just short of room
         known = began if limits[7] > 0 else now  # who came later is not seen by this step
         if running > 0 and partial < 0:
             if limits[4] > 1 and steps % int(limits[4]) != 0:
@@ -83,19 +121,27 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
                     may = False
         while may and room > 0:
             if partial < 0:
-                if taken >= issued or running + born >= limits[1] or ready[taken] > known:
+                again = n_again > 0
+                if running + born >= limits[1] or (not again and (taken >= issued or ready[taken] > known)):
                     break
-                if held + isl[taken] + osl[taken] > kv_tokens and running + born > 0:
+                r = out_again[n_again - 1] if again else taken
+                here = contexts + fresh  # in the cache now
+                more = isl[r] + made[r] + spare * (osl[r] - made[r])
+                if here + spare * (held - here) + more > kv_tokens and running + born > 0:
                     break
-                partial, partial_done, waited = taken, 0, 0
-                held += isl[taken] + osl[taken]
-                taken += 1
-            part = min(room, isl[partial] - partial_done)
+                partial, partial_done, waited = r, 0, 0
+                held += isl[r] + osl[r]
+                fresh += isl[r] + made[r]
+                if again:
+                    n_again -= 1
+                else:
+                    taken += 1
+            part = min(room, isl[partial] + made[partial] - partial_done)
             pairs += part * (partial_done + part * 0.5)
             chunk += part
             room -= part
             partial_done += part
-            if partial_done < isl[partial]:
+            if partial_done < isl[partial] + made[partial]:
                 break
             newly[born] = partial
             born += 1
@@ -144,16 +190,23 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
                 r = after
         for k in range(born):
             r = newly[k]
-            first[r] = now
-            for z in range(4):
-                out[2 + z] += counts[z] - at_arrival[r, z]
-            at_first[r] = counts
-            if osl[r] > 1:
+            fresh -= isl[r] + made[r]
+            if made[r] == 0:
+                first[r] = now
+                for z in range(4):
+                    out[2 + z] += counts[z] - at_arrival[r, z]
+                at_first[r] = counts
+            if osl[r] > made[r] + 1:
                 running += 1
-                contexts += isl[r] + 1
-                bucket = (decoded + osl[r] - 1) % ring
+                contexts += isl[r] + made[r] + 1
+                due[r] = decoded + osl[r] - made[r] - 1
+                bucket = due[r] % ring
                 following[r] = head[bucket]
                 head[bucket] = r
+                if n_newest == len(newest):
+                    n_newest = _alive(newest, due, decoded)
+                newest[n_newest] = r
+                n_newest += 1
                 continue
             done_at[r] = now
             done += 1

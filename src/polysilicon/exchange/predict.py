@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polysilicon.application.workload import Lengths
 from polysilicon.exchange import closed_loop
 from polysilicon.exchange.cases import Case
+from polysilicon.exchange.reference import visible_gb
 from polysilicon.model.layout import Layout
 from polysilicon.model.work import Terms, terms
 from polysilicon.performance.efficiency import Efficiency, efficiency, resolve
@@ -25,6 +26,7 @@ TURNAROUND_S = 1e-3  # a client sees an answer end and asks again
 MOST_REQUESTS = 40_000
 STEP_TOKENS = (2048, 8192)  # a submitter tries
 MOST_SEQUENCES = 512  # an attention rank decodes at once: captured graphs and sampler buffers end there
+WORKSPACE_GB = 3.0  # of a chip for activations, graphs and buffers of communication, where the share for weights and cache has them in it
 DRAFT_COST_FRAC = 0.25  # of a step, for drafting and checking
 
 
@@ -64,9 +66,12 @@ def columns(cases: Sequence[Case], *, prefill: bool = False) -> Columns:
     d = degrees(layouts)
     t = stack(Terms, cost)
     weights = (t.dense_bytes + 2 * t.head_bytes) / (d.tp * d.pp) + t.routed_bytes / (d.tp * d.dp * d.pp)
-    memory = np.array([[c.chip.need("hbm_gb") * BYTES_PER_GB] for c in cases])
+    memory = np.array([[visible_gb(c.chip) * BYTES_PER_GB] for c in cases])
     share = np.array([[c.recipe.memory_frac] for c in cases])
-    free = np.maximum(share * memory - weights, 0.04 * memory)  # measured engines ran, so something was left
+    rest = np.array([[c.recipe.of_rest] for c in cases])
+    used = weights + np.array([[0.0 if c.recipe.static else WORKSPACE_GB * BYTES_PER_GB] for c in cases])
+    free = np.where(rest, share * (memory - used), share * memory - used)
+    free = np.maximum(free, 0.04 * memory)  # measured engines ran, so something was left
     kept = t.kv_bytes_per_token + t.index_bytes_per_token + t.selected_bytes_per_token + 0.1 * t.window_bytes_per_token
     room = free * np.minimum(d.tp, t.kv_heads) * d.dp * d.pp / np.maximum(kept, 1.0)
     return Columns(tuple(cases), loads(cases), t, stack(ChipFacts, facts), d, np.array([[c.years] for c in cases]), room[:, 0])
@@ -138,7 +143,7 @@ def play(cols: Columns, r: Rates, *, each: Callable[[float], None] | None = None
         limits = np.array([
             case.recipe.step_tokens * case.layout.dp, case.recipe.sequences, max(room, 4.0 * case.isl_tokens),
             float(case.recipe.prefill_only), case.recipe.poll_steps, case.recipe.wait_steps, case.recipe.wait_tokens,
-            float(case.recipe.ahead),
+            float(case.recipe.ahead), 1.0 if shift else case.recipe.keeps_frac,
         ])  # fmt: skip
         slope = np.array([sequence[i] + kv[i] * shift, kv[i], near[i], window[i], pair[i], 0.0 if shift else prefill[i], host[i]])
         queued = 1.0 if case.recipe.queued_client and not shift else 0.0

@@ -37,6 +37,19 @@ CONFIGS: Mapping[str, dict[str, object]] = {
 # NeuronLink between the chips of an instance, one direction. Source: AWS, pages of EC2 Inf2 (192 GB/s both ways) and Trn1
 # (768 GB/s both ways)
 LINKS: Mapping[str, tuple[float, int]] = {"inferentia2": (96.0, 12), "trainium1": (384.0, 16)}
+# What the driver shows of a chip's memory. Datasheets count 2^30 bytes as a GB, B300's the stacks too. Source: `nvidia-smi` in public
+# logs of engines: 81,559, 143,771, 183,359, 189,471 and 275,040 MiB.
+_VISIBLE_MIB: Mapping[str, float] = {
+    "h100-sxm": 81559.0, "h200-sxm": 143771.0, "b200-sxm": 183359.0, "gb200": 189471.0, "b300-sxm": 275040.0,
+}  # fmt: skip
+
+
+def visible_gb(chip: Chip) -> float:
+    """Return the memory an engine finds on a chip, in GB of 10^9 bytes: as the driver shows it, else the datasheet's figure."""
+    shown = _VISIBLE_MIB.get(chip.id)
+    return shown * 2**20 / 1e9 if shown else chip.need("hbm_gb")
+
+
 _ENDINGS = (
     "-instruct-v0.2",
     "-instruct-v0.1",
