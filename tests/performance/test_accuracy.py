@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from polysilicon import catalogue
@@ -33,7 +35,7 @@ def row(model="Llama-3.1-70B", chip="H100-SXM", metric="tpot", value="12", load=
     return f"InferenceX,{model},70.6,70.6,{quant},{chip},{n},{tp},1024,1024,{load},{metric},{value},{unit},id=x,{backend},2026-03-01,"
 
 
-def play_once(isl, osl, slots, table, *, slopes=(0, 0, 0, 0, 0, 0, 0), limits=(8192, 1e6, 1e12, 0, 1, 0, 0, 0), client=(0, 0, 0, 0)):
+def play_once(isl, osl, slots, table, *, slopes=(0, 0, 0, 0, 0, 0, 0), limits=(8192, 1e6, 1e12, 0, 1, 0, 0, 0, 1, 0), client=(0, 0, 0, 0)):
     out = np.zeros(closed_loop.OUTPUTS)
     closed_loop.play(np.array(isl, np.int64), np.array(osl, np.int64), slots, np.array([1.0, 1e5]), np.array(table, float),
                      np.array(slopes, float), np.array(limits, float), np.array(client, float), out)  # fmt: skip
@@ -51,9 +53,9 @@ def test_a_loop_by_hand():
 
 def test_habits_of_engines_slow_first_tokens():
     plain = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0])[closed_loop.TTFT]
-    polled = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 10, 0, 0, 0))[closed_loop.TTFT]
+    polled = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 10, 0, 0, 0, 1, 0))[closed_loop.TTFT]
     assert polled >= plain
-    waits = play_once([100] * 40, list(range(30, 70)), 4, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 1, 20, 5000, 0))[closed_loop.TTFT]
+    waits = play_once([100] * 40, list(range(30, 70)), 4, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 1, 20, 5000, 0, 1, 0))[closed_loop.TTFT]
     assert waits > plain
     queued = play_once([100] * 40, [50] * 40, 4, [1.0, 1.0], client=(0, 0.5, 0, 0.25))[closed_loop.TTFT]
     assert queued > plain + 0.25
@@ -63,7 +65,7 @@ def test_a_step_put_together_ahead_misses_who_comes_during_the_one_before():
     # two slots, steps of 1 s: prompts 1 and 2 run from 1 s; number 1 has its two tokens at 2 s and comes back as number 3
     isl, osl = [10, 10, 10], [2, 4, 2]
     prompt = play_once(isl, osl, 2, [1.0, 1.0])  # number 3 is prefilled at once: 1 s
-    ahead = play_once(isl, osl, 2, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 1, 0, 0, 1))  # the step at 2 s was already made up: 2 s
+    ahead = play_once(isl, osl, 2, [1.0, 1.0], limits=(8192, 1e6, 1e12, 0, 1, 0, 0, 1, 1, 0))  # the step at 2 s was already made up: 2 s
     assert prompt[closed_loop.TTFT] == pytest.approx((1 + 1 + 1) / 3)
     assert ahead[closed_loop.TTFT] == pytest.approx((1 + 1 + 2) / 3)
 
@@ -74,8 +76,48 @@ def test_requests_queued_at_once_by_hand():
     assert list(out[closed_loop.TOTAL]) == [2, 1, 40, 4 * 10 * 5]
     slow = play_once([10] * 4, [3] * 4, 4, [1.0, 1.0], slopes=(0, 0, 0, 0, 0, 0, 0.5))  # the host needs half a second a token
     assert slow[closed_loop.MAKESPAN] == pytest.approx(1.0 + 2 * 4 * 0.5)
-    two = play_once([10] * 4, [3] * 4, 4, [1.0, 1.0], limits=(8192, 1e6, 26, 0, 1, 0, 0, 0))  # a cache for two
+    two = play_once([10] * 4, [3] * 4, 4, [1.0, 1.0], limits=(8192, 1e6, 26, 0, 1, 0, 0, 0, 1, 0))  # a cache for two
     assert two[closed_loop.MAKESPAN] == pytest.approx(6.0)
+
+
+def test_a_full_cache_puts_out_the_newest_where_admission_kept_no_room():
+    # two prompts of 10 with 6 outputs each, cache of 26: nobody waits, but at 13 + 13 tokens the second must go. It made 3 outputs
+    # by then, so it comes back with 13 tokens to prefill when the first is done (after steps 1 to 6), and makes its last three.
+    isl, osl = [10, 10], [6, 6]
+    kept = play_once(isl, osl, 2, [1.0, 1.0], limits=(8192, 1e6, 26, 0, 1, 0, 0, 0, 1, 0))  # room kept for all outputs: one at a time
+    assert kept[closed_loop.MAKESPAN] == pytest.approx(12.0)
+    assert kept[closed_loop.TTFT] == pytest.approx((1 + 7) / 2)
+    out = play_once(isl, osl, 2, [1.0, 1.0], limits=(8192, 1e6, 26, 0, 1, 0, 0, 0, 0, 0))
+    assert out[closed_loop.TTFT] == pytest.approx(1.0)  # both at once
+    assert out[closed_loop.MAKESPAN] == pytest.approx(9.0)
+    assert out[closed_loop.TPOT] == pytest.approx((5 / 5 + 8 / 5) / 2)  # its wait counts between tokens, not before the first
+    assert out[closed_loop.TOTAL][2] == pytest.approx(10 + 10 + 13)  # prefilled anew with what it had made
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    isl=st.lists(st.integers(1, 60), min_size=3, max_size=40), osl=st.integers(1, 50), slots=st.integers(1, 12), room=st.integers(120, 400),
+    keeps=st.sampled_from([0.0, 0.1, 1.0]), budget=st.sampled_from([64, 100, 8192]), apart=st.booleans(),
+)  # fmt: skip
+def test_every_request_is_served_whole_however_small_the_cache(isl, osl, slots, room, keeps, budget, apart):
+    lengths = [1 + (osl + 7 * i) % 50 for i in range(len(isl))]
+    out = play_once(isl, lengths, slots, [1.0, 1.0], limits=(budget, 1e6, room, apart, 1, 0, 0, 0, keeps, 0))
+    steps = out[closed_loop.TOTAL][0] + out[closed_loop.TOTAL][1]
+    assert steps == pytest.approx(out[closed_loop.MAKESPAN])  # steps of 1 s, none idle
+    assert out[closed_loop.TOTAL][2] >= sum(isl)  # prefilled at least once, more where somebody was put out
+    if keeps == 1.0:
+        assert out[closed_loop.TOTAL][2] == sum(isl)
+    roomy = play_once(isl, lengths, slots, [1.0, 1.0], limits=(budget, 1e6, 1e9, apart, 1, 0, 0, 0, keeps, 0))
+    assert roomy[closed_loop.MAKESPAN] <= out[closed_loop.MAKESPAN] + 1e-9 or keeps < 1.0
+
+
+def test_what_the_weights_leave_is_the_cache(tmp_path):
+    lines = [row(backend=name, tp="TP1", n="1", chip="H200-SXM") for name in ("trtllm", "vllm")]
+    cases = [of(p, Lookup(KNOWN)) for p in points.read(write(tmp_path / "p.csv", *lines))]
+    theirs, ours = columns(cases).kv_tokens
+    memory, weights = 143771 * 2**20, 70.5e9  # TensorRT-LLM takes a share of what weights leave, vLLM one of the whole
+    assert theirs == pytest.approx(0.9 * (memory - weights - 3e9) / 163840, rel=0.05)
+    assert ours == pytest.approx((0.9 * memory - weights - 3e9) / 163840, rel=0.05)
 
 
 def test_the_loop_agrees_with_the_simulator():
@@ -88,7 +130,7 @@ def test_the_loop_agrees_with_the_simulator():
     for prefill_step_s in (0.0, times.prefill_step_s):  # whether or not the simulator prices a step with prefill apart
         out = np.zeros(closed_loop.OUTPUTS)
         slopes = np.array([times.sequence_s, times.kv_s_per_token, 0, 0, times.pair_s, prefill_step_s, 0.0])
-        limits = np.array([len(times.tokens_s) - 1.0, 1e6, times.kv_tokens, 0, 1, 0, 0, 0])
+        limits = np.array([len(times.tokens_s) - 1.0, 1e6, times.kv_tokens, 0, 1, 0, 0, 0, 1, 0])
         grid = np.arange(1.0, len(times.tokens_s))
         closed_loop.play(isl.astype(np.int64), osl.astype(np.int64), 16, grid, times.tokens_s[1:], slopes, limits, np.zeros(4), out)
         ours.append(float(out[closed_loop.TPOT]))

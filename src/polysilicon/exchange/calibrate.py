@@ -24,7 +24,8 @@ TPOT_SCALE, TTFT_SCALE = 0.10, 0.12  # errors below these pull fully, above ever
 TTFT_WEIGHT = 0.4
 OFFLINE_WEIGHT = 0.2  # many numbers from few systems
 ALIKE, ALIKE_TTFT = 0.04, 0.25  # runs of one model on one engine err alike by so much
-PRECISIONS = ("bf16", "fp8", "fp8_block", "fp4")
+PRECISIONS = ("bf16", "fp8", "fp8_block", "fp4", "mxfp4")
+GRACE = ("gb200", "gb300")  # hosts of another architecture than the rest
 ENGINES = ("trtllm", "vllm", "sglang")
 
 
@@ -50,8 +51,8 @@ def cells(families: Sequence[str], chips: Sequence[str]) -> list[Cell]:
         for name, w, values in (
             ("gemm_math_frac", 0.15, {"bf16": 0.72, "fp8": 0.57, "fp8_block": 0.54, "fp4": 0.38}),
             ("gemm_memory_frac", 0.12, {"bf16": 0.82, "fp8": 0.82, "fp8_block": 0.78, "fp4": 0.65}),
-            ("expert_math_frac", 0.25, {"bf16": 0.55, "fp8": 0.45, "fp8_block": 0.42, "fp4": 0.3}),
-            ("expert_memory_frac", 0.2, {"bf16": 0.75, "fp8": 0.7, "fp8_block": 0.7, "fp4": 0.65}),
+            ("expert_math_frac", 0.25, {"bf16": 0.55, "fp8": 0.45, "fp8_block": 0.42, "fp4": 0.3, "mxfp4": 0.3}),
+            ("expert_memory_frac", 0.2, {"bf16": 0.75, "fp8": 0.7, "fp8_block": 0.7, "fp4": 0.65, "mxfp4": 0.65}),
         )
         for p, v in values.items()
     ]
@@ -101,6 +102,7 @@ def cells(families: Sequence[str], chips: Sequence[str]) -> list[Cell]:
     for chip in chips:
         found.append(Cell("memory_factor", subject=chip, width=0.04, most=1.25))
         found.append(Cell("chip_launch_factor", subject=chip, width=0.05))
+    found += [Cell("host_factor", subject=chip, width=0.3) for chip in chips if chip in GRACE]
     return found
 
 
@@ -165,9 +167,13 @@ class Fitter:
                 both[side][name] = np.where(where < 0, getattr(default, name), values[where])[:, None]
         return replace(default, **both[0]), replace(default, **both[1])
 
-    def play(self, theta: Array) -> None:
-        """Play every case at a point of the fit and keep its counts."""
-        self.played = play(self.cols, reached(self.cols, self.efficiencies(theta)))
+    def play(self, theta: Array, rows: NDArray[np.int64] | None = None) -> None:
+        """Play every case, or some, at a point of the fit and keep the counts."""
+        if rows is None:
+            self.played = play(self.cols, reached(self.cols, self.efficiencies(theta)))
+        else:
+            cols = take(self.cols, rows)
+            self.played[rows] = play(cols, reached(cols, self.efficiencies(theta, rows=rows)))
 
     def predicted(self, theta: Array, rows: NDArray[np.int64], cols: Columns) -> tuple[Array, Array]:
         """Return TTFT and TPOT of some cases from the counts of the last play."""

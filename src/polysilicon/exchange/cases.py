@@ -54,6 +54,7 @@ class Recipe:
     memory_frac: float = 0.93  # of HBM for weights and cache
     static: bool = False  # the share is of weights and cache alone: activations live in the rest
     of_rest: bool = False  # the share is of what the weights leave, for the cache alone
+    whole: bool = False  # prompts are not cut to fill a step
     keeps_frac: float = 1.0  # of the outputs still to come that admission keeps room for
     prompts_per_slot: int = 10  # of the whole run
 
@@ -344,7 +345,10 @@ def _sglang(model: Model, chip: Chip, load: float, *, scripted: bool) -> Recipe:
     poll = (30 if load >= 16 else 10) if blackwell else 1
     budget = 32768 if latent != blackwell else 16384
     sequences = 256 if latent else 128
-    return Recipe(budget, sequences, prefill_only=True, poll_steps=poll, stream_steps=10 if latent else 30, memory_frac=0.85 if latent and blackwell else 0.82, static=True, keeps_frac=SGLANG_KEEPS)
+    return Recipe(
+        budget, sequences, prefill_only=True, poll_steps=poll, stream_steps=10 if latent else 30, static=True,
+        memory_frac=0.85 if latent and blackwell else 0.82, keeps_frac=SGLANG_KEEPS,
+    )  # fmt: skip
 
 
 def _trtllm(isl: float, osl: float, load: float, model: Model, chip: Chip, layout: Layout) -> Recipe:

@@ -55,7 +55,7 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
     limits: step tokens, sequences, KV tokens, prefill-only steps (0/1), poll every n steps, wait iterations, wait tokens,
     scheduling ahead (0/1: a step is put together when the one before it begins), share of the outputs still to come that
     admission keeps room for (1: nobody is ever put out; below 1 the newest is put out when the cache is full, and prefilled
-    anew, outputs and all, before anyone else comes in)
+    anew, outputs and all, before anyone else comes in), prompts join a step whole or not at all (0/1)
     client: turnaround_s, admission_s, admission_s_per_token, first_token_s
     """
     n_requests = len(isl)
@@ -128,6 +128,8 @@ def play(isl: Any, osl: Any, concurrency: int, grid: Any, values: Any, slopes: A
                 here = contexts + fresh  # in the cache now
                 more = isl[r] + made[r] + spare * (osl[r] - made[r])
                 if here + spare * (held - here) + more > kv_tokens and running + born > 0:
+                    break
+                if limits[9] > 0 and isl[r] + made[r] > room and chunk > 0:
                     break
                 partial, partial_done, waited = r, 0, 0
                 held += isl[r] + osl[r]

@@ -199,7 +199,14 @@ def _left_out(fitter: Fitter, theta: Array, good: NDArray[np.bool_], keys: Seque
         rows, held = np.nonzero(~group & good)[0], np.nonzero(group & good)[0]
         if len(rows) < LEAST_RUNS or not len(held):
             continue
-        at = fitter.descend(np.zeros_like(theta) if fresh else theta, rows, rounds=12 if fresh else 4)
+        at = theta
+        if fresh:  # nothing of the fit of all is kept: played from the priors
+            at = np.zeros_like(theta)
+            for _ in range(2):
+                fitter.play(at, rows)
+                at = fitter.descend(at, rows)
+        else:
+            at = fitter.descend(theta, rows, rounds=4)
         cols = take(fitter.cols, held)
         played = play(cols, reached(cols, fitter.efficiencies(at, rows=held)))
         tpot[held] = np.log(played[:, closed_loop.TPOT] / fitter.tpot_s[held])

@@ -143,7 +143,7 @@ def play(cols: Columns, r: Rates, *, each: Callable[[float], None] | None = None
         limits = np.array([
             case.recipe.step_tokens * case.layout.dp, case.recipe.sequences, max(room, 4.0 * case.isl_tokens),
             float(case.recipe.prefill_only), case.recipe.poll_steps, case.recipe.wait_steps, case.recipe.wait_tokens,
-            float(case.recipe.ahead), 1.0 if shift else case.recipe.keeps_frac,
+            float(case.recipe.ahead), 1.0 if shift else case.recipe.keeps_frac, float(case.recipe.whole),
         ])  # fmt: skip
         slope = np.array([sequence[i] + kv[i] * shift, kv[i], near[i], window[i], pair[i], 0.0 if shift else prefill[i], host[i]])
         queued = 1.0 if case.recipe.queued_client and not shift else 0.0

@@ -15,6 +15,7 @@ from polysilicon.facts import BASES, Basis
 from polysilicon.silicon.chip import Chip
 
 ANY = "*"
+KIN = {"mxfp4": "fp4"}  # a precision with no row of its own takes this one's: MXFP4 has one scale a block of 32, NVFP4 two levels
 COLUMNS = (
     "subject", "precision", "engine", "parameter", "value", "unit", "source", "as_of", "basis", "points", "error_frac", "note",
 )  # fmt: skip
@@ -72,6 +73,7 @@ class Efficiency:
     memory_factor: float = 1.0  # chip: bandwidth reached over its family's
     math_factor: float = 1.0  # chip: math reached over its family's
     chip_launch_factor: float = 1.0
+    host_factor: float = 1.0  # host of a chip: its time for a step, a sequence, a token over that of the usual host
     usable_memory_frac: float = 0.92  # of HBM, after runtime and activations
     idle_power_frac: float = 0.35  # of TDP drawn by a chip that serves nothing
     error_frac: float = 0.45  # half-width of the 80 % band of TPOT, as measured / predicted
@@ -143,13 +145,14 @@ def _rows(path: str, changed_ns: int) -> tuple[dict[str, str], ...]:
 
 
 def resolve(table: Iterable[Mapping[str, str]], chip_id: str, family: str, precision: str, engine: str) -> Efficiency:
-    """Return the most specific value of every parameter: chip over family over any, precision over any, engine over any."""
+    """Return the most specific value of every parameter: chip over family over any, precision over its kin over any, engine over any."""
     rank_of = {ANY: 0, family: 4, chip_id: 8}
-    best: dict[str, tuple[int, Mapping[str, str]]] = {}
+    closeness = {ANY: 0.0, KIN.get(precision, precision): 1.5, precision: 2.0}
+    best: dict[str, tuple[float, Mapping[str, str]]] = {}
     for row in table:
-        if row["subject"] not in rank_of or row["precision"] not in (ANY, precision) or row["engine"] not in (ANY, engine):
+        if row["subject"] not in rank_of or row["precision"] not in closeness or row["engine"] not in (ANY, engine):
             continue
-        rank = rank_of[row["subject"]] + 2 * (row["precision"] != ANY) + (row["engine"] != ANY)
+        rank = rank_of[row["subject"]] + closeness[row["precision"]] + (row["engine"] != ANY)
         if rank >= best.get(row["parameter"], (-1, {}))[0]:
             best[row["parameter"]] = (rank, row)
     values = {name: float(row["value"]) for name, (_, row) in best.items()}

@@ -330,8 +330,10 @@ def estimate(
     """
     asked = prepared(model, chip, layout, engine, efficiency_path)
     at = _steady(asked.ground, asked.degrees, asked.slopes, lengths, quantile, float(batch), MAX_STEP_TOKENS, 1.0)
+    if not at.fits and asked.slopes.missing_gb_per_chip > 0:
+        raise DoesNotFit(no_fit_words(model, chip, layout, asked.slopes))
     if not at.fits:
-        raise DoesNotFit(no_fit_words(model, chip, layout, asked.slopes) if asked.slopes.missing_gb_per_chip > 0 else _no_room(layout, chip, asked, lengths, batch))
+        raise DoesNotFit(_no_room(layout, chip, asked, lengths, batch))
     return point_at(model, asked.ground, layout, at, int(asked.slopes.kv_tokens), lengths.osl_tokens, asked.words)
 
 

@@ -143,6 +143,7 @@ def chip_facts(model: Model, chip: Chip, precision: str) -> ChipFacts:
     math, note = math_precision(chip, precision)
     plain = {"int4": "fp4", "fp16": "bf16", "fp32": "bf16"}.get(precision, precision)
     weights = "fp8_block" if plain == "fp8" and model.fp8_blocks else plain
+    weights = "mxfp4" if precision == "fp4" and model.quantised == "experts" else weights
     dense = "bf16" if model.quantised == "experts" else weights
     dense_math, _ = math_precision(chip, "fp8" if dense == "fp8_block" else dense)
     attention_math, _ = math_precision(chip, "bf16")
@@ -207,10 +208,10 @@ def rates(t: Terms, facts: ChipFacts, eff: Efficiency, dense: Efficiency, *, yea
         gemm_pad_tokens=eff.gemm_pad_tokens,
         expert_pad_tokens=eff.expert_pad_tokens,
         launch_s=launch / softer,
-        step_s=eff.step_s,
-        sequence_s=eff.sequence_s,
-        host_token_s=eff.host_token_s,
-        prefill_step_s=(eff.prefill_step_s + eff.eager_launch_ratio * launch) / softer,
+        step_s=eff.step_s * eff.host_factor,
+        sequence_s=eff.sequence_s * eff.host_factor,
+        host_token_s=eff.host_token_s * eff.host_factor,
+        prefill_step_s=(eff.prefill_step_s * eff.host_factor + eff.eager_launch_ratio * launch) / softer,
         first_token_s=eff.first_token_s,
         admission_s=eff.admission_s,
         admission_s_per_token=eff.admission_s_per_token,
