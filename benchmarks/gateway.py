@@ -55,6 +55,7 @@ class Generator:
     def __init__(self, folder, core):
         self.core = core
         self.tls_too = True
+        self.slow = False  # its own delays hide the gateway's
         program = folder / "load"
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         build = [compiler, "-O2", "-o", str(program), str(HERE / "gateway_load.c")]
@@ -64,7 +65,7 @@ class Generator:
         elif compiler and subprocess.run(build, capture_output=True, check=False).returncode == 0:
             self.kind, self.command, self.tls_too = "C; TLS target in Python", [str(program)], False
         else:
-            self.kind, self.command = "Python (no C compiler)", [sys.executable, str(HERE / "gateway_load.py")]
+            self.kind, self.command, self.slow = "Python (no C compiler)", [sys.executable, str(HERE / "gateway_load.py")], True
 
     def target(self, certificate=""):
         command = self.command if self.tls_too or not certificate else [sys.executable, str(HERE / "gateway_load.py")]
@@ -293,7 +294,9 @@ class Bench:
         by_case = {row["case"]: row for row in self.rows}
         for case, figure, limit, sense in TARGETS:
             value = by_case.get(case, {}).get(figure)
-            if value is not None:
+            if value is not None and figure.endswith("_ms") and self.generator.slow:
+                self.add(f"target: {case}, {figure}", value=value, limit=limit, sense=sense, met="not judged: the delay is the generator's")
+            elif value is not None:
                 met = value >= limit if sense == ">=" else value <= limit
                 self.add(f"target: {case}, {figure}", value=value, limit=limit, sense=sense, met=bool(met))
 
