@@ -18,6 +18,7 @@ from rig import FAST, key
 
 from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.gateway import ledger
+from polysilicon.gateway.heads import Head
 from polysilicon.gateway.http import Inbound
 from polysilicon.gateway.tariff import compile_price
 from polysilicon.gateway.upstream import Connection, Pool
@@ -345,3 +346,35 @@ def test_an_answer_that_was_held_counts_though_its_client_leaves() -> None:
 def test_twins(steps: list[Step], crowded: bool) -> None:
     """Whatever clients and targets say, in whatever order, alone or many in one turn of the loop."""
     same([*WARM[:24], *(2 * FULL if crowded else []), *steps])
+
+
+def test_one_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
+    """A fault of ours cuts one connection; what else was held comes in the next turn."""
+
+    async def go() -> tuple[list[int], list[bool]]:
+        worker = Worker(wiring(str(tmp_path)), 0)
+        wires = [Wire(), Wire(), Wire()]
+        for wire in wires:
+            wire.protocol = Inbound(worker.server)
+            wire.protocol.connection_made(wire)
+        seen: list[int] = []
+
+        def fly(inbound: Inbound, head: Head, body: bytes, trace: bytes) -> bool:
+            seen.append(len(body))
+            if body == b"1":
+                raise ZeroDivisionError
+            return True
+
+        worker.express.fly = fly  # type: ignore[method-assign]
+        worker.express.busy = True
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        for wire, body in zip(wires, [b"1", b"22", b"333"], strict=True):
+            assert worker.express.take(wire.protocol, Head(b"POST", b"/", b"", {}), body, b"")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        closed = [wire.closed for wire in wires]
+        worker.ledger.close()
+        worker.live.close()
+        return seen, closed
+
+    assert asyncio.run(go()) == ([1, 2, 3], [True, False, False])

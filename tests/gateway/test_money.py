@@ -472,3 +472,26 @@ def test_shadow_traffic_is_on_nobodys_budget_after_a_restart_either(rig: Callabl
     controller.tick()
     assert controller.budgets.spent(0) == mine
     controller.close()
+
+
+def test_a_full_disk_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be written, or only in part, is written with the next line."""
+    writer = Writer(tmp_path, 0)
+    entry = Entry("a", 1.0, "request", "ok", 200, "m", "m", "t", "v", "", "aws", "us", "production")
+    whole = os.write
+    with monkeypatch.context() as patch:
+        tries = iter([20, 0])
+
+        def full(file: int, data: bytes) -> int:
+            part = next(tries)
+            if not part:
+                raise OSError(28, "No space left on device")
+            return whole(file, bytes(data)[:part])
+
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            writer.append(entry)
+    writer.append(msgspec.structs.replace(entry, id="b"))
+    writer.close()
+    entries, torn = read(tmp_path)
+    assert ([e.id for e in entries], torn) == (["a", "b"], 0)

@@ -8,6 +8,7 @@ in place as if they had sent it. What nobody waits for (counters, the ledger's l
 from __future__ import annotations
 
 import time
+from collections import deque
 
 import msgspec
 
@@ -27,6 +28,7 @@ from polysilicon.gateway.usage import Used
 _END = b"\r\n\r\n"
 _NEVER = float("inf")
 _UNKNOWN = (-1, "")
+_MODELS = 100
 
 
 class _Waiting:
@@ -65,6 +67,8 @@ class Way:
         lane = self.caller.lanes.get((model, self.dialect, "create", self.version, self.workload))
         if lane is None or not lane.usual or lane.directive is not self.live.router.directive:
             return None
+        if len(self.lanes) >= _MODELS:  # one name can be spelled in many ways
+            self.lanes.clear()
         self.lanes[model] = lane
         return lane
 
@@ -230,8 +234,8 @@ class Express:
         self.host = host
         self.flown: list[Flight] = []  # answered, and not yet in the books
         self.busy = False  # much comes in one turn of the loop: it is held until all has come, then dealt with kind by kind
-        self._requests: list[tuple[Inbound, Head, bytes, bytes]] = []
-        self._answers: list[tuple[Connection, bytes]] = []
+        self._requests: deque[tuple[Inbound, Head, bytes, bytes]] = deque()
+        self._answers: deque[tuple[Connection, bytes]] = deque()
 
     def take(self, inbound: Inbound, head: Head, body: bytes, trace: bytes) -> bool:
         """Take a request, now or with all others of this turn, and return whether it is taken."""
@@ -252,18 +256,25 @@ class Express:
     def work(self) -> None:
         """Deal with what was held; called at the end of a turn."""
         answers, requests = self._answers, self._requests
-        if answers:
-            self._answers = []
-            for connection, data in answers:
+        while answers:
+            connection, data = answers.popleft()
+            try:
                 quick = connection.quick
                 if not isinstance(quick, Flight) or not quick.land(connection, data):
                     connection.parse(data)
+            except Exception:  # ours: this one is cut, as the loop would have done; the others are still held, and come next
+                connection.transport.abort()
+                raise
         if requests:
-            self._requests = []
             self.host.live.refresh()
-            for inbound, head, body, trace in requests:
+        while requests:
+            inbound, head, body, trace = requests.popleft()
+            try:
                 if not inbound.closed and not self.fly(inbound, head, body, trace):
                     inbound.start(Request(inbound, head, body, trace))
+            except Exception:
+                inbound.abort()
+                raise
 
     def fly(self, inbound: Inbound, head: Head, body: bytes, trace: bytes) -> bool:
         """Send a request on if it is usual; else leave everything as it was and return False."""
@@ -365,6 +376,8 @@ class Express:
         self.work()
         flown = self.flown
         self.busy = came > 1 or (not self.busy and len(flown) > 1)
+        if not flown:
+            return
         self.flown = []
         ledger = self.host.ledger
         for flight in flown:

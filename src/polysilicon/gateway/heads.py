@@ -16,7 +16,7 @@ _DATE, _OWN_ID, _OTHER_ID = b"\r\ndate: ", b"\r\nrequest-id: ", b"\r\nx-request-
 _CUT = b"\x00"  # stands for what was cut out; no good head has it
 _FRAMING = (b"transfer-encoding", b"connection", b"upgrade", b"trailer")  # say more of how an answer ends than its length does
 _REQUESTS, _ANSWERS = 1_000, 200
-_PATIENCE, _PAUSE = 50, 2_000  # answers in vain until a target's heads are taken for ever new, and until they are looked at again
+_PATIENCE, _PAUSE = 50, 1_000  # answers in vain until a target's heads are taken for ever new, and until they are looked at again
 
 
 class Head:
@@ -96,13 +96,17 @@ class Requests:
             self._last = whole
         return head
 
+    def clear(self) -> None:
+        """Know nothing."""
+        self.exact.clear()
+        self._kinds.clear()
+
     def keep(self, kind: bytes, head: Head) -> None:
         """Know a head that was parsed."""
         if kind.lower().count(_TRACE.rstrip()) > 1:
             return  # doubled: which of them was cut out is not what counts
         if len(self._kinds) >= _REQUESTS:
-            self._kinds.clear()
-            self.exact.clear()
+            self.clear()
         self._kinds[kind] = head
 
 
@@ -149,6 +153,7 @@ class Answers:
 
     def keep(self, data: bytes, headers: dict[bytes, bytes]) -> None:
         """Know the head of an answer that came in one piece and was parsed."""
+        self._vain += 1
         if self._vain > _PATIENCE:
             return
         end = data.find(_END) + 4

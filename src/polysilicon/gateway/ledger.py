@@ -236,7 +236,12 @@ class Writer:
         """Hand what is pending to the operating system."""
         if self.before is not None:
             self._scheduled = True  # what it brings is flushed now
-            self.before()
+            try:
+                self.before()
+            except BaseException:  # whatever it still holds comes next
+                self._scheduled = False
+                self.schedule()
+                raise
         self._scheduled = False
         if not self.pending:
             return
@@ -246,8 +251,13 @@ class Writer:
         if self._file < 0:
             self._open()
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._file, view) :]
+        try:
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError:  # a full disk: the rest is written with the next lines
+            self.pending.insert(0, bytes(view))
+            self.written -= 1
+            raise
         self._bytes += len(data)
         self._dirty = True
         if self._bytes >= SEGMENT_BYTES:  # after what is pending: its settings are in this segment

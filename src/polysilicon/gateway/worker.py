@@ -67,6 +67,7 @@ class Worker:
             self._ticker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
+        self.express.work()
         for exchange in list(self.exchanges):
             exchange.client_gone()
         self.ledger.close()
@@ -83,6 +84,7 @@ class Worker:
         Raises: InputError when the wiring cannot be used; the old one stays.
         """
         old, self.live = self.live, Live(wiring, self.index, self.prefix)
+        self.server.heads.clear()  # what was made of them belongs to the old wiring
         self.loop.call_later(wiring.reliability.total_timeout_s, old.close)
 
     # --- requests
