@@ -17,6 +17,7 @@ from polysilicon.model.layout import Layout
 from polysilicon.scenario import load_text
 from polysilicon.study.deferral import queue
 from polysilicon.study.fleet import fleet_of, parts_of
+from polysilicon.study.proof import quantiles
 from polysilicon.study.traffic import WARM_UP, peak_window
 
 
@@ -41,17 +42,49 @@ def test_parts_carry_the_busiest_hour_and_the_spare_share(planned):
 def test_a_scaled_fleet_keeps_the_load_of_each_replica(planned, scale, extra):
     resolved, work = planned.resolved, planned.resolved.workloads[0]
     parts = parts_of(resolved, planned.plan, planned.table.points, work, 0)
-    fleet, rps, count = fleet_of(resolved, planned.plan, work, parts, period=0, scale=scale, extra_frac=extra, margin_quantile=0.5)
+    scaled = fleet_of(resolved, planned.plan, work, parts, period=0, scale=scale, extra_frac=extra, margin_quantile=0.5)
+    fleet, rps, count = scaled.fleet, scaled.rps, scaled.replicas
     assert rps / count == pytest.approx(parts[0].rps_per_replica / (1 + extra))
     assert fleet.pools[0].replicas == count == max(2, round(parts[0].replicas * scale))
     assert set(fleet.routes) == {"chat", WARM_UP}
+
+
+def test_a_small_pool_is_scaled_down_less_and_weighs_less(planned):
+    resolved, work = planned.resolved, planned.resolved.workloads[0]
+    (large,) = parts_of(resolved, planned.plan, planned.table.points, work, 0)
+    small = replace(large, placement=replace(large.placement, pool="pilot"), replicas=2, rps=2 * large.rps_per_replica)
+    scaled = fleet_of(resolved, planned.plan, work, [large, small], period=0, scale=0.05, extra_frac=0.0, margin_quantile=0.5)
+    routes = scaled.fleet.routes[work.id]
+    assert routes["pilot"] / scaled.rps > 1.9 * small.rps / (small.rps + large.rps)  # over-represented in what is replayed
+    stands_for = {pool: scaled.weights[pool] * routes[pool] for pool in routes}
+    assert stands_for == pytest.approx({large.placement.pool: large.rps, "pilot": small.rps})  # and weighed back
+
+
+def test_quantiles_weigh_requests_and_count_what_never_came():
+    values, weights = np.array([5.0, 1.0, np.nan, 2.0]), np.array([1.0, 6.0, 1.0, 2.0])
+    assert quantiles(values, weights, (0.5, 0.6, 0.61, 0.8, 0.9, 0.91)) == (1.0, 1.0, 2.0, 2.0, 5.0, np.inf)
+    assert quantiles(np.empty(0), np.empty(0), (0.5,)) == (0.0,)
+
+
+def test_chips_beside_bought_tokens_get_what_the_plan_sends_them_and_not_the_mean_share_of_the_peak(planned):
+    """Tokens take the peak: chips that serve 70 % over the year are planned for half of the busiest hour, and get no more."""
+    resolved, work = planned.resolved, planned.resolved.workloads[0]
+    (whole,) = parts_of(resolved, planned.plan, planned.table.points, work, 0)
+    (chips,) = (p for p in planned.plan.placements if p.period == 0)
+    some = [replace(chips, share_frac=0.7, peak_chips=chips.peak_chips / 2)]
+    bought = replace(chips, chip="", pool="api", share_frac=0.3, peak_chips=0.0)
+    plan = replace(planned.plan, placements=(*some, bought))
+    (part,) = parts_of(resolved, plan, planned.table.points, work, 0)
+    assert part.rps == pytest.approx(whole.rps / 2, rel=1e-6)
+    (alone,) = parts_of(resolved, replace(planned.plan, placements=tuple(some)), planned.table.points, work, 0)
+    assert alone.rps == pytest.approx(0.7 * whole.rps, rel=1e-3)  # nobody else takes it: never less than the demand
 
 
 def test_a_careful_margin_replays_slower_chips(planned):
     resolved, work = planned.resolved, planned.resolved.workloads[0]
     parts = parts_of(resolved, planned.plan, planned.table.points, work, 0)
     steps = [
-        fleet_of(resolved, planned.plan, work, parts, period=0, scale=0.1, extra_frac=0.0, margin_quantile=q)[0].pools[0].step_times
+        fleet_of(resolved, planned.plan, work, parts, period=0, scale=0.1, extra_frac=0.0, margin_quantile=q).fleet.pools[0].step_times
         for q in (0.5, 0.9)
     ]
     assert steps[1].tokens_s[100] == pytest.approx(steps[0].tokens_s[100] * (1 + parts[0].point.error_frac))
@@ -130,5 +163,5 @@ def test_the_replays_of_a_study_step_with_that_budget_too(planned):
     parts = parts_of(resolved, planned.plan, planned.table.points, work, 0)
     wide = [replace(p, point=replace(p.point, layout=replace(p.point.layout, dp=2))) for p in parts]
     for held, ranks in ((parts, 1), (wide, 2)):
-        fleet, _, _ = fleet_of(resolved, planned.plan, work, held, period=0, scale=0.1, extra_frac=0.0, margin_quantile=0.5)
+        fleet = fleet_of(resolved, planned.plan, work, held, period=0, scale=0.1, extra_frac=0.0, margin_quantile=0.5).fleet
         assert fleet.pools[0].max_step_tokens == ranks * 8192 == performance.step_budget_tokens(held[0].point.layout)

@@ -60,7 +60,8 @@ def test_headroom_of_what_is_served_apart_leaves_what_is_served_whole_alone(know
 def test_the_replay_s_fleet_is_two_pools_in_the_plan_s_proportion(result):
     work = result.resolved.workloads[0]
     parts = parts_of(result.resolved, result.plan, result.table.points, work, 0)
-    fleet, rps, count = fleet_of(result.resolved, result.plan, work, parts, period=0, scale=1.0, extra_frac=0.0, margin_quantile=0.5)
+    scaled = fleet_of(result.resolved, result.plan, work, parts, period=0, scale=1.0, extra_frac=0.0, margin_quantile=0.5)
+    fleet, rps, count = scaled.fleet, scaled.rps, scaled.replicas
     first = next(p for p in fleet.pools if p.role == "prefill")
     second = fleet.pool(first.decode_pool)
     assert second.role == "decode" and (first.chip, second.chip) == ("gb200", "h100-sxm")

@@ -100,7 +100,7 @@ def recommendation(evidence: Evidence) -> str:
         told.append(f"{money(cost / served)} per million tokens")
     sentence = f"{parts}: {', '.join(told)}"
     found = figures.saving(evidence)
-    if found is not None and found[1] >= 0:  # dearer only where limits rule the alternative out; the page says so beside it
+    if found is not None and found[2] >= 0.005:  # dearer only where limits rule the alternative out; the page says so beside it
         sentence += f", {found[2]:.0%} less than {found[0]}"
     return sentence + "."
 

@@ -27,6 +27,16 @@ _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
+class Scaled:
+    """A fleet scaled down for a replay, with the traffic that goes with it."""
+
+    fleet: Fleet
+    rps: float
+    replicas: int
+    weights: Mapping[str, float]  # by pool: how many requests of the plan one replayed request stands for
+
+
+@dataclass(frozen=True, slots=True)
 class DecodePart:
     """The replicas that decode what a part prefills, and the wire between."""
 
@@ -69,6 +79,11 @@ class Part:
         return self.rps / self.replicas
 
 
+def is_sticky(work: Workload) -> bool:
+    """Return whether requests go where their session is."""
+    return work.lengths.cached_frac > SHARED_FRAC
+
+
 def parts_of(resolved: Resolved, plan: Plan, points: Mapping[tuple[str, str], ServingPoint], work: Workload, period: int) -> list[Part]:
     """Return the pools of a workload in a period with their load at its busiest hour.
 
@@ -86,11 +101,12 @@ def parts_of(resolved: Resolved, plan: Plan, points: Mapping[tuple[str, str], Se
         replicas = _replicas(resolved, placement.peak_chips, point)
         found.append(Part(placement, point, port, replicas, placement.peak_chips * rate, _decode_part(resolved, plan, work, placement)))
     total = sum(part.rps for part in found)
-    on_chips = min(1.0, sum(p.share_frac for p in placed))
     if total <= 0:
         return []
-    # Pools that peak at different hours would add up to more than there ever is at once; less than the demand is never replayed.
-    scale = busiest * on_chips / total
+    # Pools that peak at different hours would add up to more than there ever is at once. Less than the demand is never replayed,
+    # but where tokens are bought they may take the peak: then chips get what the plan sends them at most.
+    bought = any((p.period, p.workload) == (period, work.id) and not p.chip and p.share_frac > 0 for p in plan.placements)
+    scale = min(1.0, busiest / total) if bought else busiest * min(1.0, sum(p.share_frac for p in placed)) / total
     return [replace(p, rps=p.rps * scale) for p in found]
 
 
@@ -148,13 +164,14 @@ def fleet_of(
     scale: float,
     extra_frac: float,
     margin_quantile: float,
-) -> tuple[Fleet, float, int]:
-    """Return a fleet scaled down, the requests/s that go with it, and its replicas.
+) -> Scaled:
+    """Return a fleet scaled down.
 
-    Every pool keeps the load of its replicas: n of R replicas get n / R of the pool's traffic. `extra_frac` adds
-    capacity, as more headroom in the plan would, by spreading the same traffic over more replicas.
+    Every pool keeps the load of its replicas: n of R replicas get n / R of the pool's traffic. A small pool is scaled down less
+    than a large one, so its requests weigh less. `extra_frac` adds capacity, as more headroom in the plan would, by spreading
+    the same traffic over more replicas.
     """
-    pools, route, rps, count = [], dict[str, float](), 0.0, 0
+    pools, route, weights, rps, count = [], dict[str, float](), dict[str, float](), 0.0, 0
     for part in parts:
         fewest = 2 if part.decode is None else max(2, ceil(DECODERS * part.replicas / part.decode.replicas))
         simulated = max(min(fewest, part.replicas), min(part.replicas, round(part.replicas * scale)))
@@ -167,13 +184,15 @@ def fleet_of(
             pair = _decode_pool(resolved, work, part, simulated, margin_quantile, _age_efficiency(plan, resolved, part.decode.port, period))
             made = replace(made, role="prefill", decode_pool=pair.name)
             pools.append(pair)
+            weights[pair.name] = part.rps / load
             count += pair.replicas
         pools.append(made)
         route[name] = load
+        weights[name] = part.rps / load
         rps += load
         count += simulated
-    routing = "sticky" if work.lengths.cached_frac > SHARED_FRAC else "weighted"
-    return Fleet(tuple(pools), {work.id: route, WARM_UP: route}, routing=routing, slos={work.id: work.slo}), rps, count
+    routing = "sticky" if is_sticky(work) else "weighted"
+    return Scaled(Fleet(tuple(pools), {work.id: route, WARM_UP: route}, routing=routing, slos={work.id: work.slo}), rps, count, weights)
 
 
 def _pool(resolved: Resolved, work: Workload, part: Part, replicas: int, margin_quantile: float, efficiency_frac: float) -> Pool:
@@ -193,7 +212,7 @@ def _pool(resolved: Resolved, work: Workload, part: Part, replicas: int, margin_
         vendor=chip.vendor,
         chips_per_replica=point.chips,
         max_batch=int(min(MAX_BATCH, max(1, ceil(1.25 * point.batch)))),
-        routing="sticky" if work.lengths.cached_frac > SHARED_FRAC else "least-loaded",
+        routing="sticky" if is_sticky(work) else "least-loaded",
         busy_w_per_chip=point.w_per_chip,
     )
 
