@@ -127,9 +127,7 @@ def calibrate(
         subject = live.Subject(model, name, precision, layout)
         _print_schedule(live.schedule(min(max(slots, 1), 1024)), minutes)
         with progress("measure", quiet=json) as tell:
-            report = live.calibrate(
-                points, known, subject, minutes=minutes, most_slots=slots, key=_key(key_env), each=tell
-            )
+            report = live.calibrate(points, known, subject, minutes=minutes, most_slots=slots, key=_key(key_env), each=tell)
         write_atomically(out, live.as_csv(report))
         beside = out.with_name(f"{out.stem}-points.csv")
         write_atomically(beside, live.points_csv(report))

@@ -21,13 +21,9 @@ StaleDays = Annotated[int, typer.Option(help="Warn of quotes older than this.", 
 
 
 def chips(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Chips or systems; all by default. With --equivalent: 4000xH100.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Chips or systems; all by default. With --equivalent: 4000xH100.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Put two chips side by side, as the trade press does.")] = False,
-    equivalent: Annotated[
-        bool, typer.Option("--equivalent", help="Say how much of the second fleet replaces the first.")
-    ] = False,
+    equivalent: Annotated[bool, typer.Option("--equivalent", help="Say how much of the second fleet replaces the first.")] = False,
     model: Annotated[str, typer.Option(help="With --equivalent: the model whose tokens/s are compared.")] = "llama-3.3-70b",
     vendor: Annotated[str, typer.Option(help="Only this vendor.")] = "",
     facts: Annotated[bool, typer.Option("--facts", help="Show every fact with its source.")] = False,
@@ -111,13 +107,8 @@ def _show_chips(known: Catalogue, subjects: list[Chip | System], *, json: bool) 
     print_table(columns, rows, title="Chips: dense TFLOP/s; links one way")
     systems = [s for s in subjects if isinstance(s, System)]
     if systems:
-        lines = [
-            (s.id, s.chip, s.chips, s.domains, s.hbm_gb, _scaled(s.scale_up_aggregate_gb_per_s), s.rack_kw, s.cooling or None)
-            for s in systems
-        ]
-        print_table(
-            ("system", "chip", "chips", "domains", "HBM GB", "fabric TB/s", "kW a rack", "cooling"), lines, title="Systems"
-        )
+        lines = [(s.id, s.chip, s.chips, s.domains, s.hbm_gb, _scaled(s.scale_up_aggregate_gb_per_s), s.rack_kw, s.cooling or None) for s in systems]
+        print_table(("system", "chip", "chips", "domains", "HBM GB", "fabric TB/s", "kW a rack", "cooling"), lines, title="Systems")
     print("basis: the least trusted among memory and math; `polysilicon chips NAME` shows every fact with its source")
 
 
@@ -159,9 +150,7 @@ def _show_facts(known: Catalogue, subjects: list[Chip | System], *, json: bool) 
             for f in subject.facts.values()
             if f.parameter not in ("name", "aliases")
         ]
-        print_table(
-            ("parameter", "value", "unit", "basis", "as of", "source", "note"), rows, title=f"{subject.id}: {subject.name}"
-        )
+        print_table(("parameter", "value", "unit", "basis", "as of", "source", "note"), rows, title=f"{subject.id}: {subject.name}")
         used |= dict.fromkeys(f.source for f in subject.facts.values())
     print_table(("source", "where it was read"), [(key, known.sources.get(key, key)) for key in used])
 
@@ -185,11 +174,7 @@ def _compare(known: Catalogue, names: list[str], *, json: bool) -> None:
     print_table(("", *sides, "press\nratio", "ratio"), [_compare_row(line) for line in lines], title=title)
     chips = (left.id, right.id)
     cells = [(line.quantity, chip, cell) for line in lines for chip, cell in zip(chips, (line.left, line.right), strict=True)]
-    words = [
-        (q, chip, c.verdict or None, c.basis or None, c.as_of or None, c.source or None)
-        for q, chip, c in cells
-        if c.verdict or c.basis
-    ]
+    words = [(q, chip, c.verdict or None, c.basis or None, c.as_of or None, c.source or None) for q, chip, c in cells if c.verdict or c.basis]
     print_table(("", "chip", "verdict on the press", "basis", "as of", "source"), words)
     keys = dict.fromkeys(c.source for _, _, c in cells if c.source)
     print_table(("source", "where it was read"), [(key, known.sources.get(key, key)) for key in keys])
@@ -285,9 +270,7 @@ def _speed(known: Catalogue, model: str, left: tuple[Chip, int], right: tuple[Ch
             notes.append(f"{chip.id}: {point.tok_per_s_per_chip:,.0f} tok/s a chip ({point.basis}, +-{point.error_frac:.0%})")
     note = f"{subject.id}, 1,024 in and 512 out, TTFT 2 s and TPOT 50 ms at P95; " + "; ".join(notes)
     chips = left[1], right[1]
-    return equivalent(
-        "output tokens", "tok/s", (rates[0], rates[1]), chips, system_chips=system.chips if system else 0, note=note
-    )
+    return equivalent("output tokens", "tok/s", (rates[0], rates[1]), chips, system_chips=system.chips if system else 0, note=note)
 
 
 # -- offers, ports, differences -----------------------------------------------------------------------------------
@@ -322,11 +305,7 @@ def offers(
             raise unknown_name(word, allowed, where="", what=what, plural=f"{what[2:]}s")
     pool = [o for quotes in known.offer_history.values() for o in quotes] if history else list(known.offers.values())
     wanted = {"chip": known.chip(chip).id if chip else "", "cloud": cloud, "kind": kind}
-    found = [
-        o
-        for o in pool
-        if all(not v or getattr(o, k) == v for k, v in wanted.items()) and (not region or lies_in(o.region, region))
-    ]
+    found = [o for o in pool if all(not v or getattr(o, k) == v for k, v in wanted.items()) and (not region or lies_in(o.region, region))]
     found.sort(key=lambda o: (o.chip, o.usd_per_chip_hour if o.usd_per_chip_hour is not None else 1e9, o.id))
     old = warning(known, days=stale_days)
     if old:
@@ -378,11 +357,7 @@ def ports(
         _matrix(known, json=json)
         return
     if records:
-        kept = [
-            r.cells
-            for r in known.port_records
-            if _fits(r.get("model_family"), families[0]) and _fits(r.get("chip_family"), families[1])
-        ]
+        kept = [r.cells for r in known.port_records if _fits(r.get("model_family"), families[0]) and _fits(r.get("chip_family"), families[1])]
         if json:
             print_json(kept)
             return
@@ -442,10 +417,7 @@ def _matrix(known: Catalogue, *, json: bool) -> None:
         return
     families = list(dict.fromkeys(c.family for c in known.chips.values()))
     engines = list(dict.fromkeys(e for e, _ in cells))
-    rows = [
-        (e, *(f"{cells[e, f].status} ({len(cells[e, f].model_families)})" if (e, f) in cells else "unknown" for f in families))
-        for e in engines
-    ]
+    rows = [(e, *(f"{cells[e, f].status} ({len(cells[e, f].model_families)})" if (e, f) in cells else "unknown" for f in families)) for e in engines]
     print_table(("engine", *families), rows, title="Engines on chip families (model families seen)")
 
 
@@ -479,9 +451,7 @@ def catalogue_diff(
             c.parameter,
             c.old,
             c.new,
-            f"{c.ratio - 1:+.1%}"
-            if c.ratio is not None
-            else ("new" if c.old is None else "gone" if c.new is None else "changed"),
+            f"{c.ratio - 1:+.1%}" if c.ratio is not None else ("new" if c.old is None else "gone" if c.new is None else "changed"),
             c.source,
         )
         for c in changes

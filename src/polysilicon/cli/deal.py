@@ -222,9 +222,7 @@ def deals(
         chosen = _named(chosen, compare)
     units = {d.id: d.chip_year(watts) for d in chosen}
     if json:
-        rows = [
-            {**asdict(d), "usd_per_gw_year": d.usd_per_gw_year, "chip_year": None if (u := units[d.id]) is None else asdict(u)} for d in chosen
-        ]
+        rows = [{**asdict(d), "usd_per_gw_year": d.usd_per_gw_year, "chip_year": None if (u := units[d.id]) is None else asdict(u)} for d in chosen]
         print_json({"deals": rows, "totals_usd": totals(chosen)})
         return
     if compare:

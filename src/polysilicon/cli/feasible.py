@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 def feasible(
     model: Annotated[str, typer.Argument(help="A model of the catalogue, or the path of a config.json.")],
-    preset: Annotated[
-        str, typer.Option(help="multi-document, assistant, coding-agent, productivity or overnight.")
-    ] = "multi-document",
+    preset: Annotated[str, typer.Option(help="multi-document, assistant, coding-agent, productivity or overnight.")] = "multi-document",
     cold: Annotated[bool, typer.Option("--cold", help="Nothing of a prompt is in the prefix cache.")] = False,
     ttft: Annotated[float | None, typer.Option(help="Another time to first token, seconds.")] = None,
     chip: Annotated[str, typer.Option(help="Chips, separated by commas; all by default.")] = "",
@@ -43,9 +41,7 @@ def feasible(
     known = catalogue.load(overlay)
     subject = known.model(model)
     names = [n.strip() for n in chip.split(",") if n.strip()]
-    rows = [
-        _verdict(subject, c, lengths, slo, known) for c in ([known.chip(n) for n in names] if names else known.chips.values())
-    ]
+    rows = [_verdict(subject, c, lengths, slo, known) for c in ([known.chip(n) for n in names] if names else known.chips.values())]
     rows.sort(
         key=lambda r: (
             not r["keeps"],
@@ -129,9 +125,7 @@ def _answer(model: str, words: str, rows: list[dict[str, Any]]) -> str:
         told = f"; nearest is {near['chip']}: {near['reason']}" if near else ""
         return f"no: {model} keeps this promise on none of {len(rows)} chips ({words}){told}"
     top = keeping[0]
-    price = (
-        f", ${top['usd_per_mtok_out']:.3g} per million output tokens at the lowest price known" if top["usd_per_mtok_out"] else ""
-    )
+    price = f", ${top['usd_per_mtok_out']:.3g} per million output tokens at the lowest price known" if top["usd_per_mtok_out"] else ""
     return (
         f"yes: {model} keeps this promise on {len(keeping)} of {len(rows)} chips ({words}); best is {top['chip']}, "
         f"{top['chips']} chip{'s' if top['chips'] > 1 else ''} a replica: TTFT {top['ttft_s']:.3g} s, "

@@ -18,17 +18,13 @@ if TYPE_CHECKING:
 
 
 def serve(
-    plan: Annotated[
-        Path | None, typer.Argument(help="A plan file of `polysilicon plan`; without one, configured weights.")
-    ] = None,
+    plan: Annotated[Path | None, typer.Argument(help="A plan file of `polysilicon plan`; without one, configured weights.")] = None,
     config: Annotated[Path, typer.Option("--config", "-c", help="The gateway's file.")] = Path("gateway.yaml"),
     *,
     port: Annotated[int | None, typer.Option(help="Listen here instead of where the file says.")] = None,
     workers: Annotated[int | None, typer.Option(help="So many processes instead of what the file says.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, explain the routes, serve nothing.")] = False,
-    new_key: Annotated[
-        str, typer.Option(help="Make a virtual key with this name, print it once and its entry for the file.")
-    ] = "",
+    new_key: Annotated[str, typer.Option(help="Make a virtual key with this name, print it once and its entry for the file.")] = "",
     example: Annotated[bool, typer.Option("--example", help="Print a commented gateway file.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -77,9 +73,7 @@ def _wire(settings: GatewayConfig, path: Path, plan: Plan | None) -> Wiring:
 
         known = load().token_prices
     state = Path(settings.state)
-    return compile_wiring(
-        settings, plan, prices=known, state=str(state if state.is_absolute() else path.resolve().parent / state)
-    )
+    return compile_wiring(settings, plan, prices=known, state=str(state if state.is_absolute() else path.resolve().parent / state))
 
 
 def _new_key(name: str, *, json: bool) -> None:
@@ -124,9 +118,7 @@ def _explain(settings: GatewayConfig, wiring: Wiring, *, json: bool) -> None:
                 "price": variant.tariff.version, "contract": variant.contract, "why": why,
             })  # fmt: skip
     if json:
-        print_json(
-            {"plan": wiring.plan_version, "digest": wiring.digest, "routes": rows, "problems": problems, "keys": len(wiring.keys)}
-        )
+        print_json({"plan": wiring.plan_version, "digest": wiring.digest, "routes": rows, "problems": problems, "keys": len(wiring.keys)})
     else:
         columns = (
             "route",
@@ -151,9 +143,7 @@ def _explain(settings: GatewayConfig, wiring: Wiring, *, json: bool) -> None:
 
 
 def emulate(
-    fleet: Annotated[
-        Path | None, typer.Argument(help="A fleet file; without one, seven doors and two engines on free ports.")
-    ] = None,
+    fleet: Annotated[Path | None, typer.Argument(help="A fleet file; without one, seven doors and two engines on free ports.")] = None,
     *,
     seconds: Annotated[float, typer.Option(help="Stop after so long; 0: when interrupted.")] = 0.0,
     show: Annotated[bool, typer.Option("--show", help="Print the fleet as a file and stop.")] = False,
@@ -168,10 +158,7 @@ def emulate(
         return
 
     def ready(ports: dict[str, int]) -> None:
-        rows = [
-            {"endpoint": e.id, "door": e.door, "url": f"http://{given.host}:{ports[e.id]}", "models": list(e.models)}
-            for e in given.endpoints
-        ]
+        rows = [{"endpoint": e.id, "door": e.door, "url": f"http://{given.host}:{ports[e.id]}", "models": list(e.models)} for e in given.endpoints]
         if json:
             print_json(rows)
         else:
@@ -199,9 +186,7 @@ def live(
         return
     print_table(("act", "seen", "share %", "within s"), [[a["act"], a["seen"], a["share_percent"], a["within_s"]] for a in outcome["acts"]],
                 title="What happened")  # fmt: skip
-    print_table(
-        ("chip", "requests", "tokens", "$"), [[k, v["requests"], v["tokens"], v["usd"]] for k, v in outcome["by_chip"].items()]
-    )
+    print_table(("chip", "requests", "tokens", "$"), [[k, v["requests"], v["tokens"], v["usd"]] for k, v in outcome["by_chip"].items()])
     say(
         f"{outcome['requests']} requests, {outcome['errors']} errors, ${number(outcome['usd'])}; "
         f"saved ${number(outcome['saved_usd'])} against the others' mean"
@@ -228,9 +213,7 @@ def _entries(state: Path, shared: str) -> tuple[list[Entry], int]:
 def ledger_show(
     state: State = Path("gateway-state"),
     *,
-    by: Annotated[
-        str, typer.Option(help="chip, cloud, model, application, team, key, target, contract, stage, kind or outcome.")
-    ] = "chip",
+    by: Annotated[str, typer.Option(help="chip, cloud, model, application, team, key, target, contract, stage, kind or outcome.")] = "chip",
     shared: SharedLedger = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -243,13 +226,9 @@ def ledger_show(
     sums: dict[str, list[int]] = {}
     for e in entries:
         row = sums.setdefault(str(getattr(e, by)), [0, 0, 0, 0])
-        for i, amount in enumerate(
-            (1, e.tokens, e.cost_nano_usd, sum(e.others.values()) // len(e.others) if e.others else e.cost_nano_usd)
-        ):
+        for i, amount in enumerate((1, e.tokens, e.cost_nano_usd, sum(e.others.values()) // len(e.others) if e.others else e.cost_nano_usd)):
             row[i] += amount
-    rows = [
-        {by: k, "lines": v[0], "tokens": v[1], "usd": v[2] / 1e9, "others_mean_usd": v[3] / 1e9} for k, v in sorted(sums.items())
-    ]
+    rows = [{by: k, "lines": v[0], "tokens": v[1], "usd": v[2] / 1e9, "others_mean_usd": v[3] / 1e9} for k, v in sorted(sums.items())]
     if json:
         print_json({"rows": rows, "torn": torn, "entries": len(entries)})
     else:

@@ -92,9 +92,7 @@ def _print_models(rows: list[dict[str, Any]]) -> None:
                 r["context_tokens"],
             )
         )
-    print_table(
-        columns, lines, title="Open models; KV cache in bf16, computed from config.json; contexts beyond the limit are arithmetic"
-    )
+    print_table(columns, lines, title="Open models; KV cache in bf16, computed from config.json; contexts beyond the limit are arithmetic")
 
 
 def _profile_row(known: Catalogue, profile: Profile, day: date | None) -> dict[str, Any]:
@@ -109,9 +107,7 @@ def _profile_row(known: Catalogue, profile: Profile, day: date | None) -> dict[s
         "active_params_band": profile.active_params,
         "stand_in": profile.stand_in,
         "price": price,
-        "price_conflicts": [
-            {"source": c.source, "usd_per_mtok_in": c.usd_per_mtok_in, "usd_per_mtok_out": c.usd_per_mtok_out} for c in conflicts
-        ],
+        "price_conflicts": [{"source": c.source, "usd_per_mtok_in": c.usd_per_mtok_in, "usd_per_mtok_out": c.usd_per_mtok_out} for c in conflicts],
     }
 
 
@@ -144,9 +140,7 @@ def _print_profiles(rows: list[dict[str, Any]]) -> None:
             if p
             else (None,) * 5
         )
-        lines.append(
-            (r["id"], r["vendor"], _band(r["total_params_band"]), _band(r["active_params_band"]), r["stand_in"] or None, *price)
-        )
+        lines.append((r["id"], r["vendor"], _band(r["total_params_band"]), _band(r["active_params_band"]), r["stand_in"] or None, *price))
     print_table(
         columns,
         lines,
@@ -169,11 +163,7 @@ def _one_model(known: Catalogue, name: str, day: date | None, *, json: bool) -> 
 
     profile = None if looks_like_path(name) else known.profile(name)
     model = known.model(name)
-    facts = (
-        list(profile.facts.values())
-        if profile
-        else [f for (k, s, _), (f, _) in known.content.facts.items() if k == "model" and s == model.id]
-    )
+    facts = list(profile.facts.values()) if profile else [f for (k, s, _), (f, _) in known.content.facts.items() if k == "model" and s == model.id]
     closed = _profile_row(known, profile, day) if profile else None
     row = _model_row(model)
     row["sessions_per_chip"] = _sessions(known, model)

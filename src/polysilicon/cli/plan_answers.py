@@ -36,7 +36,7 @@ def explain(
     from polysilicon.planner import answer, thresholds
     from polysilicon.planner.blocks import whole_blocks
 
-    resolved, tables = _tables(file, margin)
+    resolved, tables = tables_of(file, margin)
     with progress("planning", quiet=json) as bar:
         program, solution, clock = planner.solved(tables, seconds=seconds, progress=bar)
     plan = answer.plan_of(program, solution, seconds=clock)
@@ -95,7 +95,7 @@ def negotiate(
     from polysilicon.planner import leverage
     from polysilicon.planner.resolve import Asker, suppliers, worth_workers
 
-    _, tables = _tables(file, margin)
+    _, tables = tables_of(file, margin)
     known = [name for _, name in suppliers(tables)]
     for name in supplier or []:
         if name not in known:
@@ -171,7 +171,7 @@ def compare_offers(
     """Compare two offers or contracts by what the whole plan costs with each, with both and with neither."""
     from polysilicon.planner import thresholds
 
-    _, tables = _tables(file, margin)
+    _, tables = tables_of(file, margin)
     with progress("comparing", quiet=json):
         found = thresholds.compare_offers(tables, a, b)
     if json:
@@ -211,7 +211,7 @@ def port(
     from polysilicon.model import port_value
     from polysilicon.planner import port_surface, thresholds
 
-    _, tables = _tables(file, margin)
+    _, tables = tables_of(file, margin)
     keys = sorted({c.key for c in tables.candidates})
     if not model_family:
         if json:
@@ -270,7 +270,7 @@ def stress(
     """Say what an outage, an allocation deficit, a slip, a price step and more demand cost and leave unserved."""
     from polysilicon.planner import stress as shocks
 
-    _, tables = _tables(file, margin)
+    _, tables = tables_of(file, margin)
     with progress("stressing", quiet=json):
         found = shocks.standard(tables, days=days)
     if json:
@@ -295,7 +295,7 @@ def frontier(
     from polysilicon.planner import frontier as steps
     from polysilicon.planner.resolve import worth_workers
 
-    _, tables = _tables(file, margin)
+    _, tables = tables_of(file, margin)
     found, many = [], worth_workers(tables)
     with progress("solving", quiet=json):
         found += steps.resilience(tables, workers=many) if axis in ("resilience", "all") else []
@@ -324,7 +324,7 @@ def exit_cost(file: File, cloud: Annotated[str, typer.Argument(help="The cloud t
     """Say what leaving a cloud for good costs: dearer service, ports, stranded commitments, exit fees."""
     from polysilicon.planner import leverage
 
-    _, tables = _tables(file, margin)
+    _, tables = tables_of(file, margin)
     clouds = sorted({p.cloud for p in tables.pools} | {o.cloud for o in tables.token_offers})
     if cloud not in clouds:
         raise unknown_name(cloud, clouds, where=str(file), what="cloud", plural="clouds")
@@ -340,7 +340,7 @@ def exit_cost(file: File, cloud: Annotated[str, typer.Argument(help="The cloud t
     )
 
 
-def _tables(file: Path, margin: float) -> tuple[Resolved, Problem]:
+def tables_of(file: Path, margin: float) -> tuple[Resolved, Problem]:
     """Return what the planner is asked, from a scenario file."""
     from polysilicon import planner
     from polysilicon.scenario import catalogue_for, load, resolve

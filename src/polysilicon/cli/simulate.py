@@ -31,9 +31,7 @@ def simulate(
     watch: Annotated[str | None, typer.Option(help="The replica drawn by itself, as POOL#3; without, one an outage takes.")] = None,
     workload: Annotated[str | None, typer.Option(help="Whose traffic this is, where the trace does not say.")] = None,
     sort: Annotated[bool, typer.Option("--sort", help="Put the trace in order of arrival first.")] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A folder for summary, rows, timeline and a trace to look at.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A folder for summary, rows, timeline and a trace to look at.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Replay a trace on a fleet, event by event, and say what became of every request.
@@ -104,9 +102,7 @@ def _named(traffic: Trace, workload: str | None, fleet: Fleet) -> Trace:
     if workload is None and len(traffic.workload_names) == 1 and traffic.workload_names[0] not in fleet.routes:
         known = sorted(set(fleet.routes) | set(fleet.slos))
         if len(known) > 1:
-            raise UsageError(
-                f"the trace does not say whose traffic it is; the fleet knows {', '.join(known)}", where="--workload"
-            )
+            raise UsageError(f"the trace does not say whose traffic it is; the fleet knows {', '.join(known)}", where="--workload")
         workload = known[0] if known and known != ["*"] else None
     if workload is None:
         return traffic
@@ -198,9 +194,7 @@ def compare(
     if as_json:
         print_json([{"number": n, "first": x, "second": y, "change_frac": c} for n, x, y, c in rows])
         return
-    print_table(
-        ["number", "first", "second", "change %"], [[n, x, y, "" if c is None else 100 * c] for n, x, y, c in rows if x != y]
-    )
+    print_table(["number", "first", "second", "change %"], [[n, x, y, "" if c is None else 100 * c] for n, x, y, c in rows if x != y])
     if all(x == y for _, x, y, _ in rows):
         print("the two runs agree in every number")
 
@@ -214,9 +208,7 @@ def _summary(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
-        raise InputError(
-            f"cannot be read: {error.strerror}", where=str(file), hint="write one with `polysilicon simulate -o`"
-        ) from error
+        raise InputError(f"cannot be read: {error.strerror}", where=str(file), hint="write one with `polysilicon simulate -o`") from error
     except ValueError as error:
         raise InputError(f"is not JSON: {error}", where=str(file)) from error
     if not isinstance(content, dict) or "totals" not in content:

@@ -6,7 +6,8 @@ everything else, later purchases included, and options whose terms begin later: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,14 +16,16 @@ import numpy as np
 from scipy import sparse
 
 from polysilicon.errors import Infeasible, PolysiliconError
-from polysilicon.highs import INFEASIBLE, has_point, new_solver, proven_bound, run
+from polysilicon.highs import INFEASIBLE, Solver, proven_bound
 from polysilicon.parallel import run_all
 from polysilicon.planner.build import months_between
 from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import Program, build
 from polysilicon.planner.resolve import Asker
+from polysilicon.planner.solution import WHOLE_INTEGERS
 
 FIRST_STAGE_MONTHS = 12.0
+LONG_COLUMNS = 20_000  # from here on interior point with crossover beats simplex from cold
 Key = tuple[str, int, int]  # block, what, period
 
 
@@ -48,36 +51,60 @@ class TwoStage:
 
 
 def two_stage(
-    futures: Sequence[Future], *, cvar_weight: float = 0.0, alpha_frac: float = 0.9, seconds: float = 60.0, gap_frac: float = 1e-3
-) -> TwoStage:
+    futures: Sequence[Future], *, cvar_weight: float = 0.0, alpha_frac: float = 0.9, seconds: float = 60.0, gap_frac: float = 1e-3,
+    workers: int = 1, backend: str = "processes", address: str | None = None,
+) -> TwoStage:  # fmt: skip
     """Return the decision that minimises (1 - w) E[cost] + w CVaR_alpha over the futures, by one stacked program.
 
-    CVaR by its linear form: zeta + sum of p a / (1 - alpha), a >= cost - zeta, a >= 0.
+    CVaR by its linear form: zeta + sum of p a / (1 - alpha), a >= cost - zeta, a >= 0. Up to some hundred integers are searched
+    whole. Above, the relaxation of the stack gives the bound, its first year's ports are rounded, each future then decides its
+    later ports alone (side by side: `workers`, `backend`, `address` are those of `polysilicon.parallel.run_all`), and the stack
+    with all ports fixed decides what is signed. The bound is that of the whole, always.
 
     Raises: Infeasible when no decision works in every future; PolysiliconError when none was found in time.
     """
     programs = _programs(futures)
-    stack = _Stack(programs, [f.probability_frac for f in futures], cvar_weight, alpha_frac)
-    stack.highs.setOptionValue("mip_rel_gap", gap_frac)
-    stack.highs.setOptionValue("time_limit", seconds)
-    status = run(stack.highs)
-    if not has_point(stack.highs):
+    stack = Stack(programs, [f.probability_frac for f in futures], cvar_weight, alpha_frac)
+    if len(stack.whole) <= WHOLE_INTEGERS:
+        stack.solver.options(mip_rel_gap=gap_frac)
+        status, bound = stack.solver.run(seconds), proven_bound(stack.solver.highs)
+    else:
+
+        def later(first: Mapping[Key, float]) -> list[dict[Key, float]]:
+            return run_all(_ports_after, [(f.tables, first) for f in futures], workers=workers, backend=backend, address=address)
+
+        status, bound = stack.relax_and_fix(later, seconds, gap_frac)
+    if not stack.solver.found:
         if status in INFEASIBLE:
             raise Infeasible("no first-year decision works in every future", where=futures[0].tables.name)
         raise PolysiliconError("no first-year decision was found in time", where=futures[0].tables.name, hint="give the solver more time")
-    return stack.result()
+    return stack.result(bound)
 
 
-def expected_alone(futures: Sequence[Future], *, workers: int = 1, backend: str = "processes") -> float:
+def _ports_after(job: tuple[Problem, Mapping[Key, float]]) -> dict[Key, float]:
+    """Return all port starts of a future in which the first year's are given; what is signed is left open."""
+    tables, first = job
+    asker = Asker(tables)
+    ports = {key: label for key, label in _labels(asker.program).items() if key[0].startswith("port:")}
+    given = [key for key in _first_labels(asker.program) if key in ports]
+    columns = asker.engine.column_of[np.array([ports[k] for k in given], np.int64)] if given else np.empty(0, np.int64)
+    values = np.array([first.get(k, 0.0) for k in given])
+    asker.engine.solver.bounds(columns, values, values)
+    answer = asker.ask()
+    return {key: float(np.round(answer.values[label])) for key, label in ports.items()}
+
+
+def expected_alone(futures: Sequence[Future], *, workers: int = 1, backend: str = "processes", address: str | None = None) -> float:
     """Return the expected cost if one knew the future before deciding: the bound that perfect information sets (EVPI).
 
     Futures are independent: `workers` and `backend` are those of `polysilicon.parallel.run_all`, a Ray cluster among them.
     """
-    costs = run_all(_alone, [f.tables for f in futures], workers=workers, backend=backend)
+    costs = run_all(cost_alone, [f.tables for f in futures], workers=workers, backend=backend, address=address)
     return float(sum(f.probability_frac * c for f, c in zip(futures, costs, strict=True)))
 
 
-def _alone(tables: Problem) -> float:
+def cost_alone(tables: Problem) -> float:
+    """Return what a future costs that is known from the start."""
     return Asker(tables).ask().usd
 
 
@@ -98,17 +125,17 @@ def cost_of(tables: Problem, decisions: Mapping[Key, float]) -> float:
     return asker.ask().usd
 
 
-def regret(futures: Sequence[Future], *, workers: int = 1, backend: str = "processes") -> dict[str, dict[str, float]]:
+def regret(futures: Sequence[Future], *, workers: int = 1, backend: str = "processes", address: str | None = None) -> dict[str, dict[str, float]]:
     """Return, for the plan made for each future, what it costs beyond the best in every other: [decided for][came true].
 
     `workers` and `backend` as of `expected_alone`.
     """
-    decisions = run_all(first_stage, [f.tables for f in futures], workers=workers, backend=backend)
-    rows = run_all(_costs, [(f.tables, decisions) for f in futures], workers=workers, backend=backend)  # [came true][decided for]
+    decisions = run_all(first_stage, [f.tables for f in futures], workers=workers, backend=backend, address=address)
+    rows = run_all(costs_of, [(f.tables, decisions) for f in futures], workers=workers, backend=backend, address=address)  # [came true][decided for]
     return {d.name: {f.name: rows[j][i] - rows[j][j] for j, f in enumerate(futures)} for i, d in enumerate(futures)}
 
 
-def _costs(job: tuple[Problem, Sequence[Mapping[Key, float]]]) -> list[float]:
+def costs_of(job: tuple[Problem, Sequence[Mapping[Key, float]]]) -> list[float]:
     """Return what a future costs after each of several first years."""
     tables, decisions = job
     return [cost_of(tables, taken) for taken in decisions]
@@ -218,7 +245,7 @@ def _first_labels(program: Program) -> dict[Key, int]:
     return {key: label for key, label in _labels(program).items() if key[2] in early}
 
 
-class _Stack:
+class Stack:
     """Programs side by side, their first-year columns tied together, with CVaR columns at the end."""
 
     def __init__(self, programs: Sequence[Program], probability: Sequence[float], weight: float, alpha: float) -> None:
@@ -240,36 +267,75 @@ class _Stack:
         blocks = sparse.hstack([blocks, sparse.csr_matrix((blocks.shape[0], 1 + futures))], format="csr")
         low = np.concatenate([np.where(m.sense != "<", m.b, -np.inf) for m in parts])
         high = np.concatenate([np.where(m.sense != ">", m.b, np.inf) for m in parts])
-        ties = self._ties(parts, count + 1 + futures)
+        self.parts = parts
+        ties = self._ties(count + 1 + futures)
         tails = self._tails(count, futures)
         matrix = sparse.vstack([blocks, ties, tails], format="csr")
         low = np.concatenate([low, np.zeros(ties.shape[0]), np.array(self.constant)])
         high = np.concatenate([high, np.zeros(ties.shape[0]), np.full(futures, np.inf)])
         self.weight = weight
-        self.highs = new_solver()
-        self.highs.addVars(len(lower), lower, upper)
-        self.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
-        whole = np.concatenate(
+        self.solver = Solver()
+        self.solver.highs.addVars(len(lower), lower, upper)
+        self.solver.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
+        self.whole = np.concatenate(
             [self._columns(i, parts[i], name) for i, p in enumerate(programs) for name in p.integers if name not in ("sign", "rent_blocks")]
-        ).astype(np.int32)
-        if len(whole):
-            self.highs.changeColsIntegrality(len(whole), whole, np.full(len(whole), highspy.HighsVarType.kInteger))
-        self.highs.addRows(matrix.shape[0], low, high, matrix.nnz, matrix.indptr, matrix.indices, matrix.data)
-        self.parts = parts
+        ).astype(np.int64)
+        self.solver.integrality(self.whole, integer=True)
+        self.solver.highs.addRows(matrix.shape[0], low, high, matrix.nnz, matrix.indptr, matrix.indices, matrix.data)
+
+    def relax_and_fix(
+        self, later: Callable[[Mapping[Key, float]], list[dict[Key, float]]], seconds: float, gap_frac: float
+    ) -> tuple[highspy.HighsModelStatus, float]:
+        """Leave the best plan found in the solver; return its status and the bound of the relaxation.
+
+        `later` tells the ports of each future once those of the first year are given.
+        """
+        ends = time.monotonic() + seconds
+        self.solver.integrality(self.whole, integer=False)
+        self.solver.options(solver="ipx" if self.offset[-1] > LONG_COLUMNS else "choose")
+        status = self.solver.run(seconds)
+        if status != highspy.HighsModelStatus.kOptimal:
+            return status, -np.inf
+        bound, point = self.solver.objective, self.solver.point()
+        ports = [{k: c for k, c in self._keyed(i, _labels(p)).items() if k[0].startswith("port:")} for i, p in enumerate(self.programs)]
+        early = set(self._first(0))
+        pairs: dict[str, list[Key]] = {}
+        for key in ports[0]:
+            pairs.setdefault(key[0], []).append(key)
+        first: dict[Key, float] = {}
+        for keys in pairs.values():  # a pair is started in the first year where most of it is, at its likeliest time
+            now = [k for k in keys if k in early]
+            value = {k: float(point[ports[0][k]]) for k in now}
+            started = sum(value.values()) >= 0.5
+            first |= {k: float(started and k == max(value, key=lambda key: value[key])) for k in now}
+        columns, values = [], []
+        for own, decided in zip(ports, later(first), strict=True):
+            columns += [own[k] for k in decided]
+            values += list(decided.values())
+        fixed, rest = np.array(columns, np.int64), np.array(values)
+        self.solver.bounds(fixed, rest, rest)
+        others = np.setdiff1d(self.whole, fixed)
+        self.solver.integrality(others, integer=True)
+        self.solver.options(solver="simplex", mip_rel_gap=gap_frac)
+        return self.solver.run(max(5.0, ends - time.monotonic())), bound
 
     def _columns(self, i: int, part: Any, name: str) -> I8:
         labels = self.programs[i].integers[name]
         return np.asarray(self.offset[i] + np.searchsorted(part.vlabels, labels), np.int64)
 
-    def _first(self, i: int, part: Any) -> dict[Key, int]:
-        return {k: int(self.offset[i] + np.searchsorted(part.vlabels, label)) for k, label in _first_labels(self.programs[i]).items()}
+    def _keyed(self, i: int, labels: Mapping[Key, int]) -> dict[Key, int]:
+        """Return the column of each decision of a future."""
+        return {k: int(self.offset[i] + np.searchsorted(self.parts[i].vlabels, label)) for k, label in labels.items()}
 
-    def _ties(self, parts: Sequence[Any], width: int) -> sparse.csr_matrix:
+    def _first(self, i: int) -> dict[Key, int]:
+        return self._keyed(i, _first_labels(self.programs[i]))
+
+    def _ties(self, width: int) -> sparse.csr_matrix:
         """Return rows that make every first-year decision the same in all futures: x_s - x_0 = 0; absent means nil."""
-        home = self._first(0, parts[0])
+        home = self._first(0)
         pairs: list[tuple[int, int]] = []
-        for i in range(1, len(parts)):
-            there = self._first(i, parts[i])
+        for i in range(1, len(self.parts)):
+            there = self._first(i)
             pairs += [(home.get(k, -1), there.get(k, -1)) for k in {**home, **there}]
         rows, columns, values = [], [], []
         for r, pair in enumerate(pairs):
@@ -289,17 +355,16 @@ class _Stack:
             rows[i, count], rows[i, count + 1 + i] = 1.0, 1.0
         return rows.tocsr()
 
-    def result(self) -> TwoStage:
-        point = np.asarray(self.highs.getSolution().col_value)
+    def result(self, bound: float) -> TwoStage:
+        """Return the decision in the solver; `bound` is of the objective without what contracts cost anyhow."""
+        point = self.solver.point()
         unit = self.programs[0].usd_unit
         usd = np.array([float(c @ point[self.offset[i] : self.offset[i + 1]]) + self.constant[i] for i, c in enumerate(self.costs)]) * unit
-        first = {k: float(point[c]) for k, c in self._first(0, self.parts[0]).items()}
-        info = self.highs.getInfo()
+        first = {k: float(point[c]) for k, c in self._first(0).items()}
         expected = float(self.probability @ usd)
         fixed = (1 - self.weight) * float(self.probability @ np.array(self.constant))
-        bound = proven_bound(self.highs)
         return TwoStage(expected, cvar_usd(usd, self.probability, self.alpha), tuple(float(v) for v in usd), first,
-                        (bound + fixed) * unit, (float(info.objective_function_value) + fixed) * unit)  # fmt: skip
+                        (bound + fixed) * unit, (self.solver.objective + fixed) * unit)  # fmt: skip
 
 
 def cvar_usd(usd: F8, probability: F8, alpha_frac: float) -> float:
