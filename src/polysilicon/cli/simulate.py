@@ -55,7 +55,7 @@ def simulate(
     if not is_warm():
         say("compiling the simulator; this happens once")
         with progress("compiling") as bar:
-            warm(bar, everything=bool(outages or happenings.availability or happenings.autoscaling))
+            warm(bar)
     end_s = until if until is not None else float("inf")
     with progress("simulating") as bar:
         result = run(

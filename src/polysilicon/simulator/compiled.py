@@ -21,8 +21,10 @@ from polysilicon import routing
 
 F = TypeVar("F", bound=Callable[..., Any])
 _config: Any = numba.config
+_njit: Any = numba.njit
 _KEPT_CACHES = 3
 _made: list[str] = []
+_entries: list[str] = []
 _COMPILED = ("compiled", "state", "view", "trees", "prefix", "spans", "speculation", "engine", "kernel")
 
 
@@ -66,18 +68,37 @@ CACHE = _cache_root() / f"compiled-{_digest()}"
 
 def is_warm() -> bool:
     """Return whether compiled code of this version is already on disk."""
-    return CACHE.is_dir() and any(CACHE.rglob("*.run-*.nbc"))
+    return CACHE.is_dir() and all(any(CACHE.rglob(f"*.{name}-*.nbc")) for name in _entries)
 
 
 def jit(function: F) -> F:
-    """Compile a function on first use and keep the machine code; no fast-math, no bounds checks, no GIL."""
+    """Compile a function that compiled code alone calls: no fast-math, no bounds checks, no GIL, no way in from Python.
+
+    What calls it takes its code in, so nothing of it is kept on disk.
+    """
+    _made.append(function.__name__)
+    compiled = _njit(function, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    narrow = compiled.get_call_template
+    compiled.get_call_template = lambda args, kws: narrow(tuple(map(_widest, args)), kws)
+    made: F = compiled
+    return made
+
+
+def _widest(kind: Any) -> Any:
+    """Return the type an argument is passed as: one for all whole numbers, so that no function is compiled twice."""
+    return numba.types.int64 if isinstance(kind, numba.types.Integer) and kind.signed else kind
+
+
+def entry(function: F) -> F:
+    """Compile a function that Python calls, on first use, and keep its machine code."""
+    _made.append(function.__name__)
+    _entries.append(function.__name__)
     before = _config.CACHE_DIR
     _config.CACHE_DIR = str(CACHE)
     try:
-        compiled: F = numba.njit(function, cache=True, nogil=True, error_model="numpy")
+        compiled: F = _njit(function, cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
     finally:
         _config.CACHE_DIR = before
-    _made.append(function.__name__)
     return compiled
 
 

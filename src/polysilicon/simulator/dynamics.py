@@ -371,7 +371,7 @@ class Stage:
         flying = (reps["planned"] > 0) & (reps["state"] == UP)
         busy = float(reps["busy_s"].sum() + (t - reps["t0"][flying]).sum())
         up = int((reps["state"] == UP).sum())
-        heads = self.host.state.heads[mine[0] : mine[-1] + 1]
+        heads = self.host.state.queues[mine[0] : mine[-1] + 1, ::2]
         first = heads[heads >= 0]
         oldest = float(t - self.host.state.slots["arrival"][first].min()) if len(first) else 0.0
         view = PoolState(

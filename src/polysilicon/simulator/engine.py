@@ -29,7 +29,8 @@ from polysilicon.simulator.state import (
     INDEXED,
     ITL_BINS,
     ITL_FLOOR_S,
-    ITL_WIDTH,
+    ITL_LOWEST,
+    ITL_SHIFT,
     OFF,
     PREFILL,
     ROWS,
@@ -39,9 +40,7 @@ from polysilicon.simulator.state import (
     UP,
     State,
 )
-from polysilicon.simulator.trees import push_release, push_running, remove_running, set_load, set_time
-
-_ITL_PER_E = 1.0 / math.log1p(ITL_WIDTH)
+from polysilicon.simulator.trees import push_release, push_running, remove_running, set_load, set_time, time_of
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
@@ -72,7 +71,7 @@ def growth(s: State, r: int, steps: int, ahead: int) -> int:
             at = at - 1 if at > 0 else pool.block - 1
         return total
     for i in range(rep.n):
-        slot = s.run_slot[rep.run_off + i]
+        slot = s.running[r, i].slot
         total += blocks_held(s, slot, rep.step + ahead + steps - 1) - blocks_held(s, slot, rep.step + ahead - 1)
     return total
 
@@ -110,34 +109,34 @@ def affordable(s: State, r: int, steps: int) -> int:
 @jit
 def enqueue(s: State, slot: int, r: int, front: bool) -> None:
     """Put a request into its class's waiting list."""
-    c = s.slots[slot].priority
-    if s.heads[r, c] < 0:
+    head = 2 * s.slots[slot].priority
+    if s.queues[r, head] < 0:
         s.slots[slot].next = -1
-        s.heads[r, c] = s.tails[r, c] = slot
+        s.queues[r, head] = s.queues[r, head + 1] = slot
     elif front:
-        s.slots[slot].next = s.heads[r, c]
-        s.heads[r, c] = slot
+        s.slots[slot].next = s.queues[r, head]
+        s.queues[r, head] = slot
     else:
         s.slots[slot].next = -1
-        s.slots[s.tails[r, c]].next = slot
-        s.tails[r, c] = slot
+        s.slots[s.queues[r, head + 1]].next = slot
+        s.queues[r, head + 1] = slot
     s.reps[r].waiting += 1
 
 
 @jit
 def _first_waiting(s: State, r: int) -> int:
-    for c in range(s.heads.shape[1]):
-        if s.heads[r, c] >= 0:
-            return s.heads[r, c]
+    for head in range(0, len(s.queues[0]), 2):
+        if s.queues[r, head] >= 0:
+            return s.queues[r, head]
     return -1
 
 
 @jit
 def _dequeue(s: State, r: int, slot: int) -> None:
-    c = s.slots[slot].priority
-    s.heads[r, c] = s.slots[slot].next
-    if s.heads[r, c] < 0:
-        s.tails[r, c] = -1
+    head = 2 * s.slots[slot].priority
+    s.queues[r, head] = s.slots[slot].next
+    if s.queues[r, head] < 0:
+        s.queues[r, head + 1] = -1
     s.reps[r].waiting -= 1
 
 
@@ -174,7 +173,9 @@ def finish(s: State, slot: int, t: float, status: int) -> None:
     row.workload = request.workload
     row.status = status
     session = request.session
-    request.id = request.hash_n = -1
+    request.id = -1
+    if len(s.in_offset) > 0:
+        request.hash_n = -1
     request.next = s.counters[FREE]
     s.counters[FREE] = slot
     s.counters[FLYING] -= 1
@@ -214,8 +215,7 @@ def join(s: State, slot: int) -> None:
     steps = decode_steps(s, slot, left)
     request.rate = left / steps if pool.accept_frac >= 0.0 else pool.accept
     rep.rate += request.rate
-    request.finish = rep.step + steps
-    push_running(s, rep.run_off, rep.n, slot, request.finish * TIES + request.order % TIES)
+    push_running(s, request.replica, rep.n, slot, (rep.step + steps) * TIES + request.order % TIES)
     rep.n += 1
     rep.context += request.context
     if pool.plain == 1:
@@ -232,7 +232,7 @@ def _quit(s: State, r: int, i: int) -> int:
     """Take decoding sequence i out of the batch of r and return it; its memory stays."""
     rep = s.reps[r]
     pool = s.pools[rep.pool]
-    slot = remove_running(s, rep.run_off, rep.n, i)
+    slot = remove_running(s, r, rep.n, i)
     request = s.slots[slot]
     rep.n -= 1
     context = request.context + request.rate * (rep.step - request.join)
@@ -260,7 +260,7 @@ def _preempt_newest(s: State, r: int) -> None:
     rep = s.reps[r]
     victim, at = rep.partial, -1
     for i in range(rep.n):
-        slot = s.run_slot[rep.run_off + i]
+        slot = s.running[r, i].slot
         if victim < 0:
             victim, at = slot, i
             continue
@@ -328,7 +328,7 @@ def _admit(s: State, r: int, slot: int, t: float) -> bool:
         make_room(s, r)
     else:
         request.done = found * pool.hash_tokens
-        rep.cached_tokens += request.done
+        pool.cached_tokens += request.done
     return True
 
 
@@ -422,7 +422,10 @@ def schedule(s: State, r: int, t: float, deferral: bool) -> None:
             rep.up_s += t - rep.up_since
         return
     rep.base = s.tokens_s[pool.tokens_off + prefill + n * width] + pool.sequence_s * n
-    rep.base += pool.kv_s * rep.context + pool.win_s * rep.windowed
+    contexts_s = pool.kv_s * rep.context
+    if pool.win_s > 0.0:
+        contexts_s += pool.win_s * rep.windowed
+    rep.base += contexts_s
     if n > 0:
         rep.base += pool.draft_s
     if prefill > 0:
@@ -430,9 +433,12 @@ def schedule(s: State, r: int, t: float, deferral: bool) -> None:
         rep.planned = 1
         set_time(s, r, t + rep.base)
         return
-    rep.slope = pool.kv_s * rep.rate + pool.win_s * rep.below
-    k = min(s.run_key[rep.run_off] // TIES, rep.cross) - rep.step
-    k = 1 if preempted else 1 + affordable(s, r, k - 1)  # after a step that preempted, the next one may admit again
+    rep.slope = pool.kv_s * rep.rate
+    last = s.running[r, 0].key // TIES
+    if pool.win_s > 0.0:
+        rep.slope += pool.win_s * rep.below
+        last = min(last, rep.cross)
+    k = 1 if preempted else 1 + affordable(s, r, last - rep.step - 1)  # after a step that preempted, the next one may admit again
     rep.planned = k
     set_time(s, r, t + k * rep.base + rep.slope * (0.5 * k * (k - 1.0)))
 
@@ -460,7 +466,7 @@ def cut(s: State, r: int, t: float) -> None:
 @jit
 def wake(s: State, r: int, t: float, slot: int) -> None:
     """Let replica r look at a request that has just joined its queue, at its next step boundary."""
-    if s.times[r] == np.inf:
+    if time_of(s, r) == np.inf:
         s.reps[r].planned = 0
         s.reps[r].list_head = -1
         set_time(s, r, t)
@@ -471,10 +477,13 @@ def wake(s: State, r: int, t: float, slot: int) -> None:
 @jit
 def _note_itl(s: State, p: int, first_s: float, slope_s: float, steps: int, n: int) -> None:
     """Count every gap between tokens that n sequences see in `steps` steps, in bins of 2 %."""
-    low = min(int(math.log(max(first_s, ITL_FLOOR_S) / ITL_FLOOR_S) * _ITL_PER_E), ITL_BINS - 1)
+    shortest = min(max(first_s, ITL_FLOOR_S), s.itl_edge[ITL_BINS])
+    low = s.itl_first[(np.float64(shortest).view(np.int64) >> ITL_SHIFT) - ITL_LOWEST]
+    while shortest >= s.itl_edge[low + 1] and low < ITL_BINS - 1:
+        low += 1
     done = 0
     while done < steps and low < ITL_BINS - 1:
-        edge = ITL_FLOOR_S * math.exp((low + 1) / _ITL_PER_E)
+        edge = s.itl_edge[low + 1]
         upto = steps
         if first_s + slope_s * (steps - 1) >= edge and slope_s > 0.0:
             upto = int(min(steps, max(done, math.ceil((edge - first_s) / slope_s))))
@@ -494,7 +503,7 @@ def _rescan_windows(s: State, r: int) -> None:
     rep.below = 0.0
     rep.cross = FAR
     for i in range(rep.n):
-        request = s.slots[s.run_slot[rep.run_off + i]]
+        request = s.slots[s.running[r, i].slot]
         context = request.context + request.rate * (rep.step - request.join)
         rep.windowed += min(context, pool.win_tokens)
         if context < pool.win_tokens:
@@ -510,7 +519,7 @@ def advance(s: State, r: int, t: float) -> None:
     k, n = rep.planned, rep.n
     elapsed = t - rep.t0
     rep.busy_s += elapsed
-    rep.steps += k
+    pool.steps += k
     rep.batch_s += n * elapsed
     used = rep.used
     if n > 0:
@@ -523,10 +532,11 @@ def advance(s: State, r: int, t: float) -> None:
         _note_itl(s, rep.pool, rep.base, rep.slope if k > 1 else 0.0, k, n)
         rep.step += k
         rep.context += rep.rate * k
-        rep.windowed += rep.below * k
-        rep.decode_tokens += rep.rate * k
-        if rep.step >= rep.cross:
-            _rescan_windows(s, r)
+        pool.decode_tokens += rep.rate * k
+        if pool.win_s > 0.0:
+            rep.windowed += rep.below * k
+            if rep.step >= rep.cross:
+                _rescan_windows(s, r)
     rep.kv_block_s += 0.5 * (used + rep.used) * elapsed
     rep.planned = 0
 
@@ -539,7 +549,7 @@ def settle(s: State, r: int, t: float) -> int:
         return -1
     pool = s.pools[rep.pool]
     advance(s, r, t)
-    while rep.n > 0 and s.run_key[rep.run_off] // TIES <= rep.step:
+    while rep.n > 0 and s.running[r, 0].key // TIES <= rep.step:
         _leave(s, _quit(s, r, 0), t)
     moving = last = -1
     slot = rep.list_head
@@ -548,7 +558,7 @@ def settle(s: State, r: int, t: float) -> int:
         request = s.slots[slot]
         following = request.next
         request.done += request.chunk
-        rep.prefill_tokens += request.chunk
+        pool.prefill_tokens += request.chunk
         if request.done < request.target:
             rep.partial = slot
         else:

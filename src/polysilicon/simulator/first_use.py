@@ -9,27 +9,26 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
-from numba import types
+from numba import from_dtype, types
 from numba.core import event
 
-from polysilicon.simulator import kernel
+from polysilicon.simulator import kernel, prefix, spans
 from polysilicon.simulator.compiled import functions, is_warm
+from polysilicon.simulator.state import KNOWN
 
 _TABLE = types.Array(types.int64, 1, "C")
+_KNOWN = types.Array(from_dtype(KNOWN), 1, "C")
 _ENTRIES = (  # what Python calls, with the types it calls it with
-    (kernel.run, (_TABLE, types.float64, types.int64, types.boolean)),
-    (kernel.fail, (_TABLE, types.int64, types.float64, types.int64)),
-    (kernel.rise, (_TABLE, types.int64, types.float64)),
-    (kernel.drain, (_TABLE, types.int64, types.float64)),
-    (kernel.open_door, (_TABLE, types.float64)),
-    (kernel.give_up, (_TABLE, types.float64)),
+    (kernel.act, (_TABLE, types.int64, types.int64, types.float64, types.int64, types.boolean)),
+    (prefix.copy_known, (_TABLE, _KNOWN, types.float64)),
+    (spans.number, (spans.PROMPTS, spans.TABLES, types.int64, types.int64, types.int64)),
+    (spans.spell, (spans.PROMPTS, *(types.Array(t, 1, "C") for t in (types.int32, types.int32, types.int64, types.int64)))),
 )
 
 
-def warm(progress: Callable[[float], None] | None = None, *, everything: bool = True) -> bool:
-    """Compile the loop, unless this version's machine code is on disk; return whether it had to.
+def warm(progress: Callable[[float], None] | None = None) -> bool:
+    """Compile all that Python calls, unless this version's machine code is on disk; return whether it had to.
 
-    With `everything`, what acts on a fleet during a run too: outages, repairs, drains; else that waits for its first use.
     `progress` is told the share of functions that are done. The garbage collector is off meanwhile: it takes a tenth of
     the time here and finds nothing.
     """
@@ -40,7 +39,7 @@ def warm(progress: Callable[[float], None] | None = None, *, everything: bool = 
     listener = _Counter(progress)
     event.register("numba:compile", listener)
     try:
-        for function, signature in _ENTRIES if everything else _ENTRIES[:1]:
+        for function, signature in _ENTRIES:
             compiled: Any = function
             compiled.compile(signature)
     finally:

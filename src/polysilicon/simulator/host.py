@@ -35,6 +35,8 @@ from polysilicon.simulator.state import (
     INDEXED,
     ITL_BINS,
     KNOWN,
+    LINE_BYTES,
+    LOAD_NODE,
     MORE,
     NEXT_PROMOTION,
     NOW,
@@ -45,15 +47,19 @@ from polysilicon.simulator.state import (
     ROUTER_MEMORY,
     ROW,
     ROWS,
+    RUNNING,
     SLOT,
     STARTING,
     STRANDED,
+    TIME_NODE,
     UP,
     WANTS_ROWS,
     WANTS_SLOTS,
     WANTS_TRACE,
     WORKLOAD,
     State,
+    itl_bins,
+    zeros,
 )
 from polysilicon.simulator.view import table_of
 
@@ -66,21 +72,27 @@ def _power_of_two(n: int) -> int:
     return 1 << max(0, (n - 1).bit_length())
 
 
-def _tournament(keys: NDArray[Any], leaves: int) -> NDArray[np.int64]:
-    """Return the tree of winners over `leaves` keys; node 1 is the root."""
-    tree = np.zeros(max(2, leaves), np.int64)
-    for node in range(leaves - 1, 0, -1):
-        left = 2 * node
-        a, b = (left - leaves, left + 1 - leaves) if left >= leaves else (tree[left], tree[left + 1])
-        tree[node] = b if keys[b] < keys[a] else a
-    return tree
+def _tournament(keys: NDArray[Any], node: np.dtype[Any], leaves: int) -> NDArray[Any]:
+    """Return the nodes of a tournament over `leaves` keys; node 1 is the root, equals go to the lower leaf."""
+    nodes = zeros(2 * leaves, node)
+    nodes["key"][leaves:], nodes["leaf"][leaves:] = keys, np.arange(leaves)
+    for i in range(leaves - 1, 0, -1):
+        a, b = nodes[2 * i], nodes[2 * i + 1]
+        nodes[i] = b if b["key"] < a["key"] else a
+    return nodes
+
+
+def _apart(records: int, size: int) -> int:
+    """Return at least so many records that fill an odd number of cache lines: runs of them then share no place in the cache."""
+    each = max(1, LINE_BYTES // size)
+    return each * (-(-records // each) | 1)
 
 
 class Host:
     """One run: the state, the trace block it reads from, and the rows it has written."""
 
     def __init__(self, fleet: Fleet, trace: Trace, *, seed: int = 0, indexed_rows: int | None, sessions: int = 0, slots: int = 1024) -> None:
-        warm(everything=False)
+        warm()
         self.fleet = fleet
         self.names = trace.workload_names
         self.prefix = trace.has_blocks or len(trace.session) > 0
@@ -100,28 +112,21 @@ class Host:
         pools, tokens_s, leaves_total = self._pools(seed)
         replicas = fleet.replicas
         leaves = _power_of_two(replicas)
-        reps = np.zeros(replicas, REPLICA)
-        times = np.full(leaves, np.inf)
-        load = np.full(leaves_total, BUSY_KEY, np.int64)
-        load_tree = np.zeros(leaves_total * 2, np.int64)
-        run_off = entry_off = bucket_off = 0
+        reps = zeros(replicas, REPLICA)
+        load = zeros(2 * leaves_total, LOAD_NODE)
+        entry_off = bucket_off = 0
         for p, pool in enumerate(pools):
             mine = slice(int(pool["first"]), int(pool["first"] + pool["replicas"]))
             n = int(pool["replicas"])
-            load[pool["leaf"] : pool["leaf"] + n] = 0
-            at = int(pool["leaf"])
-            size = int(pool["leaves"])
-            load_tree[at : at + size] = _tournament(load[at : at + size], size)[:size]
+            at, size = 2 * int(pool["leaf"]), int(pool["leaves"])
+            load[at : at + 2 * size] = _tournament(np.where(np.arange(size) < n, 0, BUSY_KEY), LOAD_NODE, size)
             entries = int(pool["blocks"] // max(1, pool["hash_blocks"])) + 2 if pool["prefix"] else 0
             buckets = _power_of_two(entries) if entries else 1
             ranks = np.arange(n)
             reps["pool"][mine] = p
-            reps["run_off"][mine] = run_off + ranks * pool["max_batch"]
             reps["entry_off"][mine] = entry_off + ranks * entries
             reps["bucket_off"][mine] = bucket_off + ranks * buckets
-            reps["entries"][mine] = entries
             reps["bucket_mask"][mine] = buckets - 1
-            run_off += n * int(pool["max_batch"])
             entry_off += n * entries
             bucket_off += n * buckets
         reps["state"] = UP
@@ -136,23 +141,24 @@ class Host:
         w, p = len(self.names), len(fleet.pools)
         workloads, share = self._workloads(w, p)
         none = np.empty(0, np.int32)
+        widest, batch = max(x.block_tokens for x in fleet.pools), _apart(max(x.max_batch for x in fleet.pools), RUNNING.itemsize)
+        itl_edge, itl_first = itl_bins()
         longest = (pools["blocks"] // np.maximum(1, pools["hash_blocks"])).max()
         return State(
-            slots=np.zeros(slots, SLOT), reps=reps, pools=pools, workloads=workloads, times=times, tree=_tournament(times,
-            leaves),
-            load=load, load_tree=load_tree, tokens_s=tokens_s, run_slot=np.zeros(run_off, np.int64), run_key=np.zeros(run_off,
-            np.int64),
-            residue=np.zeros((replicas, max(x.block_tokens for x in fleet.pools)), np.int32),
-            heads=np.full((replicas, classes), -1, np.int64), tails=np.full((replicas, classes), -1, np.int64),
+            slots=_slots(slots), reps=reps, pools=pools, workloads=workloads,
+            clock=_tournament(np.full(leaves, np.inf), TIME_NODE, leaves), load=load,
+            tokens_s=tokens_s, running=zeros(replicas * batch, RUNNING).reshape(replicas, batch),
+            residue=zeros(replicas * widest, np.int16).reshape(replicas, widest),
+            queues=np.full((replicas, 2 * classes), -1, np.int32),
             release_s=np.zeros(slots), release_seq=np.zeros(slots, np.int64), release_slot=np.zeros(slots, np.int64),
             session_busy=np.zeros(sessions, np.int64), session_last=np.full(sessions, -np.inf), session_head=np.full(sessions,
             -1, np.int64),
             session_tail=np.full(sessions, -1, np.int64), session_replica=np.full(sessions, -1, np.int64),
             share=share, credit=np.zeros((w, p)), pool_load=np.zeros(p), pool_cap=np.zeros(p),
             price=np.array([x.usd_per_chip_hour * x.chips_per_replica for x in fleet.pools], np.float64), affinity=np.zeros(p),
-            entries=np.zeros(entry_off, ENTRY), buckets=np.full(max(1, bucket_off), -1, np.int32),
+            entries=zeros(entry_off, ENTRY), buckets=np.full(max(1, bucket_off), -1, np.int32),
             known=np.zeros(0, KNOWN), span_blocks=none, scratch=np.zeros(int(longest) + 1, np.int64),
-            itl=np.zeros((p, ITL_BINS)),
+            itl=np.zeros((p, ITL_BINS)), itl_edge=itl_edge, itl_first=itl_first,
             rows=np.zeros(_RING_ROWS if indexed_rows is None else indexed_rows, ROW), counters=counters, clocks=clocks,
             in_arrival=np.empty(0), in_isl=none, in_osl=none, in_workload=none, in_session=none, in_think=np.empty(0),
             in_priority=none,
@@ -179,7 +185,7 @@ class Host:
 
     def _fill_pool(self, record: Any, pool: Pool) -> None:
         times = pool.step_times
-        queue = _NO_LIMIT if pool.queue_requests is None else pool.queue_requests + pool.max_batch
+        queue = BUSY_KEY if pool.queue_requests is None else min(BUSY_KEY, pool.queue_requests + pool.max_batch)
         fits = self.prefix and self.block_tokens % pool.block_tokens == 0
         if self.prefix and not fits:
             raise InputError(
@@ -262,8 +268,8 @@ class Host:
         size = _power_of_two(2 * (int(((known["replica"] >= 0) & (known["seen"] >= since)).sum()) + more) + 2)
         larger = np.zeros(size, KNOWN)
         larger["replica"] = -1
-        copy_known(known, larger, since)
         self.state = self.state._replace(known=larger)
+        copy_known(table_of(self.state), known, since)
 
     # --- running -----------------------------------------------------------------------------------------------------
     @property
@@ -274,7 +280,7 @@ class Host:
     def run(self, until_s: float = math.inf) -> bool:
         """Run to `until_s` (exclusive); return whether anything is left to happen by itself."""
         while True:
-            why = kernel.run(self.table, float(until_s), self.limit, self.deferral)
+            why = self._act(kernel.RUN, at_s=until_s, number=self.limit)
             if why == WANTS_SLOTS:
                 self._grow()
             elif why == WANTS_ROWS:
@@ -284,11 +290,15 @@ class Host:
             else:
                 return bool(why == REACHED)
 
+    def _act(self, what: int, replica: int = 0, *, at_s: float | None = None, number: int = 0) -> int:
+        at_s = self.now_s if at_s is None else at_s
+        return int(kernel.act(self.table, what, replica, float(at_s), number, self.deferral))
+
     def _grow(self) -> None:
         state = self.state
         more = len(state.slots)
         self.state = state._replace(
-            slots=np.concatenate([state.slots, np.zeros(more, SLOT)]),
+            slots=_slots(2 * more, state.slots),
             release_s=np.concatenate([state.release_s, np.zeros(more)]),
             release_seq=np.concatenate([state.release_seq, np.zeros(more, np.int64)]),
             release_slot=np.concatenate([state.release_slot, np.zeros(more, np.int64)]),
@@ -347,20 +357,20 @@ class Host:
 
     def fail(self, replica: int, state: int = FAILED) -> int:
         """Lose a replica and its memory now; return how many requests go elsewhere."""
-        return int(kernel.fail(self.table, replica, self.now_s, state))
+        return self._act(kernel.FAIL, replica, number=state)
 
     def rise(self, replica: int) -> None:
         """Bring a replica up now."""
-        kernel.rise(self.table, replica, self.now_s)
+        self._act(kernel.RISE, replica)
 
     def open_door(self) -> None:
         """Send on what waited at the door for a replica."""
-        while kernel.open_door(self.table, self.now_s):
+        while self._act(kernel.OPEN_DOOR):
             self.sink(self.take_rows())
 
     def drain(self, replica: int) -> None:
         """Send nothing more to a replica; it goes off when what it has is done."""
-        kernel.drain(self.table, replica, self.now_s)
+        self._act(kernel.DRAIN, replica)
 
     def set_now(self, at_s: float) -> None:
         """Move the clock to a time before which all events have been run."""
@@ -371,8 +381,17 @@ class Host:
         while self.state.counters[STRANDED] >= 0:
             if not self.state.counters[INDEXED]:
                 self.sink(self.take_rows())
-            kernel.give_up(self.table, self.now_s)
+            self._act(kernel.GIVE_UP)
             self.run()
+
+
+def _slots(count: int, old: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Return places for so many requests, the first of them those of `old`."""
+    slots = zeros(count, SLOT)
+    slots["hash_n"] = -1
+    if old is not None:
+        slots[: len(old)] = old
+    return slots
 
 
 def _nobody_reads(rows: NDArray[Any]) -> None:

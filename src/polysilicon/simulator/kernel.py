@@ -9,10 +9,9 @@ Cost of an event: a tournament over replicas (log) and a heap over the batch (lo
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polysilicon.routing import NOWHERE, PREFIX, STICKY, WEIGHTED
-from polysilicon.simulator.compiled import jit, pick
+from polysilicon.simulator.compiled import entry, jit, pick
 from polysilicon.simulator.engine import (
     add_outstanding,
     advance,
@@ -60,11 +59,12 @@ from polysilicon.simulator.state import (
     WANTS_SLOTS,
     WANTS_TRACE,
     State,
+    Table,
 )
-from polysilicon.simulator.trees import least_loaded, load_of, pop_release, push_release, set_load, set_time
+from polysilicon.simulator.trees import least_loaded, load_of, look_ahead, pop_release, push_release, set_load, set_time, time_of
 from polysilicon.simulator.view import view
 
-Table = NDArray[np.int64]
+RUN, FAIL, DRAIN, RISE, OPEN_DOOR, GIVE_UP = range(6)  # what the host asks for
 
 
 # --- where a request goes --------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def _receive(s: State, slot: int, t: float) -> None:
         request.join = FAR
         give_back(s, slot, blocks_held(s, slot, -1), 0)
         add_outstanding(s, source, -1)
-        if s.times[source] == np.inf:
+        if time_of(s, source) == np.inf:
             s.reps[source].planned = 0
             set_time(s, source, t)
         request.replica = goal
@@ -297,9 +297,8 @@ def _run_again(s: State, slot: int, t: float) -> None:
 
 
 @jit
-def fail(table: Table, r: int, t: float, state: int) -> int:
+def fail(s: State, r: int, t: float, state: int) -> int:
     """Lose replica r and its memory at time t; what it had goes elsewhere and is computed again. Returns how many."""
-    s: State = view(table)
     rep = s.reps[r]
     if rep.state == FAILED or rep.state == OFF:
         rep.state = state
@@ -319,7 +318,7 @@ def fail(table: Table, r: int, t: float, state: int) -> int:
     lost = np.empty(rep.n + rep.waiting + s.pools[rep.pool].max_batch + 1, np.int64)
     count = 0
     for i in range(rep.n):
-        slot = s.run_slot[rep.run_off + i]
+        slot = s.running[r, i].slot
         s.slots[slot].emitted = tokens_so_far(s, slot, rep.step)
         lost[count] = slot
         count += 1
@@ -337,20 +336,20 @@ def fail(table: Table, r: int, t: float, state: int) -> int:
             lost[j + 1] = lost[j]
             j -= 1
         lost[j + 1] = slot
-    for c in range(s.heads.shape[1]):
-        slot = s.heads[r, c]
+    for head in range(0, len(s.queues[0]), 2):
+        slot = s.queues[r, head]
         while slot >= 0:
             lost[count] = slot
             count += 1
             slot = s.slots[slot].next
-        s.heads[r, c] = s.tails[r, c] = -1
+        s.queues[r, head] = s.queues[r, head + 1] = -1
     s.pools[rep.pool].outstanding -= rep.outstanding
     rep.n = rep.waiting = rep.outstanding = rep.used = rep.planned = 0
     rep.context = rep.windowed = rep.rate = rep.below = 0.0
     rep.cross = FAR
     rep.partial = rep.list_head = -1
     rep.nic_free = 0.0
-    for b in range(s.residue.shape[1]):
+    for b in range(len(s.residue[0])):
         s.residue[r, b] = 0
     if s.pools[rep.pool].prefix == 1:
         clear(s, r)
@@ -361,9 +360,8 @@ def fail(table: Table, r: int, t: float, state: int) -> int:
 
 
 @jit
-def drain(table: Table, r: int, t: float) -> None:
+def drain(s: State, r: int, t: float) -> None:
     """Take replica r out of the choice at time t; it goes off when it has nothing left."""
-    s: State = view(table)
     rep = s.reps[r]
     if rep.state != UP:
         return
@@ -375,9 +373,8 @@ def drain(table: Table, r: int, t: float) -> None:
 
 
 @jit
-def rise(table: Table, r: int, t: float) -> None:
+def rise(s: State, r: int, t: float) -> None:
     """Bring replica r up at time t; `open_door` then sends it what waited."""
-    s: State = view(table)
     rep = s.reps[r]
     if rep.state == UP:
         return
@@ -386,15 +383,14 @@ def rise(table: Table, r: int, t: float) -> None:
     rep.state = UP
     s.pools[rep.pool].up += 1
     set_load(s, r, rep.outstanding)
-    if s.times[r] == np.inf:
+    if time_of(s, r) == np.inf:
         rep.planned = 0
         set_time(s, r, t)
 
 
 @jit
-def open_door(table: Table, t: float) -> bool:
+def open_door(s: State, t: float) -> bool:
     """Send what has been waiting at the door for a replica; return whether some is left for lack of rows."""
-    s: State = view(table)
     slot, tail = s.counters[STRANDED], s.counters[STRANDED_TAIL]
     s.counters[STRANDED] = -1
     while slot >= 0:
@@ -412,9 +408,8 @@ def open_door(table: Table, t: float) -> bool:
 
 
 @jit
-def give_up(table: Table, t: float) -> int:
+def give_up(s: State, t: float) -> int:
     """Book requests that still wait at the door as unserved, as many as there are rows for; return how many."""
-    s: State = view(table)
     count = 0
     slot = s.counters[STRANDED]
     while slot >= 0 and (s.counters[INDEXED] == 1 or s.counters[ROWS] < len(s.rows)):
@@ -447,9 +442,11 @@ def _arrive(s: State, i: int, t: float) -> int:
     request.workload = s.in_workload[i] if len(s.in_workload) > 0 else 0
     request.priority = s.in_priority[i] if len(s.in_priority) > 0 else 0
     request.session = s.in_session[i] if len(s.in_session) > 0 else -1
-    request.think = s.in_think[i] if len(s.in_think) > 0 else 0.0
-    request.hash_at = s.in_offset[i] if len(s.in_offset) > 0 else 0
-    request.hash_n = s.in_offset[i + 1] - s.in_offset[i] if len(s.in_offset) > 0 else -1
+    if len(s.in_session) > 0:
+        request.think = s.in_think[i] if len(s.in_think) > 0 else 0.0
+    if len(s.in_offset) > 0:
+        request.hash_at = s.in_offset[i]
+        request.hash_n = s.in_offset[i + 1] - s.in_offset[i]
     request.replica = -1
     request.stage = FRESH
     request.emitted = request.done = request.shared = request.shared_blocks = request.cached = request.preemptions = request.retries = 0
@@ -486,12 +483,10 @@ def _enter(s: State, slot: int, t: float, deferral: bool) -> None:
 
 
 @jit
-def run(table: Table, until: float, limit: int, deferral: bool) -> int:
+def run(s: State, until: float, limit: int, deferral: bool) -> int:
     """Run until the time `until` (exclusive) or the end, with at most `limit` requests inside at once; say why it stopped."""
-    s: State = view(table)
     n = len(s.in_arrival)
     now = s.clocks[NOW]
-    leaves = len(s.times)
     rows = len(s.rows)
     slots = len(s.slots)
     while True:
@@ -503,8 +498,7 @@ def run(table: Table, until: float, limit: int, deferral: bool) -> int:
         elif s.counters[MORE] == 1:
             return WANTS_TRACE
         release = s.release_s[0] if s.counters[RELEASES] > 0 else np.inf
-        r = s.tree[1] if leaves > 1 else 0
-        boundary = s.times[r]
+        boundary = s.clock[1].key
         promotion = s.clocks[NEXT_PROMOTION]
         t = min(min(arrival, release), min(boundary, promotion))
         if t == promotion and t < np.inf and _next_due(s) > t:  # idle capacity has taken it already
@@ -535,9 +529,30 @@ def run(table: Table, until: float, limit: int, deferral: bool) -> int:
         elif promotion <= t:
             _promote(s, t)
         else:
+            r = s.clock[1].leaf
+            look_ahead(s, r)
             slot = settle(s, r, t)
             while slot >= 0:
                 following = s.slots[slot].next
                 _hand_over(s, slot, t)
                 slot = following
             schedule(s, r, t, deferral)
+
+
+@entry
+def act(table: Table, what: int, r: int, t: float, number: int, deferral: bool) -> int:
+    """Do what the host asks, at or up to time t: one way in, so that all of the engine is compiled once."""
+    s: State = view(table)
+    if what == RUN:
+        return run(s, t, number, deferral)
+    if what == FAIL:
+        return fail(s, r, t, number)
+    if what == DRAIN:
+        drain(s, r, t)
+    elif what == RISE:
+        rise(s, r, t)
+    elif what == OPEN_DOOR:
+        return 1 if open_door(s, t) else 0
+    elif what == GIVE_UP:
+        return give_up(s, t)
+    return 0

@@ -32,6 +32,7 @@ class SimulationResult:
     workload_names: tuple[str, ...]
     requests: NDArray[Any]
     replicas: NDArray[Any]
+    pools_counted: NDArray[Any]  # one record a pool: steps and tokens of all its replicas
     itl: F8  # [pools, bins] gaps between tokens
     span_s: float  # from the trace's zero to the last event
     slos: Mapping[str, Slo] = field(default_factory=dict)
@@ -122,7 +123,7 @@ class SimulationResult:
         for p, pool in enumerate(self.fleet.pools):
             mine = self.replicas[first : first + pool.replicas]
             first += pool.replicas
-            numbers[pool.name] = _of_pool(pool, mine, self.itl[p])
+            numbers[pool.name] = _of_pool(pool, mine, self.pools_counted[p], self.itl[p])
             numbers[pool.name]["bill_usd"] = self.bill_usd.get(pool.name, numbers[pool.name]["bill_usd"])
         return numbers
 
@@ -201,21 +202,21 @@ def _late_quantile(values: F8, quantile: float) -> float:
     return float(ordered[min(len(ordered) - 1, int(np.ceil(quantile * len(ordered))) - 1)])
 
 
-def _of_pool(pool: Pool, replicas: NDArray[Any], itl: F8) -> Numbers:
+def _of_pool(pool: Pool, replicas: NDArray[Any], counted: Any, itl: F8) -> Numbers:
     up_s = float(replicas["up_s"].sum())
     busy_s = float(replicas["busy_s"].sum())
     chip_h = up_s * pool.chips_per_replica / 3600
     watts = (busy_s * pool.busy_w_per_chip + max(0.0, up_s - busy_s) * pool.idle_w_per_chip) * pool.chips_per_replica
     energy = watts * pool.pue / _J_PER_KWH
     blocks = pool.kv_blocks
-    decode = float(replicas["decode_tokens"].sum())
+    decode = float(counted["decode_tokens"])
     return {
         "replicas": pool.replicas, "chips": pool.chips, "busy_frac": busy_s / up_s if up_s else 0.0,
         "batch": float(replicas["batch_s"].sum()) / busy_s if busy_s else 0.0,
         "kv_frac": float(replicas["kv_block_s"].sum()) / (up_s * blocks) if up_s and blocks else 0.0,
         "kv_peak_frac": float(replicas["peak_used"].max(initial=0)) / blocks if blocks else 0.0,
-        "steps": int(replicas["steps"].sum()), "prefill_tokens": float(replicas["prefill_tokens"].sum()),
-        "cached_tokens": float(replicas["cached_tokens"].sum()), "decode_tokens": decode,
+        "steps": int(counted["steps"]), "prefill_tokens": float(counted["prefill_tokens"]),
+        "cached_tokens": float(counted["cached_tokens"]), "decode_tokens": decode,
         "preemptions": int(replicas["preemptions"].sum()),
         "itl_s": itl_quantiles(itl), "chip_hours": chip_h, "bill_usd": chip_h * pool.usd_per_chip_hour, "energy_kwh": energy,
         "energy_usd": energy * pool.usd_per_kwh, "carbon_kg": energy * pool.g_co2_per_kwh / 1000,

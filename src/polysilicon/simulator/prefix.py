@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysilicon.simulator.compiled import jit
-from polysilicon.simulator.state import ROUTER_MEMORY, Records, State
+from polysilicon.simulator.compiled import entry, jit
+from polysilicon.simulator.state import ROUTER_MEMORY, Records, State, Table
+from polysilicon.simulator.view import view
 
 _SESSION_BLOCKS = 1 << 22  # blocks a session may have before its keys would meet the next one's
 
@@ -247,12 +248,12 @@ def give_back(s: State, slot: int, blocks: int, written: int) -> None:
 
 # --- what the router remembers ---------------------------------------------------------------------------------------
 @jit
-def _place_of(known: Records, key: int) -> int:
+def _place_of(s: State, key: int) -> int:
     """Return where a key stands in the router's table, or the empty place where it would."""
-    mask = len(known) - 1
+    mask = len(s.known) - 1
     mixed = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
     i = np.int64(mixed) & mask
-    while known[i].replica >= 0 and known[i].key != key:
+    while s.known[i].replica >= 0 and s.known[i].key != key:
         i = (i + 1) & mask
     return i
 
@@ -266,7 +267,7 @@ def owner(s: State, slot: int, t: float) -> tuple[int, int]:
     request = s.slots[slot]
     replica, blocks = -1, 0
     for j in range(request.hash_n):
-        i = _place_of(s.known, s.hashes[request.hash_at + j])
+        i = _place_of(s, s.hashes[request.hash_at + j])
         if s.known[i].replica < 0 or t - s.known[i].seen > s.clocks[ROUTER_MEMORY]:
             break
         replica = s.known[i].replica
@@ -280,18 +281,19 @@ def remember(s: State, slot: int, r: int, t: float) -> None:
     request = s.slots[slot]
     for j in range(request.hash_n):
         key = s.hashes[request.hash_at + j]
-        i = _place_of(s.known, key)
+        i = _place_of(s, key)
         s.known[i].key = key
         s.known[i].replica = r
         s.known[i].seen = t
 
 
-@jit
-def copy_known(old: Records, new: Records, since: float) -> None:
-    """Copy what was seen at or after `since` into a larger table."""
+@entry
+def copy_known(table: Table, old: Records, since: float) -> None:
+    """Copy what was seen at or after `since` into the state's larger table."""
+    s: State = view(table)
     for i in range(len(old)):
         if old[i].replica >= 0 and old[i].seen >= since:
-            j = _place_of(new, old[i].key)
-            new[j].key = old[i].key
-            new[j].replica = old[i].replica
-            new[j].seen = old[i].seen
+            j = _place_of(s, old[i].key)
+            s.known[j].key = old[i].key
+            s.known[j].replica = old[i].replica
+            s.known[j].seen = old[i].seen

@@ -153,7 +153,7 @@ def collect(
     arrived = len(trace) if until_s == math.inf else int(np.searchsorted(trace.arrival_s, until_s))
     return SimulationResult(
         fleet=host.fleet, workload_names=trace.workload_names, requests=host.rows_by_request(trace, arrived), replicas=host.state.reps,
-        itl=host.state.itl, span_s=span, slos=dict(slos), seed=seed, timeline=stage.timeline() if stage else {},
+        pools_counted=host.state.pools, itl=host.state.itl, span_s=span, slos=dict(slos), seed=seed, timeline=stage.timeline() if stage else {},
         watched=stage.watched() if stage else {},
         events=stage.notes if stage else (), bill_usd=bill_usd or {}, seconds=time.perf_counter() - began,
         loop_events=int(host.state.counters[EVENTS]),

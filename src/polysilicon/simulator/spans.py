@@ -9,14 +9,15 @@ whole conversation again with each turn: a session of n turns has about n spans 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from polysilicon.application.trace import Trace
 from polysilicon.errors import InputError
-from polysilicon.simulator.compiled import jit
+from polysilicon.simulator.compiled import entry, jit
 from polysilicon.simulator.state import I4, I8
 
 Flags = NDArray[np.bool_]
@@ -63,10 +64,11 @@ def spans(trace: Trace) -> Spans:
     size = np.diff(np.append(begins, count)).astype(np.int32)
     span_of = (np.cumsum(tables.begins[:count]) - 1).astype(np.int32)
     offset = np.zeros(len(trace) + 1, np.int64)
-    _count_spans(prompts, span_of, size, offset)
+    spell(prompts, span_of, size, offset, np.empty(0, np.int64))
     np.cumsum(offset, out=offset)
     key = np.zeros(int(offset[-1]), np.int64)
-    _write_spans(prompts, span_of, size, offset, key)
+    if len(key):
+        spell(prompts, span_of, size, offset, key)
     return Spans(offset, key, size, len(size))
 
 
@@ -83,9 +85,9 @@ def _numbered(trace: Trace) -> tuple[Prompts, Tables, int]:
     ids = np.require(trace.block_hash, np.int64, ["C", "W", "A"])
     offset = np.require(trace.block_offset, np.int64, ["C", "W", "A"])
     prompts = Prompts(offset, whole_blocks(trace), ids, np.zeros(len(ids), np.int32))
-    tables, row, count = _tables(1 << 12), 0, 0
+    tables, row, count, known = _tables(1 << 12), 0, 0, 0
     while True:
-        row, count = _number(prompts, tables, row, count)
+        row, count = number(prompts, tables, row, count, known)
         if row < 0:
             raise InputError(
                 f"request {-1 - row} names one prefix block twice; a block stands for one place in a prompt", where=trace.source or "trace"
@@ -95,8 +97,7 @@ def _numbered(trace: Trace) -> tuple[Prompts, Tables, int]:
         larger = _tables(max(2 * len(tables.id_of), count + int(prompts.whole[row])))
         for name in ("id_of", "last", "begins"):
             getattr(larger, name)[: len(getattr(tables, name))] = getattr(tables, name)
-        _number_again(larger, count)
-        tables = larger
+        tables, known = larger, count
 
 
 def _tables(room: int) -> Tables:
@@ -116,21 +117,18 @@ def _find(tables: Tables, wanted: int) -> int:
     return i
 
 
-@jit
-def _number_again(tables: Tables, count: int) -> None:
-    for d in range(count):
-        i = _find(tables, tables.id_of[d])
-        tables.key[i] = tables.id_of[d]
-        tables.number[i] = d
-
-
-@jit
-def _number(prompts: Prompts, tables: Tables, row: int, count: int) -> tuple[int, int]:
+@entry
+def number(prompts: Prompts, tables: Tables, row: int, count: int, known: int) -> tuple[int, int]:
     """Give blocks of requests from `row` on their numbers; return where it stopped and the blocks numbered so far.
 
+    The first `known` numbers are entered first: the table is a new, larger one.
     It stops at the request that needs larger tables, at their number, or at -1 - the request that names a block twice.
     """
     id_of, last, begins = tables.id_of, tables.last, tables.begins
+    for d in range(known):
+        i = _find(tables, id_of[d])
+        tables.key[i] = id_of[d]
+        tables.number[i] = d
     for r in range(row, len(prompts.whole)):
         whole = prompts.whole[r]
         if count + whole > len(id_of):
@@ -161,20 +159,25 @@ def _number(prompts: Prompts, tables: Tables, row: int, count: int) -> tuple[int
     return len(prompts.whole), count
 
 
-@jit
-def _count_spans(prompts: Prompts, span_of: I4, size: I4, counted: I8) -> None:
-    for r in range(len(prompts.whole)):
-        at, end = prompts.offset[r], prompts.offset[r] + prompts.whole[r]
-        while at < end:
-            counted[r + 1] += 1
-            at += size[span_of[prompts.dense[at]]]
-
-
-@jit
-def _write_spans(prompts: Prompts, span_of: I4, size: I4, out: I8, key: I8) -> None:
+@entry
+def spell(prompts: Prompts, span_of: I4, size: I4, out: I8, key: I8) -> None:
+    """Count each request's spans into out[r + 1], or, where there is room for keys, write them from out[r] on."""
     for r in range(len(prompts.whole)):
         at, end, k = prompts.offset[r], prompts.offset[r] + prompts.whole[r], out[r]
+        found = 0
         while at < end:
-            key[k] = span_of[prompts.dense[at]]
-            at += size[key[k]]
-            k += 1
+            span = span_of[prompts.dense[at]]
+            if len(key) > 0:
+                key[k + found] = span
+            at += size[span]
+            found += 1
+        if len(key) == 0:
+            out[r + 1] = found
+
+
+def _types(kind: Any, **dtypes: Any) -> Any:
+    kind_of: Any = types.NamedTuple
+    return kind_of([types.Array(dtypes.get(name, types.int64), 1, "C") for name in kind._fields], kind)
+
+
+PROMPTS, TABLES = _types(Prompts, dense=types.int32), _types(Tables, begins=types.boolean, number=types.int32)

@@ -1,60 +1,95 @@
-"""Small compiled structures: tournament trees over replicas, heaps of sequences and of later events."""
+"""Small compiled structures: tournaments over replicas, heaps of sequences and of later events."""
 
 # mypy: disable-error-code="no-any-return, arg-type"
 # (records and arrays are untyped to mypy; numba infers them)
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from polysilicon.simulator.compiled import jit
-from polysilicon.simulator.state import I8, RELEASE_SEQ, RELEASES, State
-
-Keys = NDArray[Any]
-
-
-@jit
-def replay(tree: I8, base: int, leaves: int, keys: Keys, first: int, leaf: int) -> None:
-    """Play the matches above `leaf` again after keys[first + leaf] changed; equals go to the lower leaf."""
-    node = (leaf + leaves) >> 1
-    while node >= 1:
-        left = 2 * node
-        if left >= leaves:
-            a, b = left - leaves, left + 1 - leaves
-        else:
-            a, b = tree[base + left], tree[base + left + 1]
-        winner = b if keys[first + b] < keys[first + a] else a
-        if winner == tree[base + node] and winner != leaf:
-            return  # what stands above cannot have changed
-        tree[base + node] = winner
-        node >>= 1
+from polysilicon.simulator.state import MANY_REPLICAS, RELEASE_SEQ, RELEASES, State
+from polysilicon.simulator.view import fetch
 
 
 @jit
 def set_time(s: State, r: int, t: float) -> None:
-    """Set the time of replica r's next event."""
-    s.times[r] = t
-    replay(s.tree, 0, len(s.times), s.times, 0, r)
+    """Set the time of replica r's next event and play the matches above it again; equals go to the lower leaf."""
+    node = (len(s.clock) >> 1) + r
+    key, leaf = t, r
+    s.clock[node].key = t
+    while node > 1:
+        other_key, other_leaf = s.clock[node ^ 1].key, s.clock[node ^ 1].leaf
+        better = (other_key < key) | ((other_key == key) & (other_leaf < leaf))
+        key = other_key if better else key
+        leaf = other_leaf if better else leaf
+        node >>= 1
+        s.clock[node].key = key
+        s.clock[node].leaf = leaf
 
 
 @jit
-def set_load(s: State, r: int, key: int) -> None:
+def time_of(s: State, r: int) -> float:
+    """Return the time of replica r's next event; infinity for none."""
+    return s.clock[(len(s.clock) >> 1) + r].key
+
+
+@jit
+def look_ahead(s: State, r: int) -> None:
+    """Ask early for what the next events will touch, where there are too many replicas for the nearest cache.
+
+    After replica r, whose event is now, comes the least of those it beat, or the next arrival's replica.
+    """
+    if len(s.clock) < 2 * MANY_REPLICAS:
+        return
+    node = (len(s.clock) >> 1) + r
+    while node >= 64:  # the least of those it beat is all but always in another 32nd of the replicas
+        node >>= 1
+    key, least = s.clock[node ^ 1].key, node ^ 1
+    while node > 3:
+        node >>= 1
+        other_key = s.clock[node ^ 1].key
+        least = node ^ 1 if other_key < key else least
+        key = min(key, other_key)
+    next_r = s.clock[least].leaf
+    fetch(s.reps, next_r, 0)
+    fetch(s.reps, next_r, 1)
+    fetch(s.running, next_r, 0)
+    fetch(s.residue, next_r, 0)
+    fetch(s.queues, next_r, 0)
+    idle = least_loaded(s, 0)
+    fetch(s.reps, idle, 0)
+    fetch(s.reps, idle, 1)
+    if s.reps[r].n > 0:
+        fetch(s.slots, s.running[r, 0].slot, 0)
+        fetch(s.slots, s.running[r, 0].slot, 1)
+
+
+@jit
+def set_load(s: State, r: int, load: int) -> None:
     """Set the load by which replica r is compared within its pool; seeds rotate who wins ties."""
     pool = s.pools[s.reps[r].pool]
     leaf = r - pool.first - pool.rotate
     if leaf < 0:
         leaf += pool.replicas
-    s.load[pool.leaf + leaf] = key
-    replay(s.load_tree, pool.leaf, pool.leaves, s.load, pool.leaf, leaf)
+    root = 2 * pool.leaf
+    node = pool.leaves + leaf
+    key: int = load
+    s.load[root + node].key = load
+    while node > 1:
+        other_key, other_leaf = 0 + s.load[root + (node ^ 1)].key, 0 + s.load[root + (node ^ 1)].leaf
+        better = (other_key < key) | ((other_key == key) & (other_leaf < leaf))
+        key = other_key if better else key
+        leaf = other_leaf if better else leaf
+        node >>= 1
+        if s.load[root + node].key == key and s.load[root + node].leaf == leaf:
+            return  # what stands above cannot have changed
+        s.load[root + node].key = key
+        s.load[root + node].leaf = leaf
 
 
 @jit
 def least_loaded(s: State, p: int) -> int:
     """Return the replica of pool p with the least load, whatever that load is."""
     pool = s.pools[p]
-    leaf = s.load_tree[pool.leaf + 1] if pool.leaves > 1 else 0
-    r = leaf + pool.rotate
+    r = s.load[2 * pool.leaf + 1].leaf + pool.rotate
     if r >= pool.replicas:
         r -= pool.replicas
     return pool.first + r
@@ -67,51 +102,51 @@ def load_of(s: State, r: int) -> int:
     leaf = r - pool.first - pool.rotate
     if leaf < 0:
         leaf += pool.replicas
-    return s.load[pool.leaf + leaf]
+    return s.load[2 * pool.leaf + pool.leaves + leaf].key
 
 
 @jit
-def push_running(s: State, off: int, n: int, slot: int, key: int) -> None:
-    """Add a decoding sequence to the heap of n at `off`; `key` is the step it finishes in."""
+def push_running(s: State, r: int, n: int, slot: int, key: int) -> None:
+    """Add a decoding sequence to the heap of replica r's n; `key` is the step it finishes in."""
     i = n
     while i > 0:
         parent = (i - 1) >> 1
-        if s.run_key[off + parent] <= key:
+        if s.running[r, parent].key <= key:
             break
-        s.run_key[off + i] = s.run_key[off + parent]
-        s.run_slot[off + i] = s.run_slot[off + parent]
+        s.running[r, i].key = s.running[r, parent].key
+        s.running[r, i].slot = s.running[r, parent].slot
         i = parent
-    s.run_key[off + i] = key
-    s.run_slot[off + i] = slot
+    s.running[r, i].key = key
+    s.running[r, i].slot = slot
 
 
 @jit
-def remove_running(s: State, off: int, n: int, i: int) -> int:
-    """Take element i out of the heap of n at `off` and return its sequence."""
-    slot = s.run_slot[off + i]
-    last_key = s.run_key[off + n - 1]
-    last_slot = s.run_slot[off + n - 1]
+def remove_running(s: State, r: int, n: int, i: int) -> int:
+    """Take element i out of the heap of replica r's n and return its sequence."""
+    slot = s.running[r, i].slot
+    last_key = s.running[r, n - 1].key
+    last_slot = s.running[r, n - 1].slot
     n -= 1
     if i == n:
         return slot
-    while i > 0 and s.run_key[off + ((i - 1) >> 1)] > last_key:
+    while i > 0 and s.running[r, (i - 1) >> 1].key > last_key:
         parent = (i - 1) >> 1
-        s.run_key[off + i] = s.run_key[off + parent]
-        s.run_slot[off + i] = s.run_slot[off + parent]
+        s.running[r, i].key = s.running[r, parent].key
+        s.running[r, i].slot = s.running[r, parent].slot
         i = parent
     while True:
         child = 2 * i + 1
         if child >= n:
             break
-        if child + 1 < n and s.run_key[off + child + 1] < s.run_key[off + child]:
+        if child + 1 < n and s.running[r, child + 1].key < s.running[r, child].key:
             child += 1
-        if s.run_key[off + child] >= last_key:
+        if s.running[r, child].key >= last_key:
             break
-        s.run_key[off + i] = s.run_key[off + child]
-        s.run_slot[off + i] = s.run_slot[off + child]
+        s.running[r, i].key = s.running[r, child].key
+        s.running[r, i].slot = s.running[r, child].slot
         i = child
-    s.run_key[off + i] = last_key
-    s.run_slot[off + i] = last_slot
+    s.running[r, i].key = last_key
+    s.running[r, i].slot = last_slot
     return slot
 
 
