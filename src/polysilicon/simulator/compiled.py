@@ -22,6 +22,7 @@ from polysilicon import routing
 F = TypeVar("F", bound=Callable[..., Any])
 _config: Any = numba.config
 _njit: Any = numba.njit
+_types: Any = numba.types
 _KEPT_CACHES = 3
 _made: list[str] = []
 _entries: list[str] = []
@@ -86,7 +87,7 @@ def jit(function: F) -> F:
 
 def _widest(kind: Any) -> Any:
     """Return the type an argument is passed as: one for all whole numbers, so that no function is compiled twice."""
-    return numba.types.int64 if isinstance(kind, numba.types.Integer) and kind.signed else kind
+    return _types.int64 if isinstance(kind, _types.Integer) and kind.signed else kind
 
 
 def entry(function: F) -> F:
