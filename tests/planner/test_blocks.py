@@ -53,3 +53,21 @@ def test_a_seller_of_tokens_can_fail_and_raise_its_prices_too():
     named = {s.name: s for s in stress.standard(planner.problem(resolved, table(resolved.workloads)))}
     assert named["cloud sellers out for 30 days"].delta_usd > 0
     assert named["cloud sellers at 1.2 times its price"].delta_usd > 0
+
+
+def test_what_ifs_of_a_small_fleet_count_whole_racks_however_many_offers_there_are(monkeypatch):
+    """3 chips of work, racks of 72: a what-if that cuts racks would compare with a plan nobody can buy."""
+    from polysilicon.planner import resolve
+
+    rack = [offer("gb200", 4.0, region=r, block_chips=72) for r in ("eastus", "westus", "northeurope")]
+    resolved = world([work(rps=9.0)], rack)
+    question = planner.problem(resolved, table(resolved.workloads))
+    plan = planner.plan_problem(question, gap_frac=1e-6)
+    monkeypatch.setattr(resolve, "WHOLE_INTEGERS", 0)  # as with hundreds of offers
+    asker = Asker(question)
+    base = asker.ask()
+    assert base.usd == pytest.approx(plan.objective_usd) and not asker.divides_blocks
+    assert "divisible" not in asker.compared_with(base.usd)
+    monkeypatch.setattr(resolve, "counts_blocks", lambda _tables: False)
+    large = Asker(question)
+    assert large.divides_blocks == bool(len(large.engine.integer_columns))

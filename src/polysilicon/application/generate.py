@@ -173,9 +173,7 @@ def merge(traces: Sequence[Trace]) -> Trace:
         return Trace(np.empty(0), np.empty(0, np.int32), np.empty(0, np.int32))
     sizes = {t.block_tokens for t in traces if t.has_blocks}
     if len(sizes) > 1:
-        raise InputError(
-            f"prefix blocks of {sorted(sizes)} tokens meet in one trace", hint="generate them with blocks=False, or with one size"
-        )
+        raise InputError(f"prefix blocks of {sorted(sizes)} tokens meet in one trace", hint="generate them with blocks=False, or with one size")
     names = tuple(dict.fromkeys(name for t in traces for name in t.workload_names))
     place = {name: i for i, name in enumerate(names)}
     arrival = np.concatenate([t.arrival_s for t in traces])
@@ -459,9 +457,7 @@ def _with_reuse(shape: _Shape, wanted: float, sample: Sessions) -> _Shape:
         if wanted >= shared and have > shared:
             return replace(shape, break_frac=(have - wanted) / (have - shared))
         base = replace(shape.profile, shared_tokens=0.0)
-        return _with_prefix(
-            replace(shape, profile=base, break_frac=1.0), wanted, replace(sample, prior_tokens=np.zeros_like(sample.isl_tokens))
-        )
+        return _with_prefix(replace(shape, profile=base, break_frac=1.0), wanted, replace(sample, prior_tokens=np.zeros_like(sample.isl_tokens)))
     return _with_prefix(shape, wanted, sample)
 
 

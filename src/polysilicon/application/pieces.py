@@ -96,9 +96,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             with gzip.GzipFile(fileobj=raw) as inner:
                 yield io.BufferedReader(inner, 1 << 20)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(
-            f"the gzip stream is broken: {error}", where=str(path), hint="the file may be cut short; fetch it again"
-        ) from error
+        raise InputError(f"the gzip stream is broken: {error}", where=str(path), hint="the file may be cut short; fetch it again") from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
 

@@ -41,7 +41,5 @@ def preset(name: str) -> Preset:
     Raises: InputError naming the known ones.
     """
     if name not in PRESETS:
-        raise InputError(
-            f'preset "{name}" is not known', hint=did_you_mean(name, PRESETS) or f"known presets: {', '.join(PRESETS)}"
-        )
+        raise InputError(f'preset "{name}" is not known', hint=did_you_mean(name, PRESETS) or f"known presets: {', '.join(PRESETS)}")
     return PRESETS[name]

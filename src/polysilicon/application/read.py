@@ -110,9 +110,7 @@ def read(
         rows += len(piece.line)
         dropped += piece.dropped
         if rows > MAX_ROWS:
-            raise InputError(
-                f"more than {MAX_ROWS:,} requests", where=str(path), hint="pass a limit, or describe the file piece by piece"
-            )
+            raise InputError(f"more than {MAX_ROWS:,} requests", where=str(path), hint="pass a limit, or describe the file piece by piece")
     if not rows:
         raise InputError("holds no requests" + (f" with output ({dropped:,} have none)" if dropped else ""), where=str(path))
     left_out = f"; {dropped:,} requests without output left out" if dropped else ""
@@ -146,9 +144,7 @@ def _asked(path: Path | str, format: str, limit: int | None, sort: bool, seed: i
     if format == "auto":
         format = detect(place)  # noqa: A001
     elif format not in FORMATS:
-        raise InputError(
-            f'trace format "{format}" is not known', hint=did_you_mean(format, FORMATS) or f"known: {', '.join(FORMATS)}"
-        )
+        raise InputError(f'trace format "{format}" is not known', hint=did_you_mean(format, FORMATS) or f"known: {', '.join(FORMATS)}")
     return _Asked(place, format, limit, sort, seed, mean_rps)
 
 
@@ -209,9 +205,7 @@ def _raw(asked: _Asked, problems: Problems) -> Iterator[Piece]:
             asked,
             _table(
                 path,
-                replace(
-                    read_tables.LAYOUTS["plain"], isl="num_prefill_tokens", osl="num_decode_tokens", arrival="num_prefill_tokens"
-                ),
+                replace(read_tables.LAYOUTS["plain"], isl="num_prefill_tokens", osl="num_decode_tokens", arrival="num_prefill_tokens"),
                 problems,
             ),
         )
@@ -234,9 +228,7 @@ def _table(path: Path, layout: read_tables.Layout, problems: Problems) -> Iterat
 def _timed(asked: _Asked, raw: Iterator[Piece]) -> Iterator[Piece]:
     """Give requests without a clock Poisson arrivals at the asked rate."""
     if not asked.mean_rps:
-        raise InputError(
-            "the file has lengths and no times of arrival", where=str(asked.path), hint="pass mean_rps (--rps) to draw them"
-        )
+        raise InputError("the file has lengths and no times of arrival", where=str(asked.path), hint="pass mean_rps (--rps) to draw them")
     rng = np.random.default_rng([asked.seed, 0x71DE])
     now = 0.0
     for piece in raw:

@@ -49,9 +49,7 @@ def pieces(path: Path, problems: Problems, *, seed: int, lengths: Path | None = 
     problems.check()
     found = lengths or lengths_beside(path)
     if found is None:
-        raise InputError(
-            "rates alone have no lengths", where=str(path), hint="put the file NAME_lengths.csv beside NAME_trace.csv"
-        )
+        raise InputError("rates alone have no lengths", where=str(path), hint="put the file NAME_lengths.csv beside NAME_trace.csv")
     stamps = np.sort(rates["timestamp"].unique().to_numpy())
     step = float(np.diff(stamps).min()) if len(stamps) > 1 else 600.0
     book = _book(found, rates)
@@ -100,17 +98,13 @@ def _book(path: Path, rates: pl.DataFrame) -> LengthBook:
             rates.with_columns(window, pl.col("client").cast(pl.Int64))
             .group_by("client", "window").agg(pl.col("rate").mean())
         )  # fmt: skip
-        keys = keys.join(weight, on=["client", "window"], how="left", maintain_order="left").with_columns(
-            pl.col("rate").fill_null(0.0)
-        )
+        keys = keys.join(weight, on=["client", "window"], how="left", maintain_order="left").with_columns(pl.col("rate").fill_null(0.0))
         isl = sum((_quantiles(frame, keys, field, names) for field in inputs), np.zeros((keys.height, len(names))))
         osl = _quantiles(frame, keys, "output_tokens", names)
     except (pl.exceptions.PolarsError, ValueError) as error:
         raise InputError(f"is not a table of length quantiles: {str(error).splitlines()[0][:160]}", where=str(path)) from error
     total = keys["rate"].to_numpy()
-    return LengthBook(
-        probability, isl, osl, keys["client"].to_numpy(), keys["window"].to_numpy(), total / max(total.sum(), 1e-12)
-    )
+    return LengthBook(probability, isl, osl, keys["client"].to_numpy(), keys["window"].to_numpy(), total / max(total.sum(), 1e-12))
 
 
 def _quantiles(frame: pl.DataFrame, keys: pl.DataFrame, field: str, names: list[str]) -> F8:

@@ -62,9 +62,7 @@ def json_piece(paths: list[Path], problems: Problems, *, seed: int, mean_rps: fl
             try:
                 session = decoder.decode(text)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                problems.found.append(
-                    InputError(f"is not a recorded session: {str(error)[:200]}", where=f"{path}:{line}" if line else str(path))
-                )
+                problems.found.append(InputError(f"is not a recorded session: {str(error)[:200]}", where=f"{path}:{line}" if line else str(path)))
                 if problems.full:
                     return columns.piece(seed, mean_rps)
                 continue

@@ -196,19 +196,13 @@ def _piece(frame: pl.DataFrame, layout: Layout, problems: Problems, clock: Clock
         for row in null.arg_true().head(21):
             words = frame[wanted[name]][row]
             line = int(frame["__line"][row])
-            told = (
-                f'"{words[:40]}" is not a {"time" if name == "arrival" else "number"}'
-                if words
-                else "has no value; the line may be cut short"
-            )
+            told = f'"{words[:40]}" is not a {"time" if name == "arrival" else "number"}' if words else "has no value; the line may be cut short"
             problems.add(line, f"column {wanted[name]}: {told}")
         bad = bad | null
     keep = ~bad
     read, frame = read.filter(keep), frame.filter(keep)
     if layout.blocks in frame.columns and frame[layout.blocks].is_not_null().any():
-        raise InputError(
-            f"column {layout.blocks} needs lists; a CSV has none", where=str(path), hint="write the trace as Parquet or JSONL"
-        )
+        raise InputError(f"column {layout.blocks} needs lists; a CSV has none", where=str(path), hint="write the trace as Parquet or JSONL")
     return Piece(
         line=read["line"].to_numpy(),
         arrival_s=_arrival(read["arrival"], clock),
@@ -294,9 +288,7 @@ def _parquet_piece(frame: pl.DataFrame, layout: Layout, problems: Problems, star
     piece.block_count = blocks.list.len().fill_null(0).to_numpy().astype(np.int64)
     flat = blocks.list.explode() if hasattr(blocks.list, "explode") else blocks.explode()
     flat = flat.drop_nulls()
-    piece.block_hash = (
-        flat.cast(pl.Int64, strict=False) if flat.dtype != pl.String else flat.hash(0).cast(pl.Int64, wrap_numerical=True)
-    ).to_numpy()
+    piece.block_hash = (flat.cast(pl.Int64, strict=False) if flat.dtype != pl.String else flat.hash(0).cast(pl.Int64, wrap_numerical=True)).to_numpy()
     piece.block_tokens = int(frame[size][0]) if size and frame.height and frame[size][0] else layout.block_tokens or 1
     if int(piece.block_count.sum()) != len(piece.block_hash):
         problems.add(0, f"column {layout.blocks} holds empty values inside its lists")

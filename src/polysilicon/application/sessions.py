@@ -64,9 +64,7 @@ def draw(profile: Profile, requests: int, window_s: float, rng: np.random.Genera
 
 def _alone(profile: Profile, requests: int, rng: np.random.Generator) -> Sessions:
     isl = profile.isl.at_score(rng.standard_normal(requests))
-    return Sessions(
-        np.arange(requests, dtype=np.float64), np.full(requests, -1, np.int32), np.arange(requests), isl, np.zeros(requests)
-    )
+    return Sessions(np.arange(requests, dtype=np.float64), np.full(requests, -1, np.int32), np.arange(requests), isl, np.zeros(requests))
 
 
 def _turns(turns: Quantiles, count: int, rng: np.random.Generator) -> I8:

@@ -40,9 +40,7 @@ class Catalogue:
     digest: str = ""
     offer_history: Mapping[str, tuple[Offer, ...]] = field(default_factory=dict)  # every quote of each offer, oldest first
     sites: Mapping[str, Site] = field(default_factory=dict)  # "cloud/region"
-    content: Content = field(
-        default_factory=Content, repr=False, compare=False
-    )  # rows as they were read, for what is built on first use
+    content: Content = field(default_factory=Content, repr=False, compare=False)  # rows as they were read, for what is built on first use
 
     @cached_property
     def models(self) -> Mapping[str, Model]:

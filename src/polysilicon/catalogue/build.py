@@ -42,9 +42,7 @@ def _chip(subject: str, entries: Mapping[str, tuple[Fact, Row]], problems: list[
     row = next(iter(entries.values()))[1]
     lacking = [p for p in ("vendor", "family") if p not in facts]
     if lacking:
-        problems.append(
-            row.problem("subject", f"chip {subject} lacks {' and '.join(lacking)}", "a new chip needs at least vendor and family")
-        )
+        problems.append(row.problem("subject", f"chip {subject} lacks {' and '.join(lacking)}", "a new chip needs at least vendor and family"))
         return None
     _check_bands(entries, problems)
     scale_up_chips = facts.get("scale_up_chips")
@@ -61,10 +59,7 @@ def _chip(subject: str, entries: Mapping[str, tuple[Fact, Row]], problems: list[
         process=_text(facts, "process"),
         status=_text(facts, "status"),
         facts=facts,
-        **{
-            p: _value(facts, p)
-            for p in ("hbm_gb", "hbm_gb_per_s", "scale_up_gb_per_s", "scale_out_gb_per_s", "sram_mb", "tdp_w", "all_in_w")
-        },
+        **{p: _value(facts, p) for p in ("hbm_gb", "hbm_gb_per_s", "scale_up_gb_per_s", "scale_out_gb_per_s", "sram_mb", "tdp_w", "all_in_w")},
     )
 
 
@@ -80,11 +75,7 @@ def systems(subjects: Subjects, known_chips: Mapping[str, Chip], problems: list[
             continue
         chip = _text(facts, "chip")
         if chip not in known_chips:
-            problems.append(
-                unknown_name(
-                    chip, known_chips, where=entries["chip"][1].where("value"), what=f"system {subject} chip", plural="chips"
-                )
-            )
+            problems.append(unknown_name(chip, known_chips, where=entries["chip"][1].where("value"), what=f"system {subject} chip", plural="chips"))
         _check_bands(entries, problems)
         cpus = _value(facts, "cpus")
         found[subject] = System(
@@ -111,9 +102,7 @@ def _check_bands(entries: Mapping[str, tuple[Fact, Row]], problems: list[InputEr
             continue
         value = float(entries[stem][0].value)
         if (leaf == "low" and fact.value > value) or (leaf == "high" and fact.value < value):
-            problems.append(
-                row.problem("value", f"{fact.subject} {parameter} is {fact.value:g}, but {stem} is {value:g} {fact.unit}")
-            )
+            problems.append(row.problem("value", f"{fact.subject} {parameter} is {fact.value:g}, but {stem} is {value:g} {fact.unit}"))
 
 
 def offers(content: Content, known_chips: Mapping[str, Chip]) -> dict[str, list[Offer]]:
@@ -129,9 +118,7 @@ def offers(content: Content, known_chips: Mapping[str, Chip]) -> dict[str, list[
         earlier = quotes.get(start)
         if earlier is not None and earlier[1].file == row.file:
             problems.append(
-                row.problem(
-                    "id", f"offer {offer.id} quoted from {start or 'no date'} stands here again; it stood at {earlier[1].where()}"
-                )
+                row.problem("id", f"offer {offer.id} quoted from {start or 'no date'} stands here again; it stood at {earlier[1].where()}")
             )
             continue
         if quotes and next(iter(quotes.values()))[1].file != row.file:
@@ -164,11 +151,7 @@ def _offer_rows(content: Content) -> list[Row]:
         facts = {p: f for p, (f, _) in entries.items()}
         row = next(iter(entries.values()))[1]
         base = [r for r in rows if r.get("id") == subject and not r.get("valid_to")]
-        cells = (
-            dict(max(base, key=lambda r: r.get("valid_from") or r.get("quoted_on")).cells)
-            if base
-            else {"id": subject, "basis": row.get("basis")}
-        )
+        cells = dict(max(base, key=lambda r: r.get("valid_from") or r.get("quoted_on")).cells) if base else {"id": subject, "basis": row.get("basis")}
         cells |= {p: (f"{f.value:.12g}" if isinstance(f.value, float) else str(f.value)) for p, f in facts.items()}
         cells |= {
             "source": row.get("source"),
@@ -289,9 +272,7 @@ def _port(key: tuple[str, str, str], group: list[Row]) -> Port:
     optional = ("engineer_months", "lead_months", "cost_usd", "upkeep_usd_per_year", "initial_efficiency_frac")
     given = {c: v for c in ("efficiency_frac", "ramp_months", "max_share_frac") if (v := _cell(best, c)) is not None}
     note = best.get("note") or (
-        f"{best.get('evidence')}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        if names
-        else best.get("detail")
+        f"{best.get('evidence')}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else "") if names else best.get("detail")
     )
     return Port(
         model_family=key[0],
@@ -347,8 +328,4 @@ def _value(facts: Mapping[str, Fact], parameter: str) -> float | None:
 
 
 def _by_precision(facts: Mapping[str, Fact], prefix: str) -> dict[str, float]:
-    return {
-        p.removeprefix(prefix): float(f.value)
-        for p, f in facts.items()
-        if p.startswith(prefix) and not p.endswith((".low", ".high"))
-    }
+    return {p.removeprefix(prefix): float(f.value) for p, f in facts.items() if p.startswith(prefix) and not p.endswith((".low", ".high"))}

@@ -187,16 +187,8 @@ def equivalents(left: Chip, left_chips: int, right: Chip, right_chips: int, *, s
     rows = []
     for precision in ("bf16", "fp8", "fp4"):
         rates = left.dense_tflop_per_s.get(precision), right.dense_tflop_per_s.get(precision)
-        rows.append(
-            equivalent(
-                f"{precision.upper()} dense", "PFLOP/s", rates, (left_chips, right_chips), scale=1e3, system_chips=system_chips
-            )
-        )
-    rows.append(
-        equivalent(
-            "HBM capacity", "TB", (left.hbm_gb, right.hbm_gb), (left_chips, right_chips), scale=1e3, system_chips=system_chips
-        )
-    )
+        rows.append(equivalent(f"{precision.upper()} dense", "PFLOP/s", rates, (left_chips, right_chips), scale=1e3, system_chips=system_chips))
+    rows.append(equivalent("HBM capacity", "TB", (left.hbm_gb, right.hbm_gb), (left_chips, right_chips), scale=1e3, system_chips=system_chips))
     bandwidths = left.hbm_gb_per_s, right.hbm_gb_per_s
     rows.append(equivalent("HBM bandwidth", "TB/s", bandwidths, (left_chips, right_chips), scale=1e3, system_chips=system_chips))
     return rows
@@ -209,9 +201,7 @@ def press_equivalent(catalogue: Catalogue, left: Chip, left_chips: int, right: C
     if None in rates:
         return None
     note = "sparse figures; kept for the ratio the press implies"
-    return equivalent(
-        "FP16 as the press prints it", "PFLOP/s", (rates[0], rates[1]), (left_chips, right_chips), scale=1e3, note=note
-    )
+    return equivalent("FP16 as the press prints it", "PFLOP/s", (rates[0], rates[1]), (left_chips, right_chips), scale=1e3, note=note)
 
 
 def equivalent(

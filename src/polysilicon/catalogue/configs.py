@@ -31,9 +31,7 @@ def read_config(path: Path) -> Model:
         raise InputError(f"is not JSON: {error}", where=str(file)) from error
     if not isinstance(config, dict):
         raise InputError(f"a config is a mapping of keys, not {type(config).__name__}", where=str(file))
-    name = str(config.get("_name_or_path") or "").strip("/") or (
-        file.parent.resolve().name if file.name == "config.json" else file.stem
-    )
+    name = str(config.get("_name_or_path") or "").strip("/") or (file.parent.resolve().name if file.name == "config.json" else file.stem)
     return from_config(name, _with_quantisation(file, config), where=str(file))
 
 

@@ -56,9 +56,7 @@ def _offers(catalogue: Catalogue) -> Table:
         "usd_per_mtok_in",
         "usd_per_mtok_out",
     )
-    return {
-        (o.id, f): (getattr(o, f), o.source) for o in catalogue.offers.values() for f in fields if getattr(o, f) not in (None, "")
-    }
+    return {(o.id, f): (getattr(o, f), o.source) for o in catalogue.offers.values() for f in fields if getattr(o, f) not in (None, "")}
 
 
 def _ports(catalogue: Catalogue) -> Table:

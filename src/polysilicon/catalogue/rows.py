@@ -82,9 +82,7 @@ def read_text(file: Readable, name: str, problems: list[InputError]) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        problems.append(
-            InputError(f"is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}", where=f"{name}:{line}:1")
-        )
+        problems.append(InputError(f"is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}", where=f"{name}:{line}:1"))
         return ""
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
@@ -113,21 +111,15 @@ def read_csv(text: str, name: str, problems: list[InputError]) -> tuple[tuple[st
                     InputError(
                         f"the row has {len(cells)} cells, the header has {len(header)}",
                         where=f"{name}:{line}:1",
-                        hint="a cell with a comma must stand in double quotes"
-                        if len(cells) > len(header)
-                        else "the file may be cut off here",
+                        hint="a cell with a comma must stand in double quotes" if len(cells) > len(header) else "the file may be cut off here",
                     )
                 )
             else:
                 rows.append(Row(name, line, dict(zip(header, cells, strict=True)), lines[line - 1], header))
     except csv.Error as error:
-        problems.append(
-            InputError(f"is not CSV: {error}", where=f"{name}:{begin}:1", hint="the file may be cut off inside quotes")
-        )
+        problems.append(InputError(f"is not CSV: {error}", where=f"{name}:{begin}:1", hint="the file may be cut off inside quotes"))
     if not header and text.strip() == "" and not problems:
-        problems.append(
-            InputError("is empty; a header line is expected", where=f"{name}:1:1", hint=f"for facts: {','.join(FACT_COLUMNS)}")
-        )
+        problems.append(InputError("is empty; a header line is expected", where=f"{name}:1:1", hint=f"for facts: {','.join(FACT_COLUMNS)}"))
     return header, rows
 
 

@@ -336,6 +336,4 @@ def parse_date(text: str, where: str = "") -> date:
 def check_basis(text: str, where: str = "") -> None:
     """Raise InputError unless the word is one of the bases of facts."""
     if text not in BASES:
-        raise InputError(
-            f'basis "{text[:40]}" is not known; allowed: {", ".join(BASES)}', where=where, hint=did_you_mean(text, BASES)
-        )
+        raise InputError(f'basis "{text[:40]}" is not known; allowed: {", ".join(BASES)}', where=where, hint=did_you_mean(text, BASES))

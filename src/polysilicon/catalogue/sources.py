@@ -159,9 +159,7 @@ def _kind_of(header: Iterable[str]) -> str:
 # -- facts ------------------------------------------------------------------------------------------------------
 
 
-def _take_facts(
-    content: Content, rows: Iterable[Row], *, fixed: str, seen: dict[tuple[str, str, str], Row], overlay: bool
-) -> None:
+def _take_facts(content: Content, rows: Iterable[Row], *, fixed: str, seen: dict[tuple[str, str, str], Row], overlay: bool) -> None:
     for row in rows:
         kind, subject = (fixed, row.get("subject").strip()) if fixed else _kind_and_subject(content, row)
         if not kind:
@@ -173,9 +171,7 @@ def _take_facts(
             continue
         key = (kind, fact.subject, fact.parameter)
         if key in seen:
-            content.problems.append(
-                row.problem("parameter", f"{fact.subject} {fact.parameter} stands here again; it stood at {seen[key].where()}")
-            )
+            content.problems.append(row.problem("parameter", f"{fact.subject} {fact.parameter} stands here again; it stood at {seen[key].where()}"))
             continue
         seen[key] = row
         if overlay:
@@ -198,10 +194,7 @@ def _kind_and_subject(content: Content, row: Row) -> tuple[str, str]:
         elif any(k == kind and s == subject for k, s, _ in content.facts):
             return kind, subject
     known = {s for _, s, _ in content.facts}
-    hint = (
-        did_you_mean(subject, known)
-        or f"something new is written with its kind: chip:{subject or 'x'}, one of {', '.join(KINDS)}"
-    )
+    hint = did_you_mean(subject, known) or f"something new is written with its kind: chip:{subject or 'x'}, one of {', '.join(KINDS)}"
     content.problems.append(row.problem("subject", f'"{subject}" is not in the catalogue', hint))
     return "", ""
 
@@ -212,9 +205,7 @@ def _fact(kind: str, subject: str, row: Row) -> Fact:
     if not subject:
         raise row.problem("subject", "the subject is empty")
     if spec is None:
-        raise row.problem(
-            "parameter", f'"{parameter}" is not a parameter of a {kind}', did_you_mean(parameter, schema.SCHEMAS[kind])
-        )
+        raise row.problem("parameter", f'"{parameter}" is not a parameter of a {kind}', did_you_mean(parameter, schema.SCHEMAS[kind]))
     if not row.get("value").strip():
         raise row.problem("value", f"{subject} {parameter} has no value", "leave the row out where the value is not known")
     if not row.get("source").strip():

@@ -154,6 +154,8 @@ def negotiate(
     )
     if not all(s.is_priced for s in found):
         say(UNPRICED)
+    if found:
+        say(asker.compared_with(found[0].with_usd))
     say("worth = cost without it - cost with it; indifferent at x = times today's price, at today's volume, that equals life without it")
     if values:
         print_table(["cloud", "Shapley M$"], [[k, v / 1e6] for k, v in values.items()], title="Each cloud's fair share of the saving")
@@ -269,10 +271,12 @@ def stress(
 ) -> None:
     """Say what an outage, an allocation deficit, a slip, a price step and more demand cost and leave unserved."""
     from polysilicon.planner import stress as shocks
+    from polysilicon.planner.resolve import Asker
 
     _, tables = tables_of(file, margin)
     with progress("stressing", quiet=json):
-        found = shocks.standard(tables, days=days)
+        asker = Asker(tables)
+        found = shocks.standard(tables, days=days, asker=asker)
     if json:
         print_json([{**asdict(s), "delta_usd": s.delta_usd} for s in found])
         return
@@ -281,6 +285,8 @@ def stress(
         [[s.name, s.delta_usd / 1e6 if s.is_priced else None, s.unserved_mtok, s.unserved_frac * 100, s.replanned] for s in found],
         title="Stress (discounted; unserved demand at its price)",
     )
+    if found:
+        say(asker.compared_with(found[0].base_usd))
     if not all(s.is_priced for s in found):
         say(UNPRICED)
 

@@ -378,9 +378,7 @@ def pay_as_you_go(cloud: str) -> Contract:
 def contract_for(offer: str, cloud: str, contracts: Sequence[Contract]) -> Contract | None:
     """Return the first contract under which usage of an offer counts, in the order given."""
     for contract in contracts:
-        if contract.id == offer or (
-            contract.kind not in PAY_AS_YOU_GO and contract.covers(offer, cloud) and not contract.holds_chips
-        ):
+        if contract.id == offer or (contract.kind not in PAY_AS_YOU_GO and contract.covers(offer, cloud) and not contract.holds_chips):
             return contract
     return None
 

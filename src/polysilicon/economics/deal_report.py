@@ -83,9 +83,7 @@ def whole(deal: Deal, *, scenario: str = "", draws: int | None = None, seed: int
         provider=verdicts.provider_view(deal, projection),
         supplier=verdicts.supplier_view(deal, projection),
         rights=verdicts.rights(deal),
-        options=tuple(
-            exercise(o, deal.as_of, rate_frac=deal.discount_per_year_frac, seed=deal.seed if seed is None else seed) for o in deal.options
-        ),
+        options=tuple(exercise(o, deal.as_of, rate_frac=deal.discount_per_year_frac, seed=deal.seed if seed is None else seed) for o in deal.options),
         ramp=verdicts.ramp(deal),
         entanglements=flows.entanglements(deal),
         uncertainty=spread,

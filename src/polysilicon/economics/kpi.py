@@ -138,9 +138,7 @@ def margin_outlook(*, years: float, margin_frac: float = 0.5) -> MarginOutlook:
         tuple(number_of("margin-outlook", f"{what}_fall_per_year_frac.{end}") for end in ("low", "base", "high")) for what in ("price", "cost")
     )
     price_fall, cost_fall = (price[0], price[1], price[2]), (cost[0], cost[1], cost[2])
-    one, two = (
-        tuple(margin_fan(years=years, price_fall=price_fall, cost_falls=[cost_fall] * count, margin_frac=margin_frac)) for count in (1, 2)
-    )
+    one, two = (tuple(margin_fan(years=years, price_fall=price_fall, cost_falls=[cost_fall] * count, margin_frac=margin_frac)) for count in (1, 2))
     return MarginOutlook(one, two, price_fall, cost_fall)
 
 

@@ -145,9 +145,7 @@ def _priority(deal: Deal, holder: str, clouds: set[str], offers: Sequence[Offer]
     return tuple(own.values()), left
 
 
-def _options(
-    deal: Deal, holder: str, cloud_of: Mapping[str, str], all_in_w: Mapping[str, float | None]
-) -> tuple[list[ContractPart], list[str]]:
+def _options(deal: Deal, holder: str, cloud_of: Mapping[str, str], all_in_w: Mapping[str, float | None]) -> tuple[list[ContractPart], list[str]]:
     """Return terms a plan may take or leave for each year in which an option can be used, and in words the options that give none."""
     out: list[ContractPart] = []
     left = []

@@ -260,9 +260,7 @@ class Fitter:
         tpot, ttft = mine * ALIKE / TPOT_SCALE, mine * ALIKE_TTFT / TTFT_SCALE
         return np.concatenate([np.concatenate([tpot, none], axis=1), np.concatenate([none, ttft], axis=1)])
 
-    def fit(
-        self, rows: NDArray[np.int64], *, plays: int = 5, start: Array | None = None, each: Callable[[float], None] | None = None
-    ) -> Array:
+    def fit(self, rows: NDArray[np.int64], *, plays: int = 5, start: Array | None = None, each: Callable[[float], None] | None = None) -> Array:
         """Return the best played point of some cases: play, descend from its counts, play again, later with half steps.
 
         A descent moves what the counts say; played anew, batches may form otherwise, so what counts is the cost as played.
@@ -305,8 +303,7 @@ def rows_table(fitter: Fitter, theta: Array) -> dict[str, float]:
     """Return fitted values by a readable name."""
     values = fitter.prior * np.exp(theta)
     return {
-        "/".join(x for x in (c.parameter, c.subject, c.precision, c.engine) if x != ANY): float(v)
-        for c, v in zip(fitter.cells, values, strict=True)
+        "/".join(x for x in (c.parameter, c.subject, c.precision, c.engine) if x != ANY): float(v) for c, v in zip(fitter.cells, values, strict=True)
     }
 
 

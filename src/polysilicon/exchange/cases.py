@@ -120,7 +120,8 @@ def of(point: Point, lookup: Lookup) -> Case:
         osl_tokens=osl,
         concurrency=queued or _concurrency(point, protocol, layout),
         uniform_lengths=_uniform(point),
-        recipe=Recipe(8192, 4096 * layout.dp, queued_client=False, ahead=True, prompts_per_slot=1, memory_frac=0.9, of_rest=True) if queued
+        recipe=Recipe(8192, 4096 * layout.dp, queued_client=False, ahead=True, prompts_per_slot=1, memory_frac=0.9, of_rest=True)
+        if queued
         else recipe(point, model, chip, layout),
         queued_requests=queued,
         ttft_limit_s=limits[0],

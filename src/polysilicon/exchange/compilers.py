@@ -29,14 +29,10 @@ def compile_plan(plan: Plan, to: str, *, period: int = 0) -> str:
     Raises: InputError for an unknown form, or a period without placements.
     """
     if to not in COMPILERS:
-        raise InputError(
-            f'"{to}" is not a form a plan can be written in', hint=did_you_mean(to, COMPILERS) or ", ".join(COMPILERS)
-        )
+        raise InputError(f'"{to}" is not a form a plan can be written in', hint=did_you_mean(to, COMPILERS) or ", ".join(COMPILERS))
     placements = [p for p in plan.placements if p.period == period and p.share_frac > 0]
     if not placements:
-        raise InputError(
-            f"period {period} places nothing; the plan has periods {sorted({p.period for p in plan.placements})}", where="plan"
-        )
+        raise InputError(f"period {period} places nothing; the plan has periods {sorted({p.period for p in plan.placements})}", where="plan")
     apart = next((p for p in placements if p.decode is not None), None)
     if apart is not None and to in ("vllm-stack", "skypilot", "kserve", "llm-d"):
         raise InputError(
@@ -238,9 +234,7 @@ def _skypilot(plan: Plan, placements: Sequence[Placement]) -> str:
     documents = []
     for p in placements:
         point = next((s for s in plan.serving if s.workload == p.workload and s.chip == p.chip), None)
-        holding = [
-            h for h in plan.holdings if h.period == p.period and h.chip == p.chip and h.cloud == p.cloud and h.region == p.region
-        ]
+        holding = [h for h in plan.holdings if h.period == p.period and h.chip == p.chip and h.cloud == p.cloud and h.region == p.region]
         spot = any(h.kind == "spot" for h in holding)
         count = point.layout.chips if point is not None else 1
         replicas = _replicas(plan, p)

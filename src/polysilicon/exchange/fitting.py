@@ -101,12 +101,7 @@ def _impossible(case: Case, tpot_s: float, ttft_s: float) -> str:
     if case.model.weight_bytes(case.layout.precision) / 1e9 > (case.chip.hbm_gb or 0.0) * case.layout.chips:
         return "the weights exceed the memory of the chips named"
     cycle = (0.0 if np.isnan(ttft_s) else ttft_s) + case.osl_tokens * tpot_s
-    flop = (
-        2.0
-        * (case.model.active_params - case.model.embedding_params / 2)
-        * (case.isl_tokens + case.osl_tokens)
-        * case.concurrency
-    )
+    flop = 2.0 * (case.model.active_params - case.model.embedding_params / 2) * (case.isl_tokens + case.osl_tokens) * case.concurrency
     peak = max(case.chip.dense_tflop_per_s.get(p, 0.0) for p in (case.layout.precision, "bf16")) * 1e12 * case.layout.chips
     return "implies over 60 % of dense peak" if flop / cycle > MOST_MFU * peak else ""
 

@@ -88,9 +88,7 @@ def read(path: Path) -> list[Point]:
     reader = csv.DictReader(text.splitlines())
     missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
     if missing:
-        raise InputError(
-            f"columns {', '.join(missing)} are missing; a table of measured points has {', '.join(NEEDED)}", where=str(path)
-        )
+        raise InputError(f"columns {', '.join(missing)} are missing; a table of measured points has {', '.join(NEEDED)}", where=str(path))
     points: list[Point] = []
     problems: list[InputError] = []
     for number, row in enumerate(reader, start=2):

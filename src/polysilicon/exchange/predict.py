@@ -116,11 +116,7 @@ def reached(cols: Columns, eff: tuple[Efficiency, Efficiency]) -> Rates:
 
 def _line(value: Any, size: int) -> Array:
     """Return a column or a number as one value a case."""
-    return (
-        np.broadcast_to(np.asarray(value, dtype=float).reshape(-1), (size,))
-        if np.size(value) in (1, size)
-        else np.asarray(value)[:, 0]
-    )
+    return np.broadcast_to(np.asarray(value, dtype=float).reshape(-1), (size,)) if np.size(value) in (1, size) else np.asarray(value)[:, 0]
 
 
 def play(cols: Columns, r: Rates, *, each: Callable[[float], None] | None = None) -> Array:
@@ -172,9 +168,7 @@ def _stream_wait(cols: Columns, r: Rates) -> Array:
 
 def requests(case: Case, seed: int) -> tuple[Any, Any, int]:
     """Return prompt lengths, output lengths and slots of one replica's closed loop."""
-    slots = (
-        max(1, round(case.concurrency / case.replicas)) if case.protocol == "disaggregated" else max(1, round(case.concurrency))
-    )
+    slots = max(1, round(case.concurrency / case.replicas)) if case.protocol == "disaggregated" else max(1, round(case.concurrency))
     count = max(slots + (case.recipe.prompts_per_slot > 1), min(case.recipe.prompts_per_slot * slots, MOST_REQUESTS))
     isl = closed_loop.lengths(case.isl_tokens * (1.0 - case.cached_frac), count, uniform=case.uniform_lengths, seed=2 * seed + 1)
     osl = closed_loop.lengths(case.osl_tokens, count, uniform=case.uniform_lengths, seed=2 * seed)

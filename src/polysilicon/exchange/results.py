@@ -84,8 +84,7 @@ def _guidellm_csv(path: Path) -> list[Any]:
     for row in rows[3:]:
         cells = dict(zip(heads, row, strict=False))
         metrics = {
-            name: {"successful": {"mean": cells.get((group, f"Successful {unit}", "Mean"), "")}}
-            for name, (group, unit) in GUIDELLM_CSV.items()
+            name: {"successful": {"mean": cells.get((group, f"Successful {unit}", "Mean"), "")}} for name, (group, unit) in GUIDELLM_CSV.items()
         }
         try:
             backend = json.loads(cells.get(("Run Info", "Backend", ""), ""))
@@ -369,12 +368,8 @@ def _aiperf(d: Mapping[str, Any], row: int) -> Iterable[Point]:
         "quant": _found([config], "precision"),
         "note": note,
     }
-    yield from _point(
-        row, "ttft_mean", _dig(d, "time_to_first_token", "avg"), _dig(d, "time_to_first_token", "unit") or "ms", **words
-    )
-    yield from _point(
-        row, "itl_mean", _dig(d, "inter_token_latency", "avg"), _dig(d, "inter_token_latency", "unit") or "ms", **words
-    )
+    yield from _point(row, "ttft_mean", _dig(d, "time_to_first_token", "avg"), _dig(d, "time_to_first_token", "unit") or "ms", **words)
+    yield from _point(row, "itl_mean", _dig(d, "inter_token_latency", "avg"), _dig(d, "inter_token_latency", "unit") or "ms", **words)
     yield from _point(row, "output_token_throughput", _dig(d, "output_token_throughput", "avg"), "tokens/s", **words)
 
 

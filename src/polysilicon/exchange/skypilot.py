@@ -96,11 +96,7 @@ def read_vms(path: Path, cloud: str, catalogue: Catalogue, *, quoted_on: str) ->
     if problems:
         raise InputErrors(problems)
     result = Import(rows=len(rows))
-    hosts = (
-        {(r.get("InstanceType"), r.get("AvailabilityZone")): r for r in rows if not r.get("AcceleratorName")}
-        if cloud == "gcp"
-        else {}
-    )
+    hosts = {(r.get("InstanceType"), r.get("AvailabilityZone")): r for r in rows if not r.get("AcceleratorName")} if cloud == "gcp" else {}
     quotes = []
     for row in rows:
         if not row.get("AcceleratorName"):

@@ -94,11 +94,7 @@ def _load(path: Path) -> Any:
 
 def _litellm(document: Mapping[str, Any], where: str, as_of: str, problems: list[InputError]) -> Iterator[Cells]:
     for model, entry in document.items():
-        if (
-            model == "sample_spec"
-            or not isinstance(entry, Mapping)
-            or entry.get("mode") not in ("chat", "completion", "responses")
-        ):
+        if model == "sample_spec" or not isinstance(entry, Mapping) or entry.get("mode") not in ("chat", "completion", "responses"):
             continue
         cells = _cells(str(entry.get("litellm_provider", "")), model.rsplit("/", 1)[-1], as_of, f"litellm {Path(where).name}")
         place = f"{where}: {model}"
@@ -111,9 +107,7 @@ def _litellm(document: Mapping[str, Any], where: str, as_of: str, problems: list
                     name = f"{key}_cost_per_token_{suffix}"
                     cells[f"long_context_usd_per_mtok_{side}"] = _usd(entry.get(name), 1e6, f"{place}.{name}", problems)
         limit = entry.get("max_input_tokens")
-        cells["max_input_tokens"] = (
-            str(int(limit)) if isinstance(limit, (int, float)) and math.isfinite(limit) and limit >= 1 else ""
-        )
+        cells["max_input_tokens"] = str(int(limit)) if isinstance(limit, (int, float)) and math.isfinite(limit) and limit >= 1 else ""
         if cells["usd_per_mtok_in"] or cells["usd_per_mtok_out"]:
             yield cells
 

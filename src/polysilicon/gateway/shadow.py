@@ -69,9 +69,7 @@ class Shadow:
 
     def _sample(self, attempt: Attempt, *, good: bool, error: bool) -> None:
         reference = self.reference
-        self._keep(
-            Sample(self.variant.id, good, True, attempt.used.output_tokens, float(reference.used.output_tokens), error)
-        )
+        self._keep(Sample(self.variant.id, good, True, attempt.used.output_tokens, float(reference.used.output_tokens), error))
 
 
 def ending(body: bytes, dialect: str) -> tuple[str, tuple[str, ...]]:

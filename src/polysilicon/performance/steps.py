@@ -173,19 +173,13 @@ def rates(t: Terms, facts: ChipFacts, eff: Efficiency, dense: Efficiency, *, yea
     softer = np.power(eff.software_gain_ratio, years)
     only = np.asarray(facts.weight_only)
     latent = np.asarray(facts.latent)
-    gemm_math = np.where(
-        only & np.asarray(facts.weights == facts.dense_weights), dense.weight_only_math_frac, dense.gemm_math_frac
-    )
-    gemm_memory = np.where(
-        only & np.asarray(facts.weights == facts.dense_weights), dense.weight_only_memory_frac, dense.gemm_memory_frac
-    )
+    gemm_math = np.where(only & np.asarray(facts.weights == facts.dense_weights), dense.weight_only_math_frac, dense.gemm_math_frac)
+    gemm_memory = np.where(only & np.asarray(facts.weights == facts.dense_weights), dense.weight_only_memory_frac, dense.gemm_memory_frac)
     expert_math = np.where(only, eff.weight_only_math_frac, eff.expert_math_frac) * eff.expert_factor
     expert_memory = np.where(only, eff.weight_only_memory_frac, eff.expert_memory_frac) * eff.expert_factor
     kv = np.where(latent, eff.latent_memory_frac, eff.kv_memory_frac) * eff.kv_factor
     attention_peak = facts.attention_peak_tflop_per_s * FLOP_PER_TFLOP * eff.math_factor
-    launch = t.layers * (
-        eff.layer_s + np.where(facts.quantised, eff.quantised_layer_s, 0.0) + np.where(latent, eff.latent_layer_s, 0.0)
-    )
+    launch = t.layers * (eff.layer_s + np.where(facts.quantised, eff.quantised_layer_s, 0.0) + np.where(latent, eff.latent_layer_s, 0.0))
     launch = (launch + t.linear_layers * eff.linear_layer_s) * eff.launch_factor * eff.chip_launch_factor
     routing = eff.moe_layer_s + eff.expert_layer_s * t.experts + np.where(only, eff.weight_only_layer_s, 0.0)
     launch = launch + t.moe_layers * routing * eff.moe_launch_factor

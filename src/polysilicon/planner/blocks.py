@@ -10,7 +10,7 @@ import numpy as np
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program, contracted
 from polysilicon.planner.solution import WHOLE_INTEGERS, Engine, Solution
-from polysilicon.planner.thresholds import Threshold, chip_hour_usd
+from polysilicon.planner.thresholds import LEAST_USD, Threshold, chip_hour_usd
 
 NEAR_FRAC = 1e-6
 GAP_FRAC = 1e-5
@@ -83,4 +83,5 @@ def _block_worth_usd(engine: Engine, solution: Solution, o: int, count: int, *, 
     if not fits:  # a block more breaks another limit: it is worth nothing
         return 0.0
     hours = float(program.cost_usd()[mine] @ chips) / float(program.tables.offers[o].usd_per_chip_hour or np.inf)  # discounted, as dollars are
-    return max(0.0, solution.objective_usd - usd - float(program.constant_usd)) / hours if hours > 0 else 0.0
+    worth = (solution.objective_usd - usd - float(program.constant_usd)) / hours if hours > 0 else 0.0
+    return worth if worth > LEAST_USD else 0.0

@@ -1,7 +1,7 @@
 """Asking the same program again: suppliers gone, prices moved, structure fixed. One warm engine, no rebuilding.
 
-Ports stay whole. Blocks stay whole in small programs, where one server more or less is the answer; in large ones they are
-continuous, so that differences between two answers are not the noise of rounding racks.
+Ports stay whole. Blocks stay whole in small programs and for small fleets, where one server more or less is the answer; in large
+ones they are continuous, so that differences between two answers are not the noise of rounding racks.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Asker:
         self.cost = np.array(self.engine.solver.highs.getLp().col_cost_)
         self.usd = self.program.cost_usd()
         everything = self.engine.integer_columns
-        whole = everything if len(everything) <= WHOLE_INTEGERS else port_columns(self.engine)
+        self.divides_blocks = len(everything) > WHOLE_INTEGERS and not self.program.integer_rent
+        whole = port_columns(self.engine) if self.divides_blocks else everything
         ports = self.engine.column_of[self.program.blocks["port"]]
         self.search = Search(self.engine) if len(whole) and np.array_equal(np.sort(whole), np.sort(ports)) else None
         self.whole = whole if self.search is None else whole[:0]  # kept whole by HiGHS, not by the search of starts
@@ -123,6 +124,11 @@ class Asker:
             self.first = [np.round(found.point[search.columns])]
             search.keep()
         return found.point, not found.late
+
+    def compared_with(self, usd: float) -> str:
+        """Return what answers are compared with, in words: a plan of so many dollars."""
+        divided = "; blocks count as divisible in what-ifs, so it differs from a plan of whole ones by the rounding" if self.divides_blocks else ""
+        return f"compared with a plan of {usd / 1e6:,.4g} M$ (discounted){divided}"
 
     def forget(self) -> None:
         """Start the next search as if only the first question had been asked."""

@@ -15,6 +15,8 @@ from polysilicon.planner.program import Program, contracted
 from polysilicon.planner.resolve import Answer, Asker
 from polysilicon.planner.solution import Solution
 
+LEAST_USD = 1e-4  # per chip-hour: less is what a solver leaves over
+
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
@@ -76,8 +78,9 @@ def entry_prices(program: Program, solution: Solution) -> list[Threshold]:
         else:
             entry = float(worth[pool].max(initial=0.0))
         price = offer.usd_per_chip_hour or 0.0
+        entry = entry if entry > LEAST_USD else 0.0
         words = f"{offer.id} is bought from {entry:.3g} $/chip-hour down; it asks {price:.3g}"
-        if entry <= 1e-9:
+        if entry == 0.0:
             words = f"{offer.id} is worth nothing at any price until an engine runs there"
         found.append(Threshold(offer.id, price, entry, "$/chip-hour", words))
     return sorted(found, key=lambda t: t.now / max(t.threshold, 1e-9))

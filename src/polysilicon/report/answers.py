@@ -18,7 +18,25 @@ HORIZONS = ("1 hour", "30 days", "6 months")
 
 def tables(asked: Asked) -> list[Table]:
     """Return the table of every question that was asked."""
-    return [slo_prices(asked), suppliers(asked), comparisons(asked), ports(asked), shocks(asked), frontier(asked)]
+    return [routes(asked), slo_prices(asked), suppliers(asked), comparisons(asked), ports(asked), shocks(asked), frontier(asked)]
+
+
+def routes(asked: Asked) -> Table:
+    """Return the buyer's view: each application's cheapest way in each cloud, the cheapest cloud first."""
+    rows = tuple(
+        (r.application, r.workload, r.cloud, r.where, r.usd_per_mtok, "cheapest" if r.cheapest else "")
+        for r in sorted(asked.routes, key=lambda r: (r.application, r.workload, r.usd_per_mtok))
+    )
+    shown = (
+        Column("application", "Application"),
+        Column("workload", "Workload"),
+        Column("cloud", "Cloud"),
+        Column("where", "Cheapest there"),
+        Column("usd_per_mtok", "$/Mtok", "usd_per_mtok"),
+        Column("cheapest", ""),
+    )
+    note = "Chips always busy, at the least price asked, on engines that run now; tokens at list price. A plan pays for idle hours too."
+    return Table("routes", "The cheapest route of each application, cloud by cloud", shown, rows, note)
 
 
 def slo_prices(asked: Asked) -> Table:

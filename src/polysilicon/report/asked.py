@@ -24,6 +24,7 @@ class SupplierWorth:
     walk_away_factor: float | None  # times today's price from which nothing is bought
     movable_frac: Mapping[str, float] = field(default_factory=dict)  # by horizon, of the traffic it serves
     fair_share_usd: float | None = None  # Shapley value
+    with_usd: float = 0.0  # what the plan costs that it is compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class ShockCase:
     unserved_mtok: float
     unserved_frac: float
     replanned: bool
+    with_usd: float = 0.0  # what the plan costs that it is compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,18 @@ class FrontierPoint:
     limit: str
     usd: float | None  # None: no plan keeps it
     more_frac: float | None  # over the loosest step of the axis
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The cheapest way to serve a workload in one cloud, at the price asked for a chip-hour fully used, or by the token."""
+
+    application: str
+    workload: str
+    cloud: str
+    where: str
+    usd_per_mtok: float
+    cheapest: bool  # of all clouds
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +128,6 @@ class Asked:
     shocks: tuple[ShockCase, ...] = ()
     frontier: tuple[FrontierPoint, ...] = ()
     slo_prices: tuple[SloPrice, ...] = ()
+    routes: tuple[Route, ...] = ()
     unanswered: tuple[str, ...] = ()  # questions that found no end in time
     effort: Mapping[str, str] = field(default_factory=dict)  # question -> "9 solves of one program, 12 s"

@@ -142,9 +142,7 @@ def steps(made: Sequence[Step], *, gain: bool = False) -> Spec:
     for step in _thick(made):
         begin, end = (0.0, step.usd) if step.total else (level, level + step.usd)
         kind = "level" if step.total else ("down" if step.usd < 0 else "up")
-        values.append(
-            {"layer": step.layer, "begin": begin, "end": end, "high": max(begin, end), "words": money(step.usd), "kind": kind}
-        )
+        values.append({"layer": step.layer, "begin": begin, "end": end, "high": max(begin, end), "words": money(step.usd), "kind": kind})
         level = end
     down, up = (UP, DOWN) if gain else (DOWN, UP)
     base = alt.Chart(alt.InlineData(values=values)).encode(
@@ -188,9 +186,7 @@ def mix(plan: Plan) -> Chart:
         alt.Chart(alt.InlineData(values=values))
         .mark_bar(height={"band": 0.66})
         .encode(
-            x=alt.X(
-                "sum(share):Q", title=None, stack="zero", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=4)
-            ),
+            x=alt.X("sum(share):Q", title=None, stack="zero", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=4)),
             y=alt.Y("workload:N", sort=list(whole), title=None, axis=alt.Axis(labelLimit=150)),
             color=alt.Color("place:N", scale=_colour(places), legend=None),
             order=alt.Order("rank:Q"),
@@ -210,8 +206,7 @@ def alternatives(evidence: Evidence) -> Spec:
     """Return the discounted cost of this plan and of other answers."""
     table = [row for row in figures.alternatives(evidence).records() if row["objective_usd"] is not None]
     values = [
-        {"name": r["name"], "usd": r["objective_usd"], "words": money(float(r["objective_usd"] or 0)), "own": i == 0}
-        for i, r in enumerate(table)
+        {"name": r["name"], "usd": r["objective_usd"], "words": money(float(r["objective_usd"] or 0)), "own": i == 0} for i, r in enumerate(table)
     ]
     base = alt.Chart(alt.InlineData(values=values)).encode(
         y=alt.Y("name:N", sort=[str(v["name"]) for v in values], title=None, axis=alt.Axis(labelLimit=180)),
@@ -240,11 +235,7 @@ def burn_down(plan: Plan, contract: ContractEvidence) -> Chart | None:
         used, paid = used + d, paid + d + s
         values.append({"at": end, "usd": used, "line": "drawn"})
         values.append({"at": end, "usd": paid, "line": "drawn and shortfall"})
-    due = (
-        [(contract.start, 0.0), *contract.schedule]
-        if contract.schedule
-        else [(contract.start, 0.0), (contract.end, contract.commit_usd)]
-    )
+    due = [(contract.start, 0.0), *contract.schedule] if contract.schedule else [(contract.start, 0.0), (contract.end, contract.commit_usd)]
     values += [{"at": day, "usd": usd, "line": "due"} for day, usd in due]
     values = [{**v, "words": money(float(v["usd"]))} for v in values]
     lines, colours = ["due", "drawn", "drawn and shortfall"], [PALETTE[-1], PALETTE[0], PALETTE[3]]
@@ -297,9 +288,7 @@ def distribution(d: Distribution) -> Spec:
     if d.slo_s is None:
         return finished(line, height=150)
     promise = alt.Chart(alt.InlineData(values=[{"s": d.slo_s, "words": f"promise {seconds(d.slo_s)}", "q": d.slo_quantile}]))
-    rule = promise.mark_rule(color=PROMISE, strokeDash=[4, 3], strokeWidth=1.5).encode(
-        x="s:Q", tooltip=alt.Tooltip("words:N", title="Promise")
-    )
+    rule = promise.mark_rule(color=PROMISE, strokeDash=[4, 3], strokeWidth=1.5).encode(x="s:Q", tooltip=alt.Tooltip("words:N", title="Promise"))
     level = promise.mark_rule(strokeDash=[1, 3], opacity=0.6, color=PALETTE[-1]).encode(y="q:Q")
     return finished(line + level + rule, height=150)
 
@@ -315,10 +304,7 @@ SERIES = {
 def series(evidence: Evidence, name: str) -> Chart:
     """Return a quantity of the replay over time, by subject."""
     values = [
-        {"t": t / 60, "value": v, "subject": s.subject}
-        for s in evidence.series
-        if s.name == name
-        for t, v in zip(s.time_s, s.value, strict=True)
+        {"t": t / 60, "value": v, "subject": s.subject} for s in evidence.series if s.name == name for t, v in zip(s.time_s, s.value, strict=True)
     ]
     subjects = list(dict.fromkeys(s.subject for s in evidence.series if s.name == name))
     title, form = SERIES.get(name, (f"{name.capitalize()} during the replay", "~g"))

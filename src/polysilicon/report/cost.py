@@ -51,8 +51,11 @@ def cost_page(answer: CostAnswer) -> str:
                     ("$ per chip-hour", "profit over cost", "accounting gross margin", "after cost of capital", "chips that 30 B$ rents for 5 years"),
                     [
                         (
-                            r.usd_per_chip_hour, f"{r.profit_over_cost_frac:.0%}", f"{r.accounting_margin_frac:.0%}",
-                            f"{r.economic_margin_frac:.0%}", r.chips,
+                            r.usd_per_chip_hour,
+                            f"{r.profit_over_cost_frac:.0%}",
+                            f"{r.accounting_margin_frac:.0%}",
+                            f"{r.economic_margin_frac:.0%}",
+                            r.chips,
                         )
                         for r in answer.prices
                     ],

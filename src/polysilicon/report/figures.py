@@ -379,9 +379,7 @@ def bills(evidence: Evidence) -> Table:
     groups: dict[str, list[float]] = {}
     for bill in evidence.plan.contracts:
         sums = groups.setdefault(bill.contract, [0.0] * 6)
-        for i, usd in enumerate(
-            (bill.eligible_usd, bill.drawdown_usd, bill.shortfall_usd, bill.overage_usd, bill.fixed_usd, bill.total_usd)
-        ):
+        for i, usd in enumerate((bill.eligible_usd, bill.drawdown_usd, bill.shortfall_usd, bill.overage_usd, bill.fixed_usd, bill.total_usd)):
             sums[i] += usd
     columns = _columns(
         "contract | Contract",
@@ -392,9 +390,7 @@ def bills(evidence: Evidence) -> Table:
         "fixed_usd | Fixed less rebates | usd",
         "total_usd | Total | usd",
     )
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (name, *sums) for name, sums in sorted(groups.items(), key=lambda item: -item[1][5])
-    )
+    rows: tuple[tuple[Cell, ...], ...] = tuple((name, *sums) for name, sums in sorted(groups.items(), key=lambda item: -item[1][5]))
     return Table(
         "contracts",
         "Bills by contract",
@@ -576,7 +572,5 @@ def by_place(plan: Plan) -> Mapping[str, list[float]]:
         usd.setdefault(label(holding.chip, holding.cloud), [0.0] * len(plan.periods))[holding.period] += holding.bill_usd
     for placement in plan.placements:
         if not placement.chip:
-            usd.setdefault(label("", placement.cloud, placement.pool), [0.0] * len(plan.periods))[placement.period] += (
-                placement.usd
-            )
+            usd.setdefault(label("", placement.cloud, placement.pool), [0.0] * len(plan.periods))[placement.period] += placement.usd
     return dict(sorted(usd.items(), key=lambda item: -sum(item[1])))

@@ -123,9 +123,7 @@ def _main_places(table: figures.Table | None) -> figures.Table | None:
     share = next(i for i, column in enumerate(table.columns) if column.key == "share_frac")
     rows = tuple(row for row in table.rows if float(row[share] or 0.0) >= SHOWN_FRAC)
     left = len(table.rows) - len(rows)
-    note = (
-        f"{left} placements of under {SHOWN_FRAC:.0%} of a workload's tokens are in the files beside this page." if left else ""
-    )
+    note = f"{left} placements of under {SHOWN_FRAC:.0%} of a workload's tokens are in the files beside this page." if left else ""
     return replace(table, rows=rows, note=" ".join(filter(None, (table.note, note))))
 
 
@@ -155,9 +153,7 @@ def _facts(evidence: Evidence) -> list[Fact]:
         told.append(Fact("Promises kept", f"{sum(bool(d.kept) for d in checked)} of {len(checked)}", "in the replay"))
     tokens = [row for row in figures.concentration(evidence).records() if row["by"] == "cloud" and row["of"] == "dollars"]
     if tokens:
-        told.append(
-            Fact("Largest supplier", f"{float(tokens[0]['top_frac'] or 0):.0%}", f"{proper(str(tokens[0]['top']))}, of spending")
-        )
+        told.append(Fact("Largest supplier", f"{float(tokens[0]['top_frac'] or 0):.0%}", f"{proper(str(tokens[0]['top']))}, of spending"))
     if plan.unserved_usd > 0:
         told.append(
             Fact(
@@ -186,6 +182,7 @@ def _sections(tables: dict[str, figures.Table], drawn: dict[str, Any], evidence:
         ("worth", "Shadow prices", "shadow_prices" in tables),
         ("energy", "Energy", "energy" in tables),
         ("speed", "Speed", "speed" in tables),
+        ("routes", "Routes", "routes" in tables),
         ("suppliers", "Suppliers", "suppliers" in tables),
         ("compared", "Offers compared", "comparisons" in tables),
         ("ports", "Ports", "ports" in tables),

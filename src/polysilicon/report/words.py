@@ -185,11 +185,7 @@ def margin(evidence: Evidence) -> str:
     if not steps:
         return ""
     price, kept = steps[0].usd, steps[-1].usd
-    told = (
-        f"Users pay {money(price)} per million tokens, {money(kept)} of which is gross margin ({kept / price:.0%})."
-        if price > 0
-        else ""
-    )
+    told = f"Users pay {money(price)} per million tokens, {money(kept)} of which is gross margin ({kept / price:.0%})." if price > 0 else ""
     found = figures.saving(evidence)
     served = figures.mtok(evidence.plan)
     if found is None or price <= 0 or served <= 0:

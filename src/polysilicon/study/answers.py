@@ -11,11 +11,11 @@ import numpy as np
 
 from polysilicon.errors import InputError, PolysiliconError
 from polysilicon.model import port_value
-from polysilicon.planner import frontier, leverage, port_surface, stress, thresholds
+from polysilicon.planner import frontier, leverage, measures, port_surface, stress, thresholds
 from polysilicon.planner.ports import Candidate
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.resolve import Asker
-from polysilicon.report.asked import Asked, Comparison, FrontierPoint, PortBreakEven, PortSurface, ShockCase, SloPrice, SupplierWorth
+from polysilicon.report.asked import Asked, Comparison, FrontierPoint, PortBreakEven, PortSurface, Route, ShockCase, SloPrice, SupplierWorth
 from polysilicon.report.figures import years
 from polysilicon.study.run import Progress, StudyResult, money
 from polysilicon.study.slo_price import slo_price
@@ -50,7 +50,7 @@ def answers_of(
     if not wanted and result.program is not None and result.program.model.nvars <= SMALL_COLUMNS:
         wanted = ("negotiate", "stress")
     asker = Asker(tables) if {"negotiate", "stress", "slo"} & set(wanted) else None
-    found = Asked(ports=tuple(_ports(result, tables, solve="port" in wanted, tell=tell)), surface=_surface(tables, result))
+    found = Asked(ports=tuple(_ports(result, tables, solve="port" in wanted, tell=tell)), surface=_surface(tables, result), routes=_routes(result))
     questions: list[tuple[str, str, Callable[[], dict[str, Any]]]] = []
     if asker is not None:
         questions += [
@@ -79,7 +79,29 @@ def _answered(found: Asked, name: str, words: str, work: Callable[[], dict[str, 
         return replace(found, unanswered=(*found.unanswered, f"{words}: not answered, {error.message}"))
     took = time.monotonic() - began
     solves = f"{asker.solves - before} re-solves of one program" if asker is not None else "A new program at each step"
-    return replace(found, **answer, effort={**found.effort, name: f"{solves}, {took:.0f} s"})
+    told = f"{solves}, {took:.0f} s"
+    if asker is not None and (base := _base_usd(answer)) is not None:
+        told += f"; {asker.compared_with(base)}"
+    return replace(found, **answer, effort={**found.effort, name: told})
+
+
+def _base_usd(answer: dict[str, Any]) -> float | None:
+    """Return what the plan costs that suppliers or shocks are compared with."""
+    return next((float(row.with_usd) for rows in answer.values() for row in rows if isinstance(row, (SupplierWorth, ShockCase))), None)
+
+
+def _routes(result: StudyResult) -> tuple[Route, ...]:
+    """Return the cheapest way of each workload in each cloud, as of the first period."""
+    if result.program is None or result.solution is None:
+        return ()
+    application = {w.id: w.application or w.id for w in result.resolved.workloads}
+    found = measures.routes(result.program, result.solution)
+    best = {str(r["workload"]): min(float(x["usd_per_mtok"]) for x in found if x["workload"] == r["workload"]) for r in found}
+    return tuple(
+        Route(application[w], w, str(r["cloud"]), str(r["where"]), float(r["usd_per_mtok"]), float(r["usd_per_mtok"]) <= best[w])
+        for r in found
+        if (w := str(r["workload"]))
+    )
 
 
 def _suppliers(asker: Asker) -> tuple[SupplierWorth, ...]:
@@ -100,6 +122,7 @@ def _suppliers(asker: Asker) -> tuple[SupplierWorth, ...]:
             s.walk_away_factor,
             s.movable_frac,
             fair.get(s.name) if s.kind == "cloud" else None,
+            s.with_usd,
         )
         for s in found
     )
@@ -107,7 +130,9 @@ def _suppliers(asker: Asker) -> tuple[SupplierWorth, ...]:
 
 def _shocks(tables: Problem, asker: Asker) -> tuple[ShockCase, ...]:
     found = stress.standard(tables, asker=asker)
-    return tuple(ShockCase(s.name, _finite(s.delta_usd) if s.is_priced else None, s.unserved_mtok, s.unserved_frac, s.replanned) for s in found)
+    return tuple(
+        ShockCase(s.name, _finite(s.delta_usd) if s.is_priced else None, s.unserved_mtok, s.unserved_frac, s.replanned, s.base_usd) for s in found
+    )
 
 
 def _frontier(tables: Problem) -> tuple[FrontierPoint, ...]:

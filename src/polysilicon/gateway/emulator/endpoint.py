@@ -27,9 +27,15 @@ _VERTEX = re.compile(r"/v1/projects/[^/]+/locations/[^/]+/publishers/anthropic/m
 _GOOGLE = re.compile(r"/v1/projects/[^/]+/locations/[^/]+/workspaces/[^/]+/invoke(/v1/messages(?:/count_tokens)?)$")
 _SIGV4 = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=([0-9a-f]{64})")
 _IN_BODY_OLD = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
-_ERRORS = {"401": (401, "authentication_error", "invalid key"), "403": (403, "permission_error", "forbidden"),
-           "429": (429, "rate_limit_error", "slow down"), "429-spend": (429, "rate_limit_error", "enforced_spend_limit_reached: spend limit"),
-           "500": (500, "api_error", "internal"), "503": (503, "api_error", "unavailable"), "529": (529, "overloaded_error", "Overloaded")}
+_ERRORS = {
+    "401": (401, "authentication_error", "invalid key"),
+    "403": (403, "permission_error", "forbidden"),
+    "429": (429, "rate_limit_error", "slow down"),
+    "429-spend": (429, "rate_limit_error", "enforced_spend_limit_reached: spend limit"),
+    "500": (500, "api_error", "internal"),
+    "503": (503, "api_error", "unavailable"),
+    "529": (529, "overloaded_error", "Overloaded"),
+}
 
 
 class _Refused(Exception):
