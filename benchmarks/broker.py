@@ -475,6 +475,33 @@ def demotion(runs: int, workers: int) -> dict[str, object]:
     }  # fmt: skip
 
 
+def rate_limited(workers: int) -> dict[str, object]:
+    """Count the requests that reach a target which refuses all for a minute: one at a time, so that none is under way when the first comes back."""
+    os.environ["BENCH_KEY"] = "bench-key"
+    doors, port = Doors(), free_port()
+    with tempfile.TemporaryDirectory() as name:
+        path = gateway_file(Path(name), doors.ports, port, workers)
+        code = "from polysilicon.cli.app import main; main()"
+        process = subprocess.Popen([sys.executable, "-c", code, "serve", "--config", str(path)], stderr=subprocess.DEVNULL)
+        try:
+            served(port)
+            seen: set[str] = set()
+            connections: list[HTTPConnection] = []
+            while len(seen) < workers:
+                connections.append(HTTPConnection("127.0.0.1", port, timeout=10))
+                seen.add(ask(connections[-1])[0])
+            doors.emulator["a"].faults.append(Fault("429", retry_after_s=60.0))
+            before = doors.emulator["a"].seen.requests
+            asked = [ask(c) for _ in range(200) for c in connections]
+            refused = doors.emulator["a"].seen.requests - before
+        finally:
+            process.terminate()
+            process.wait(20)
+    return {
+        "workers": workers, "requests_answered": len(asked), "requests_at_the_target": refused, "limit": workers, "within_limit": refused <= workers,
+    }  # fmt: skip
+
+
 def served(port: int) -> None:
     """Wait until a gateway answers."""
     until = time.monotonic() + 60
@@ -564,7 +591,8 @@ def main() -> None:
     steps = [step_of_15(seed) for seed in range(args.days)]
     rows.append({"case": "a real move of 15 %", "followed_s": max(s[0] for s in steps), "limit_s": 60.0,
                  "ramp_points_per_minute": max(s[1] for s in steps),
-                 "ramp_limit_points_per_minute": 20.0, "share_left_percent": 100 * max(s[2] for s in steps)})  # fmt: skip
+                 "ramp_limit_points_per_minute": 20.0, "share_left_percent": 100 * max(s[2] for s in steps),
+                 "within_limit": max(s[0] for s in steps) <= 60.0 and max(s[1] for s in steps) <= 20.0 + 1e-6})  # fmt: skip
     for kind in ("macc build-up", "edp", "no need"):
         for how in ("steady", "of a day +-3 %", "that wander by 3 %") if kind != "no need" else ("of a day +-3 %",):
             years = [year(kind, BrokerPart(mode="price"), how, seed) for seed in range(7, 7 + args.years if how != "steady" else 8)]
@@ -576,11 +604,12 @@ def main() -> None:
             })  # fmt: skip
     for workers in (1, 2):
         found = [reserved(workers, seed) for seed in range(5)]
-        rows.append(
-            {"case": f"reserved throughput, {workers} workers", "used_at_first_spill_percent": min(f[0] for f in found), "limit_percent": 97.0}
-        )
+        least = min(f[0] for f in found)
+        rows.append({"case": f"reserved throughput, {workers} workers", "used_at_first_spill_percent": least, "limit_percent": 97.0,
+                     "within_limit": least >= 97.0})  # fmt: skip
     rows += power(args.trials)
     rows.append({"case": "a quote in a file -> followed by every worker", **reaction(args.events, 2)})
+    rows.append({"case": "a target that answers 429, asked by all workers", **rate_limited(2)})
     rows.append({"case": "a canary's verdict -> no request goes to it", **demotion(args.demotions, 2)})
     rows += hedging(args.requests)
     print(json.dumps({"machine": {"python": platform.python_version(), "cores": os.cpu_count()}, "rows": rows}, indent=1))

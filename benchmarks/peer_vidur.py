@@ -46,7 +46,8 @@ def main(job_path: str, answer_path: str) -> None:
     from vidur.simulator import Simulator
     from vidur.types import ExecutionTimePredictorType, RequestGeneratorType
 
-    folder = tempfile.mkdtemp()
+    holder = tempfile.TemporaryDirectory()  # removed at the end
+    folder = holder.name
     rows = list(zip(job["arrival_s"], job["isl_tokens"], job["osl_tokens"], strict=True))
     (Path(folder) / "trace.csv").write_text(
         "Date,Time,PromptTokenCount,CompletionTokenCount\n" + "".join(f"d,{a},{i},{o}\n" for a, i, o in rows)

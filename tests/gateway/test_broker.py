@@ -230,13 +230,15 @@ def test_a_controllers_own_log_replays(tmp_path: Path) -> None:
     """Only ticks that changed something are logged; they lead to the same directives, over a restart too."""
     feed = tmp_path / "quotes.json"
     w = msgspec.structs.replace(wiring([3.0, 3.1, 3.3], [0.5, 0.3, 0.2]), state=str(tmp_path / "state"))
-    settings_ = BrokerPart(mode="price", dwell_s=120.0, quotes=(QuotePart(file=str(feed), every_s=1.0, stale_after_s=1e6),))
+    settings_ = BrokerPart(
+        mode="price", dwell_s=120.0, ramp_per_minute_frac=3.0, quotes=(QuotePart(file=str(feed), every_s=1.0, stale_after_s=1e6),)
+    )
     random = Random(3)
     ticks = 0
     for run in range(2):
         controller = Controller(w, broker=settings_)
         for t in range(1500):
-            if t % 50 == 0:
+            if t % 150 == 0:
                 rows = [{"target": f"t{i}", "factor": random.choice([0.8, 1.0, 1.0, 1.3]), "available": random.random() > 0.1} for i in range(3)]
                 feed.write_text(json.dumps(rows))
             now_s = 1e9 + 10_000 * run + 0.4 * t

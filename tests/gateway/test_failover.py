@@ -305,6 +305,19 @@ def test_slow_reader_slows_the_target_not_the_memory(rig: Callable[..., Rig]) ->
     assert total.count(b'"text_delta"') == 25_000
 
 
+def test_time_in_which_we_did_not_run_is_nobodys_delay(rig: Callable[..., Rig]) -> None:
+    """A process that was not let run for longer than any timeout reads what came meanwhile instead of giving up on it."""
+    for stream in (False, True):
+        r = rig([endpoint("a", "claude", model=FleetModel(ttft_s=0.1, tpot_s=0.0))], reliability=replace_(FAST, attempts=1, first_byte_timeout_s=0.3))
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(post, r, ask(stream=stream))
+            while r.emulator["a"].seen.requests == 0:
+                time.sleep(0.001)
+            r.call(lambda: time.sleep(0.8))  # the loop's thread: neither gateway nor target run
+            assert answer.result()[0] == 200
+        assert r.worker.live.health.failures[0] == 0
+
+
 def test_hedges_are_kept_for_what_is_really_slow(rig: Callable[..., Rig]) -> None:
     """Five in a hundred at most; when most of them are used, a request that is only a little late gets none."""
     worker = rig([endpoint("a", "claude")]).worker

@@ -296,17 +296,18 @@ def test_fuzz_usage_is_never_negative(body: object) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 5), st.integers(0, 2000), st.integers(1, 255))
 def test_fuzz_ledger_recovers_what_is_whole(rows: int, position: int, change: int) -> None:
-    folder = Path(tempfile.mkdtemp())
     entry = Entry("1", 1.0, "request", "ok", 200, MODEL, MODEL, "t", "v", "", "aws", "us", "production", cost_nano_usd=5)
     whole = line(entry)
-    (folder / "w00-000000.log").write_bytes(whole * rows + whole[: position % len(whole)])
-    tail = Tail(folder)
-    assert list(tail.read(whole=True)) == [entry] * rows
-    damaged = bytearray(whole)
-    damaged[position % (len(whole) - 1)] ^= change
-    (folder / "w01-000000.log").write_bytes(bytes(damaged) + whole)
-    assert list(tail.read(whole=True)).count(entry) in (0, 1, 2)
-    assert tail.torn >= (1 if position % len(whole) else 0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "w00-000000.log").write_bytes(whole * rows + whole[: position % len(whole)])
+        tail = Tail(folder)
+        assert list(tail.read(whole=True)) == [entry] * rows
+        damaged = bytearray(whole)
+        damaged[position % (len(whole) - 1)] ^= change
+        (folder / "w01-000000.log").write_bytes(bytes(damaged) + whole)
+        assert list(tail.read(whole=True)).count(entry) in (0, 1, 2)
+        assert tail.torn >= (1 if position % len(whole) else 0)
 
 
 def test_signature_matches_the_published_example() -> None:

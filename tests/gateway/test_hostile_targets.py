@@ -6,9 +6,11 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -268,30 +270,29 @@ def test_fuzz_streams_of_targets(events: list[tuple[str, Any]], path: str, chat_
     assert post(rig_, b"{}", path="/v1/messages")[0] == 400, "the worker lives"
 
 
-_SHARED: dict[bool, tuple[Rig, Liar]] = {}
+_SHARED: dict[bool, tuple[Rig, Liar, tempfile.TemporaryDirectory[str]]] = {}
 
 
 def shared_liar(chat_door: bool) -> tuple[Rig, Liar]:
     """One rig for all examples of a fuzz."""
     if chat_door not in _SHARED:
-        import tempfile
-        from pathlib import Path
-
         one = Liar(b"")
+        folder = tempfile.TemporaryDirectory(prefix="polysilicon-test-")
         quick = msgspec.structs.replace(
             FAST, first_byte_timeout_s=0.3, stall_timeout_s=0.3, breaker_failures=10**9, eject_min_requests=10**9, attempts=1
         )
         made = Rig(
-            Path(tempfile.mkdtemp()), [endpoint("liar", "openai" if chat_door else "claude")], targets={"liar": {"port": one.port}}, reliability=quick
+            Path(folder.name), [endpoint("liar", "openai" if chat_door else "claude")], targets={"liar": {"port": one.port}}, reliability=quick
         )
-        _SHARED[chat_door] = (made, one)
-    return _SHARED[chat_door]
+        _SHARED[chat_door] = (made, one, folder)
+    return _SHARED[chat_door][:2]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def closed_afterwards() -> Iterator[None]:
     yield
-    for made, one in _SHARED.values():
+    for made, one, folder in _SHARED.values():
         made.close()
         one.end()
+        folder.cleanup()
     _SHARED.clear()

@@ -469,6 +469,12 @@ class Exchange:
         for attempt in self.attempts:
             attempt.slow(slow)
 
+    def forgive(self, late_s: float) -> None:
+        """Put the targets' deadlines off by the time that nobody could read their answers."""
+        self.due_s += late_s
+        for attempt in self.attempts:
+            attempt.deadline_s += late_s
+
     def tick(self, now_s: float) -> None:
         """Check the deadlines; start a hedge where one is due. Called when `due_s` has passed."""
         settings = self.live.wiring.reliability

@@ -206,6 +206,7 @@ class Flight:
         connection = self.upstream
         connection.quick = None
         attempt.adopt(connection, ask, self.way.dialect, self.now_s, self.payload, include_usage=exchange.include_usage)
+        exchange.forgive(self.due_s - exchange.due_s)
         return exchange
 
     def client_gone(self) -> None:
@@ -219,6 +220,10 @@ class Flight:
         self.express.work()
         if self.watcher is self:
             self.make_way().client_slow(slow)
+
+    def forgive(self, late_s: float) -> None:
+        """Put the deadline off by the time that nobody could read."""
+        self.due_s += late_s
 
     def tick(self, now_s: float) -> None:
         """Check the deadlines."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,7 +39,7 @@ _CLOUDS = (
 )
 _NEW = ("azure-maia", "anthropic", "Maia 200", "eastus2", 2.0, 10.0)
 _SHARES = (0.35, 0.30, 0.20, 0.15, 0.0)
-_RESERVED_TPM = 30_000
+_PATIENCE = 4.0  # times an act's length, where traffic has not yet followed
 
 
 def _names(door: str) -> str:
@@ -140,7 +141,14 @@ class Story:
         await self._act("price back to the list", "aws", 0.35, act_s, lambda: self._quote("aws", factor=1.0))
         await self._act("provisioned throughput of gcp exhausted", "gcp", 0.30, act_s, self._exhaust, less=True)
         await self._act("outage of azure", "azure", 0.0, act_s, self._outage)
+        await self._promoted(act_s)
         await self._act("new chip: from shadow to production", "azure-maia", 0.0, act_s, self._open_maia, more=True)
+
+    async def _promoted(self, act_s: float) -> None:
+        """Wait until the new chip's trials are over, where a slow machine has not yet had enough samples."""
+        until = time.monotonic() + _PATIENCE * act_s
+        while self.controller.promotions.stages[f"{MODEL}@{_NEW[0]}"][0] != "production" and time.monotonic() < until:
+            await asyncio.sleep(0.05)
 
     def _exhaust(self) -> None:
         self.emulator["gcp"].faults.append(Fault("429", frac=1.0, retry_after_s=0.5))
@@ -165,12 +173,15 @@ class Story:
         less: bool = False,
         more: bool = False,
     ) -> None:
-        """Begin an act, wait, and note how soon the target's share of requests went where it should."""
+        """Begin an act, wait, and note how soon the target's share of requests went where it should.
+
+        A machine with other things to do gets up to four times as long; what it took is told all the same.
+        """
         begin()
         began = time.monotonic()
         within_s = None
         share = 0.0
-        while time.monotonic() - began < act_s:
+        while (past_s := time.monotonic() - began) < act_s or (within_s is None and past_s < _PATIENCE * act_s):
             before = self._counts()
             await asyncio.sleep(min(1.0, act_s / 5))
             delta = {k: v - before[k] for k, v in self._counts().items()}
@@ -270,9 +281,15 @@ def tell(create: Callable[..., Any], *, seconds: float, port: int, say: Say) -> 
     with tempfile.TemporaryDirectory(prefix="polysilicon-live-") as folder:
 
         async def go() -> None:
+            me = asyncio.current_task()
+            assert me is not None
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)  # an end in order: the folder goes too
             result.update(await Story(Path(folder), say).run(create, seconds, port))
 
-        run_loop(go())
+        try:
+            run_loop(go())
+        except asyncio.CancelledError:
+            raise SystemExit(128 + signal.SIGTERM) from None
     late = [a["act"] for a in result["acts"] if a["within_s"] is None]
     if late:
         raise PromiseNotKept(f"traffic did not follow in time: {'; '.join(late)}", where="live")

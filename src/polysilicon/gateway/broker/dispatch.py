@@ -23,6 +23,7 @@ from typing import Any
 from polysilicon.errors import Infeasible, PolysiliconError
 
 _UNSERVED_USD_PER_MTOK = 1e4
+_LEAST_FRAC = 1e-5  # of the largest demand: a route nobody asks for now still gets the cheapest shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,35 +89,39 @@ def dispatch(
     Raises: Infeasible when the bounds of a route leave no room, which the callers' own clipping rules out; PolysiliconError when
     the solver refuses or fails: the last directive then stands.
     """
-    demand = [max(d, 1e-9) for d in demand_mtok_per_s]
+    top = max([1e-9, *demand_mtok_per_s, *[d for hour in ahead for d in hour.demand_mtok_per_s]])
+    demand = [max(d, _LEAST_FRAC * top) for d in demand_mtok_per_s]
     prices, caps = tuple(lane.usd_per_mtok for lane in lanes), tuple(max(lane.cap_frac, lane.low_frac) for lane in lanes)
-    usual = tuple(max(d, 1e-9) for d in ahead[0].demand_mtok_per_s) if ahead else tuple(demand)
+    usual = tuple(max(d, _LEAST_FRAC * top) for d in ahead[0].demand_mtok_per_s) if ahead else tuple(demand)
     hours = [Ahead(ahead[0].frac if ahead else 1.0, usual, prices, caps), *ahead[1:]]
     missing = [_within_reach(c, lanes, hours) for c in commitments]  # shortfalls are shares of these, so that rows are of like size
-    program = _Program(lanes, hours)
+    program = _Program(lanes, hours, top)
     program.limits(demand, capacity_mtok_per_s or {}, cloud_share_max_frac or {})
     program.commit(commitments, missing)
     values, duals = program.solve()
     n, first = len(lanes), len(program.cost) - len(commitments)
     shadow = {}
     for k, c in enumerate(commitments):
-        shadow[c.id] = round(duals[program.committed + k] * max(c.left_s, 1.0) / missing[k], 9) if missing[k] > 0 else 0.0
+        shadow[c.id] = round(top * duals[program.committed + k] * max(c.left_s, 1.0) / missing[k], 9) if missing[k] > 0 else 0.0
     return Dispatch(
         tuple(round(max(0.0, v), 9) for v in values[:n]),
-        sum(c * v for c, v in zip(program.cost, values, strict=True))
+        top * sum(c * v for c, v in zip(program.cost, values, strict=True))
         + sum((c.missing_usd - m) / max(c.left_s, 1.0) for m, c in zip(missing, commitments, strict=True)),
         {c.id: values[first + k] * missing[k] + c.missing_usd - missing[k] for k, c in enumerate(commitments)},
         shadow,
-        {target: -duals[program.capacity + j] for j, target in enumerate(capacity_mtok_per_s or {})},
+        {target: -top * duals[program.capacity + j] for j, target in enumerate(capacity_mtok_per_s or {})},
         tuple(hours[0].frac * d for d in usual),
     )
 
 
 class _Program:
-    """Columns and rows as they are added: a block of lanes and of what stays unserved for each kind of hours, then the shortfalls."""
+    """Columns and rows as they are added: a block of lanes and of what stays unserved for each kind of hours, then the shortfalls.
 
-    def __init__(self, lanes: Sequence[Lane], hours: Sequence[Ahead]) -> None:
-        self.lanes, self.hours = lanes, hours
+    Costs are for the largest demand being 1, so that they stay far above what the solver takes for nothing.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], hours: Sequence[Ahead], top: float) -> None:
+        self.lanes, self.hours, self.top = lanes, hours, top
         self.routes = len(hours[0].demand_mtok_per_s)
         self.width = len(lanes) + self.routes
         self.cost: list[float] = []
@@ -128,8 +133,8 @@ class _Program:
             by_route[lane.route].append(i)
         for h, hour in enumerate(hours):
             at, d = h * self.width, hour.demand_mtok_per_s
-            self.cost += [hour.frac * p * d[lane.route] for p, lane in zip(hour.usd_per_mtok, lanes, strict=True)]
-            self.cost += [hour.frac * _UNSERVED_USD_PER_MTOK * x for x in d]
+            self.cost += [hour.frac * p * d[lane.route] / top for p, lane in zip(hour.usd_per_mtok, lanes, strict=True)]
+            self.cost += [hour.frac * _UNSERVED_USD_PER_MTOK * x / top for x in d]
             self.lower += [min(lane.low_frac, cap) for lane, cap in zip(lanes, hour.cap_frac, strict=True)] + [0.0] * self.routes
             self.upper += [*hour.cap_frac, *[1.0] * self.routes]
             self.rows += [([*[(at + i, 1.0) for i in mine], (at + len(lanes) + r, 1.0)], 1.0, 1.0) for r, mine in enumerate(by_route)]
@@ -150,7 +155,7 @@ class _Program:
         self.committed = len(self.rows)
         for c, m in zip(commitments, missing, strict=True):
             short = len(self.cost)
-            self.cost.append(m / max(c.left_s, 1.0))
+            self.cost.append(m / max(c.left_s, 1.0) / self.top)
             self.lower.append(0.0)
             self.upper.append(inf)
             drawn = [
