@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,21 @@ from polysilicon.application.trace import Trace
 from polysilicon.performance import StepTimes
 
 DONE = 1
+RUN_REQUESTS = 250_000
 Rows = list[dict[str, Any]]
+
+
+class Told(list):  # type: ignore[type-arg]
+    """Rows that are told on stderr as they come: the whole takes minutes."""
+
+    def append(self, row: dict[str, Any]) -> None:
+        super().append(row)
+        print(in_words(row), file=sys.stderr, flush=True)
+
+
+def in_words(row: dict[str, Any]) -> str:
+    return "  ".join(f"{k}={v:,.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items())
+
 
 def step_times(kv_tokens: int = 500_000) -> StepTimes:
     tokens = np.arange(8193)
@@ -93,8 +107,7 @@ def starts(rows: Rows) -> None:
         loader += "m = u.module_from_spec(s); sys.modules['benchmarks_simulator'] = m; s.loader.exec_module(m); " + code
         environment = os.environ | {"POLYSILICON_CACHE_DIR": cache}
         for case in ("first use, compiles", "later start"):
-            out = subprocess.run([sys.executable, "-c", loader], capture_output=True, text=True, env=environment,
-            check=True).stdout.split()
+            out = subprocess.run([sys.executable, "-c", loader], capture_output=True, text=True, env=environment, check=True).stdout.split()
             rows.append({"case": case, "wall_s": float(out[0]), "cpu_s": float(out[1])})
 
 
@@ -114,7 +127,46 @@ def blocks(n: int, replicas: int) -> Iterator[Trace]:
         yield piece
 
 
-def streamed(case: str, n: int, replicas: int, rows: Rows) -> None:
+def week(n: int, replicas: int) -> Iterator[Trace]:
+    """A week of n requests in blocks: the measured day of a consumer service, weekends at 0.6 of it (assumed), W1's lengths."""
+    from polysilicon.application.generate import hourly_profile
+
+    rate = np.concatenate([np.array(hourly_profile("chat")) * (1.0 if day < 5 else 0.6) for day in range(7)])
+    due = np.concatenate([[0.0], np.cumsum(rate)]) * n / rate.sum()  # requests until the end of each hour
+    count = 0.0
+    for piece in blocks(n, 1):
+        place = piece.arrival_s  # a clock on which one request is due a second
+        count = float(place[-1])
+        piece.arrival_s = np.interp(place, due, 3600.0 * np.arange(len(due))) + np.maximum(0.0, place - n)
+        yield piece
+    assert abs(count / n - 1) < 0.01
+
+
+def replayed(seed: int) -> tuple[int, float]:
+    """One independent run of a study: its requests done and the sum of their latencies."""
+    from polysilicon import simulator
+    from polysilicon.simulator.fleet import Fleet, Pool
+
+    result = simulator.simulate(Fleet((Pool("a", step_times(), 64),)), w1(RUN_REQUESTS, 64, seed), seed=seed)
+    return int(result.done.sum()), float(result.e2e_s.sum())
+
+
+def processes(rows: Rows) -> None:
+    """Eight independent runs in one process and in two, which share the compiled cache; their start is in the time."""
+    from polysilicon.parallel import run_all
+
+    walls, answers = [], []
+    for workers in (1, 2):
+        wall = time.perf_counter()
+        answers.append(run_all(replayed, list(range(8)), workers=workers))
+        walls.append(time.perf_counter() - wall)
+        rows.append({"case": f"8 runs of {RUN_REQUESTS:,} requests, processes: {workers}", "wall_s": walls[-1],
+                     "requests_per_wall_s": 8 * RUN_REQUESTS / walls[-1]})  # fmt: skip
+    assert answers[0] == answers[1], "where a run runs must not change its result"
+    rows.append({"case": "2 processes / 1 process, same results", "speed_ratio": walls[0] / walls[1]})
+
+
+def streamed(case: str, n: int, replicas: int, rows: Rows, traffic: Callable[[int, int], Iterator[Trace]] = blocks) -> None:
     """A trace that never stands in memory whole; making it is timed apart."""
     from polysilicon.simulator.fleet import Fleet, Pool
     from polysilicon.simulator.stream import simulate_stream
@@ -123,7 +175,7 @@ def streamed(case: str, n: int, replicas: int, rows: Rows) -> None:
 
     def timed_blocks() -> Iterator[Trace]:
         nonlocal spent
-        source = blocks(n, replicas)
+        source = traffic(n, replicas)
         while True:
             cpu = time.process_time()
             piece = next(source, None)
@@ -198,7 +250,7 @@ def main() -> None:
     from polysilicon.simulator.fleet import Fleet, Pool
 
     scale = 10 if asked.quick else 1
-    rows: Rows = []
+    rows: Rows = Told()
     tiny()
     for replicas in (8, 64):
         timed(f"W1, {replicas} replicas", Fleet((Pool("a", step_times(), replicas),)), w1(1_000_000 // scale, replicas), rows)
@@ -212,13 +264,13 @@ def main() -> None:
         fleet = Fleet((Pool("a", step_times(2_000_000), 64, routing=words),))
         timed(f"generated conversations, prefix cache on, {words} routing, 64 replicas", fleet, conversations(100_000 // scale), rows)
     for replicas in (1, 16, 256, 4096):
-        timed(f"growth in replicas, {replicas}", Fleet((Pool("a", step_times(), replicas),)), w1(400_000 // scale, replicas),
-        rows)
+        timed(f"growth in replicas, {replicas}", Fleet((Pool("a", step_times(), replicas),)), w1(400_000 // scale, replicas), rows)
     streamed("streamed in blocks, 64 replicas", 4_000_000 // scale, 64, rows)
     if asked.long:
-        streamed("a week of 44 M requests in blocks, 73 replicas", 44_000_000, 73, rows)
+        streamed("a week of 44 M requests by the hour, in blocks, 73 replicas", 44_000_000, 73, rows, week)
     growth([10_000, 100_000, 1_000_000] + ([10_000_000] if asked.long else [] if asked.quick else [4_000_000]), rows)
     if not asked.quick:
+        processes(rows)
         starts(rows)
     peers.compare(rows, w1(4_000 // scale, peers.REPLICAS), found[0] if found else None, dynosim_python=asked.dynosim, vidur_python=asked.vidur)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
@@ -227,7 +279,7 @@ def main() -> None:
         return
     print(machine)
     for row in rows:
-        print("  ".join(f"{k}={v:,.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))
+        print(in_words(row))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,12 @@ from polysilicon import simulator
 from polysilicon.application.trace import Trace
 from polysilicon.application.workload import Slo
 from polysilicon.errors import InputError
+from polysilicon.performance import StepTimes
 from polysilicon.simulator.dynamics import Happenings, Outage, PriceChange
 from polysilicon.simulator.fleet import Fleet, Pool
+
+
+TIMES = StepTimes(np.full(101, 0.01), 0.0, 0.0, 0.0, 0, 0.0, 1000)
 
 
 def plain(n: int = 3) -> Trace:
@@ -53,6 +57,7 @@ def test_a_trace_that_cannot_be_right_says_where(pool: Pool, change: dict, words
     [
         ({"replicas": -1}, "replicas is -1"), ({"max_batch": 0}, "max_batch is 0"), ({"max_batch": 101}, "exceeds the step's budget of 100"),
         ({"block_tokens": 0}, "block_tokens is 0"), ({"watermark_frac": 1.0}, "watermark_frac is 1.0"), ({"role": "cook"}, 'role "cook"'),
+        ({"step_times": replace(TIMES, kv_tokens=1 << 31)}, "kv_tokens is 2147483648"),
         ({"accepted_tokens": 3.0}, "accepted_tokens is 3.0"), ({"role": "prefill"}, "names its decode_pool"), ({"routing": "x"}, 'routing "x"'),
     ],
 )  # fmt: skip

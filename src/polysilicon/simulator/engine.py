@@ -31,6 +31,7 @@ from polysilicon.simulator.state import (
     ITL_FLOOR_S,
     ITL_LOWEST,
     ITL_SHIFT,
+    MANY,
     OFF,
     PREFILL,
     ROWS,
@@ -168,8 +169,8 @@ def finish(s: State, slot: int, t: float, status: int) -> None:
     row.tokens = request.emitted
     row.cached_tokens = request.cached
     row.replica = request.replica
-    row.preemptions = min(request.preemptions, 32767)
-    row.retries = min(request.retries, 32767)
+    row.preemptions = request.preemptions
+    row.retries = request.retries
     row.workload = request.workload
     row.status = status
     session = request.session
@@ -279,7 +280,7 @@ def _preempt_newest(s: State, r: int) -> None:
     request.join = FAR
     request.done = 0
     request.stage = FRESH
-    request.preemptions += 1
+    request.preemptions = min(request.preemptions + 1, MANY)
     rep.preemptions += 1
     enqueue(s, victim, r, True)
 

@@ -15,7 +15,7 @@ from polysilicon.errors import InputError, InputErrors, MissingFact, unknown_nam
 from polysilicon.model.port import Port
 from polysilicon.performance import StepTimes
 from polysilicon.portfolio import Placement, Plan
-from polysilicon.simulator.state import ROLES
+from polysilicon.simulator.state import MAX_KV_TOKENS, ROLES
 
 if TYPE_CHECKING:
     from polysilicon.catalogue import Catalogue
@@ -177,6 +177,7 @@ def _pool_problems(pool: Pool, fleet: Fleet) -> list[str]:
         "the step table holds a time that is not finite or not above 0"),
         (all(math.isfinite(x) and x >= 0 for x in rates), "a time per sequence, token, pair, prefill step or first token is negative or infinite"),
         (times.kv_tokens >= pool.block_tokens, f"kv_tokens is {times.kv_tokens}; one block of {pool.block_tokens} must fit"),
+        (times.kv_tokens <= MAX_KV_TOKENS, f"kv_tokens is {times.kv_tokens}; one replica holds at most {MAX_KV_TOKENS}"),
         (pool.max_batch * width < steps, f"max_batch {pool.max_batch} x {width} tokens exceeds the step's budget of {steps - 1}"),
         (math.isfinite(pool.startup_s) and pool.startup_s >= 0, f"startup_s is {pool.startup_s}; it must be 0 or more"),
         ((pool.role == "prefill") == bool(pool.decode_pool), "a prefill pool, and only that, names its decode_pool"),

@@ -43,6 +43,7 @@ from polysilicon.simulator.state import (
     FRESH_SLOT,
     HANDED_OVER,
     INDEXED,
+    MANY,
     MORE,
     NEXT_PROMOTION,
     NOW,
@@ -281,7 +282,7 @@ def _receive(s: State, slot: int, t: float) -> None:
     if waited_for:
         add_outstanding(s, goal, -1)
     request.stage = FRESH
-    request.retries += 1
+    request.retries = min(request.retries + 1, MANY)
     dispatch(s, slot, t, False, True)
 
 
@@ -292,7 +293,7 @@ def _run_again(s: State, slot: int, t: float) -> None:
     request.stage = FRESH
     request.done = request.shared = request.shared_blocks = 0
     request.join = FAR
-    request.retries += 1
+    request.retries = min(request.retries + 1, MANY)
     dispatch(s, slot, t, False, True)
 
 

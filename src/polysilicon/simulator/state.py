@@ -35,6 +35,8 @@ TIES = 4096  # sequences that finish in the same step leave in order of admissio
 LINE_BYTES, LARGE_PAGE_BYTES = 64, 1 << 21
 MANY_REPLICAS = 1024  # whose states the nearest cache does not hold
 FAR = 4_000_000_000_000_000_000  # a step that never comes
+MANY = 32767  # preemptions or retries of one request; more are counted as so many
+MAX_KV_TOKENS = (1 << 31) - 1  # of one replica
 BUSY_KEY = 1 << 30  # the load of a replica that must not be chosen
 
 _I, _F, _S, _T, _B = np.int64, np.float64, np.int32, np.int16, np.int8
