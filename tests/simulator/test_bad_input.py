@@ -15,7 +15,6 @@ from polysilicon.performance import StepTimes
 from polysilicon.simulator.dynamics import Happenings, Outage, PriceChange
 from polysilicon.simulator.fleet import Fleet, Pool
 
-
 TIMES = StepTimes(np.full(101, 0.01), 0.0, 0.0, 0.0, 0, 0.0, 1000)
 
 
