@@ -84,6 +84,12 @@ QUESTIONS = {
     "training_spot": lambda: world(
         [work(rps=10.0)], [H100, offer("h100", 1.0, kind="spot", interruptions_per_hour=0.01, max_chips=50.0)], training=(PRETRAIN,)
     ),
+    "ramp": lambda: world(
+        [work(rps=10.0, peak=1.5)],
+        [replace(H100, ramp_chips_per_hour=0.1)],
+        blocks=TWO,
+        sites=(Site("hall", "azure", "eastus", ramp_mw_per_hour=0.001),),
+    ),
     "link": lambda: world([work(rps=10.0)], [H100, offer("gb200", 6.0)], disaggregation=WIRES),
     "survive": lambda: world(
         [work(rps=10.0)],

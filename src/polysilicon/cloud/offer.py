@@ -33,6 +33,7 @@ class Offer:
     available_from: str = ""  # ISO date; empty: now
     availability_frac: float = 1.0  # share of hours a spot offer is there
     interruptions_per_hour: float = 0.0
+    ramp_chips_per_hour: float | None = None  # how fast rented chips come and go; None: at once
     lead_time_months: float = 0.0
     model: str = ""  # per_token only
     usd_per_mtok_in: float | None = None

@@ -37,6 +37,7 @@ class Site:
     lead_time_months: float = 0.0
     ramp_mw: tuple[tuple[str, float], ...] = ()  # (ISO date, IT MW from then on)
     purchases: tuple[PowerPurchase, ...] = ()
+    ramp_mw_per_hour: float | None = None  # of IT load, either way; None: no stated limit
     source: str = ""
 
     def power_on(self, day: str) -> tuple[float, float]:

@@ -43,6 +43,7 @@ class Market:
     hours_each: F8 | None = None  # [hour]; None: one hour each
     times: F8 | None = None  # [hour]; None: each comes once
     day_snapshots: int | None = None  # None: one stretch
+    offer_ramp_chips: F8 | None = None  # [offer] a hour that rented chips may change by; inf: at once
 
     @property
     def lengths_hours(self) -> F8:
@@ -134,6 +135,21 @@ class Dispatcher:
         self.highs.addVars(len(cost), np.zeros(len(cost)), upper)
         self.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
         self.highs.addRows(matrix.shape[0], low, high, matrix.nnz, matrix.indptr, matrix.indices, matrix.data)
+        self._ramps()
+
+    def _ramps(self) -> None:
+        """State |u_{t+1} - u_t| <= R x hours from middle to middle, inside a day."""
+        if self.market.offer_ramp_chips is None:
+            return
+        size, lengths = self.market.day_snapshots or self.hours, self.market.lengths_hours
+        t = np.flatnonzero((np.arange(1, self.hours) % size) != 0)  # the last snapshot of a day is followed by none
+        limited = np.flatnonzero(np.isfinite(self.market.offer_ramp_chips))
+        if not len(t) or not len(limited):
+            return
+        most = (self.market.offer_ramp_chips[limited, None] * (lengths[t] + lengths[t + 1]) / 2.0).ravel()
+        pairs = np.stack([self.u[limited][:, t].ravel(), self.u[limited][:, t + 1].ravel()], axis=1).astype(np.int32)
+        starts, signs = np.arange(0, 2 * len(most), 2, dtype=np.int32), np.tile([-1.0, 1.0], len(most))
+        self.highs.addRows(len(most), -most, most, 2 * len(most), starts, pairs.ravel(), signs)
 
     def _vendor_rows(self) -> tuple[sparse.csr_matrix, int]:
         """Return rows, and how many columns S they add: spend of a vendor's offers in a day = S; sum of S_v <= cap x sum of S."""

@@ -233,7 +233,7 @@ def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, 
     `units` are chips and dollars per unit of the program; left out, powers of ten near what the demand needs.
     """
     from polysilicon.planner import constraints as c
-    from polysilicon.planner import limits, money, resilience, training
+    from polysilicon.planner import limits, money, ramps, resilience, training
 
     program = Program(tables, integer_rent=integer_rent, units=units)
     c.serve(program)
@@ -248,6 +248,7 @@ def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, 
     c.ports_live(program)
     c.stages(program)
     c.links(program)
+    ramps.rent(program)
     money.spend(program)
     money.fixed(program)
     money.overage(program)
@@ -255,6 +256,7 @@ def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, 
     money.tiers(program)
     money.choices(program)
     limits.power(program)
+    ramps.power(program)
     limits.shares(program)
     limits.concentration(program)
     limits.budgets(program)

@@ -17,7 +17,7 @@ from polysilicon.scenario.schema import OfferPart, OffersPart, Scenario
 Place = Callable[[Loc], str]
 _CHANGES: tuple[str, ...] = (
     "cloud", "region", "kind", "usd_per_chip_hour", "block_chips", "max_chips", "min_term_months", "lead_time_months",
-    "availability_frac", "interruptions_per_hour", "usd_per_mtok_in", "usd_per_mtok_cached", "usd_per_mtok_out", "tags",
+    "availability_frac", "interruptions_per_hour", "ramp_chips_per_hour", "usd_per_mtok_in", "usd_per_mtok_cached", "usd_per_mtok_out", "tags",
     "source", "note",
 )  # fmt: skip
 

@@ -155,6 +155,8 @@ class OfferPart(Part):
     availability_frac: Share | None = None
     """Share of hours a spot offer is there."""
     interruptions_per_hour: NonNegative | None = None
+    ramp_chips_per_hour: NonNegative | None = None
+    """How fast chips rented by the hour come and go within a day."""
     model: str | None = None
     """per_token: the workload model it answers for."""
     token_price: str | None = None
@@ -307,6 +309,8 @@ class SitePart(Part):
     lead_time_months: NonNegative = 0.0
     ramp_mw: tuple[tuple[date, NonNegative], ...] = ()
     """[date, IT MW from then on], in order."""
+    ramp_mw_per_hour: NonNegative | None = None
+    """How fast the site's IT load may change within a day."""
     source: Text = ""
 
 
