@@ -14,6 +14,7 @@ from polysilicon.gateway.config import GatewayConfig
 from polysilicon.gateway.controller import Controller, Supervisor, contract_of, engines_of, new_key
 from polysilicon.gateway.journal import log
 from polysilicon.gateway.secrets import SecretValue
+from polysilicon.gateway.standing import Standing, check_free, listening
 from polysilicon.gateway.wiring import Wiring
 from polysilicon.gateway.worker import run as run_loop
 
@@ -60,13 +61,21 @@ def run(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, read: Call
 async def serve(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, read: Callable[[], tuple[GatewayConfig, Wiring]]) -> None:
     """Keep the workers, tick the broker, answer the operator."""
     key = SecretValue(settings.admin.key, where="admin.key").get() if settings.admin.key else new_key()[0]
+    standings = [Standing(Path(wiring.state))]
+    orphans = standings[0].end_orphans(wiring.drain_s + 5.0)
+    if orphans:
+        log("warning", "ended workers whose controller had died", processes=orphans)
+    check_free(wiring.host, wiring.port, "listen.port")
+    door = listening(settings.admin.host, settings.admin.port, "admin.port")
     state = {"controller": make_controller(settings, wiring)}
-    supervisor = Supervisor(state["controller"], Path(wiring.state) / "wiring.bin")
+    supervisor = Supervisor(state["controller"], standings[0].state / "wiring.bin")
     stop = asyncio.Event()
 
     def reload() -> str:
         try:
             new_settings, new_wiring = read()
+            if Path(new_wiring.state).resolve() != standings[-1].state:
+                standings.append(Standing(Path(new_wiring.state)))
             controller = make_controller(new_settings, new_wiring)
         except PolysiliconError as error:
             log("error", "reload refused", why=str(error))
@@ -90,7 +99,7 @@ async def serve(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, re
     admin = admin_server(create(_Current(state), key, reload=reload), settings.admin.host, settings.admin.port)
     await supervisor.start()
     tasks = [
-        asyncio.create_task(admin.serve()), asyncio.create_task(tick_forever(lambda: state["controller"])),
+        asyncio.create_task(admin.serve(sockets=[door])), asyncio.create_task(tick_forever(lambda: state["controller"])),
         asyncio.create_task(share_forever(lambda: state["controller"])),
     ]  # fmt: skip
     log("info", "serving", url=f"http://{wiring.host}:{wiring.port}", admin=f"http://{settings.admin.host}:{settings.admin.port}")
@@ -107,6 +116,8 @@ async def serve(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, re
     controller.tick()
     controller.peers.leave(controller.demand())
     controller.close()
+    for standing in standings:
+        standing.leave()
 
 
 class _Current:
