@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -215,6 +218,7 @@ def test_failures_release_what_was_reserved(rig: Callable[..., Rig]) -> None:
 SPEND = """
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from polysilicon.gateway.budgets import Budgets
 from polysilicon.gateway.wiring import Budget
@@ -472,6 +476,36 @@ def test_shadow_traffic_is_on_nobodys_budget_after_a_restart_either(rig: Callabl
     controller.tick()
     assert controller.budgets.spent(0) == mine
     controller.close()
+
+
+def test_a_worker_lives_through_a_full_disk(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Requests are answered, deadlines are looked at, nobody sends us more than we have; once there is room every line is there."""
+    r = rig([endpoint("a", "claude")])
+
+    def ready() -> int:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", r.port, timeout=10)) as connection:
+            connection.request("GET", "/ready")
+            return connection.getresponse().status
+
+    whole, there_is_room = os.write, threading.Event()
+
+    def full(file: int, data: bytes) -> int:
+        if not there_is_room.is_set() and bytes(data[8:9]) == b" ":  # a line of the ledger
+            raise OSError(28, "No space left on device")
+        return whole(file, data)
+
+    monkeypatch.setattr(os, "write", full)
+    assert [post(r, ask())[0] for _ in range(3)] == [200] * 3
+    until = time.monotonic() + 20
+    while ready() != 503:
+        assert time.monotonic() < until
+    assert post(r, ask())[0] == 200
+    there_is_room.set()
+    while ready() != 200:
+        assert time.monotonic() < until
+    assert len(r.ledger(4)) == 4
+    said = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines() if '"the ledger' in line]
+    assert said == ["the ledger cannot be written; its lines wait in memory", "the ledger is written again"]
 
 
 def test_a_full_disk_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,11 +245,11 @@ class Writer:
         self._scheduled = False
         if not self.pending:
             return
+        if self._file < 0:
+            self._open()  # before anything is taken off what is pending
         data = b"".join(self.pending)
         self.written += len(self.pending)
         self.pending.clear()
-        if self._file < 0:
-            self._open()
         view = memoryview(data)
         try:
             while view:

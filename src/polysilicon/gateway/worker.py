@@ -20,6 +20,7 @@ from polysilicon.gateway.envelope import dialect_of
 from polysilicon.gateway.exchange import Exchange
 from polysilicon.gateway.express import Express, Flight
 from polysilicon.gateway.http import Limits, Request, Server, error_body
+from polysilicon.gateway.journal import log
 from polysilicon.gateway.ledger import Writer
 from polysilicon.gateway.live import Live
 from polysilicon.gateway.samples import Samples
@@ -45,6 +46,7 @@ class Worker:
         self.server.short = self.express.take
         self.counter = 0
         self.hedges = 0
+        self.stuck = ""  # why the ledger cannot be written
         self.refused: dict[str, int] = {}
         self.ready = False
         self.samples = Samples(Path(wiring.state) / "samples", index)
@@ -113,7 +115,7 @@ class Worker:
         live = self.live
         now_s = time.monotonic()
         fit = any(live.health.admits(v.index, now_s) for v in live.wiring.variants)
-        ready = self.ready and not self.server.draining and fit
+        ready = self.ready and not self.server.draining and fit and not self.stuck
         request.respond(200 if ready else 503, msgspec.json.encode({"ready": ready, "directive": live.router.directive.number}))
 
     def _models(self, request: Request) -> None:
@@ -206,7 +208,21 @@ class Worker:
                 due_s = now_s + 1.0
                 self.live.refresh()
                 self.live.sweep()
-                self.ledger.sync()
+                self._sync()
+
+    def _sync(self) -> None:
+        """Write the ledger; where that fails the lines wait in memory, the operator is told, and we are not ready until it is over."""
+        try:
+            self.ledger.sync()
+            problem = ""
+        except OSError as error:
+            problem = error.strerror or type(error).__name__
+        if problem != self.stuck:
+            self.stuck = problem
+            if problem:
+                log("error", "the ledger cannot be written; its lines wait in memory", worker=self.index, why=problem)
+            else:
+                log("info", "the ledger is written again", worker=self.index)
 
 
 def _model_row(model: str, *, anthropic: bool) -> dict[str, object]:
