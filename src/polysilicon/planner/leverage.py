@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -56,22 +58,30 @@ def negotiate(tables: Problem, *, names: Sequence[str] = (), asker: Asker | None
     asked = [(kind, name) for kind, name in suppliers(tables) if not names or name in names]
     asker = asker or Asker(tables)
     if workers > 1 and len(asked) > 1:
-        groups = [asked[i::workers] for i in range(min(workers, len(asked)))]
-        parts = run_all(_some, [(tables, asker.seconds, group) for group in groups], workers=workers)
+        question = pickle.dumps(tables)
+        parts = run_all(_one, [(question, asker.seconds, kind, name) for kind, name in asked], workers=workers)
         asker.solves += sum(solves for _, solves in parts)
-        found = [s for part, _ in parts for s in part]
+        found = [part for part, _ in parts]
     else:
         base = asker.ask()
         found = [_leverage(asker, base, kind, name) for kind, name in asked]
     return sorted(found, key=lambda s: (-s.value_usd, s.kind, s.name))
 
 
-def _some(job: tuple[Problem, float, list[tuple[str, str]]]) -> tuple[list[Leverage], int]:
-    """Return the leverage of some suppliers, and how many solves it took: a worker's share."""
-    tables, seconds, asked = job
-    asker = Asker(tables, seconds=seconds)
-    base = asker.ask()
-    return [_leverage(asker, base, kind, name) for kind, name in asked], asker.solves
+def _one(job: tuple[bytes, float, str, str]) -> tuple[Leverage, int]:
+    """Return a supplier's leverage, and how many solves it took: a job of a worker, which takes the next when it is done."""
+    question, seconds, kind, name = job
+    before = _ready.cache_info().misses
+    asker, base = _ready(question, seconds)
+    solves = asker.solves - (_ready.cache_info().misses > before)  # the base is solved once a worker
+    return _leverage(asker, base, kind, name), asker.solves - solves
+
+
+@functools.lru_cache(maxsize=1)
+def _ready(question: bytes, seconds: float) -> tuple[Asker, Answer]:
+    """Return a worker's program with its base answered, which it keeps from one job to the next."""
+    asker = Asker(pickle.loads(question), seconds=seconds)
+    return asker, asker.ask()
 
 
 def _leverage(asker: Asker, base: Answer, kind: str, name: str) -> Leverage:
