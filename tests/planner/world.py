@@ -61,6 +61,7 @@ class World:
     peak_rps: dict = field(default_factory=dict)
     disaggregation: object = None
     training: tuple = ()
+    weekend: tuple = ()
 
 
 def work(name="chat", *, rps=100.0, batch=False, peak=1.0, model="m", **more):

@@ -58,6 +58,7 @@ def problem(
     starts = [months(periods[0].start, p.start) for p in periods]
     demand = _demand(workloads, periods, starts, resolved.demand_rps)
     peak = _demand(workloads, periods, starts, resolved.peak_rps)
+    weekend = getattr(resolved, "weekend", ())
     step = max(1, len(periods) // 7)
     candidates, notes = engines.candidates(resolved.ports, starts, every=step)
     notes += [f"{o.id}: no price is stated, so it is not offered" for o in resolved.offers if o.kind == "quote_only" and o.usd_per_chip_hour is None]
@@ -89,6 +90,7 @@ def problem(
         excluded={},
         notes=tuple(notes),
         links=links,
+        slot_weekend=np.tile(np.array(weekend, bool), len(periods)) if any(weekend) else None,
         training=_training(resolved, pools, calendar),
         phases=dict(phases or {}),
     )

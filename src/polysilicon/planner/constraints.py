@@ -254,22 +254,28 @@ def demand(program: Program) -> None:
 
 
 def deferral(program: Program) -> None:
-    """State that work which cannot wait half a day is partly done where it arrives.
+    """State that work which cannot wait long enough is partly done where it arrives.
 
-    Sum of s in a block >= (1 - d) x the block's share of arrivals, d = deadline / 12 h.
+    Sum of s in a block >= (1 - d) x the block's share of arrivals, d = deadline / 12 h; in the blocks of working days, and in
+    those of week-ends, the same with d = deadline / 84 h.
     """
     tables, flows = program.tables, program.flows
-    rows: list[tuple[int, int, float]] = []
+    rows: list[tuple[int, list[int], float]] = []
     for r, (w, y, t) in enumerate(zip(program.demand_workload, program.demand_period, program.demand_slot, strict=True)):
-        wait = tables.deferrable_frac(int(w))
-        if t < 0 and wait < 1.0:
-            for slot in np.flatnonzero(tables.slot_period == y):
-                arrives = tables.demand_rps[w, slot] * tables.slot_hours[slot] * 3600.0 / program.demand_requests[r]
-                rows.append((r, int(slot), float((1.0 - wait) * arrives)))
+        if t >= 0:
+            continue
+        arrives = tables.demand_rps[w] * tables.slot_hours * 3600.0 / program.demand_requests[r]
+        kinds = [([[int(s)] for s in np.flatnonzero(tables.slot_period == y)], tables.deferrable_frac(int(w)))]
+        if len(days := tables.days(int(y))) > 1:
+            kinds.append(([d.tolist() for d in days], tables.weekend_frac(int(w))))
+        rows += [(r, slots, float((1.0 - wait) * arrives[slots].sum())) for parts, wait in kinds if wait < 1.0 for slots in parts]
     if not rows:
         return
-    row_of = {(r, t): i for i, (r, t, _) in enumerate(rows)}
-    mine = [(row_of[int(r), int(t)], j) for j, (r, t) in enumerate(zip(flows.row, flows.slot, strict=True)) if (int(r), int(t)) in row_of]
+    rows_of: dict[tuple[int, int], list[int]] = {}
+    for i, (r, slots, _) in enumerate(rows):
+        for slot in slots:
+            rows_of.setdefault((r, slot), []).append(i)
+    mine = [(i, j) for j, (r, t) in enumerate(zip(flows.row, flows.slot, strict=True)) for i in rows_of.get((int(r), int(t)), ())]
     index = np.array(mine, np.int64).reshape(-1, 2)
     unserved = program.blocks["unserved"][[r for r, _, _ in rows]]
     must = np.array([m for _, _, m in rows])

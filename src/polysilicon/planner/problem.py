@@ -129,6 +129,7 @@ class Problem:
     existing: Mapping[str, tuple[float, ...]]  # offer -> chips already signed, by period (rolling horizon)
     excluded: Mapping[str, tuple[str, ...]]  # workload -> why pools are closed to it
     notes: tuple[str, ...] = ()
+    slot_weekend: NDArray[np.bool_] | None = None  # [slot]; None: all days are alike
     links: tuple[Link, ...] = ()
     training: tuple[Run, ...] = ()
     phases: Mapping[tuple[str, str, str], ServingPoint] = field(default_factory=dict)  # (workload, chip, phase)
@@ -145,6 +146,21 @@ class Problem:
         """
         deadline = self.workloads[w].slo.deadline_s
         return 0.0 if deadline is None else min(1.0, deadline / (12 * 3600.0))
+
+    def weekend_frac(self, w: int) -> float:
+        """Return the share of a workload's work that may move between working days and the week-end.
+
+        Their middles lie some 84 hours apart: work that may wait so long moves freely.
+        """
+        deadline = self.workloads[w].slo.deadline_s
+        return 0.0 if deadline is None else min(1.0, deadline / (84 * 3600.0))
+
+    def days(self, y: int) -> list[I8]:
+        """Return the load blocks of each representative day of a period: one, or a working day and one of the week-end."""
+        mine = np.flatnonzero(self.slot_period == y)
+        if self.slot_weekend is None or not self.slot_weekend[mine].any():
+            return [mine]
+        return [mine[~self.slot_weekend[mine]], mine[self.slot_weekend[mine]]]
 
     def requests(self, w: int, y: int) -> float:
         """Return a workload's requests in a period."""

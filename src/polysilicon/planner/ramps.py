@@ -11,20 +11,18 @@ from polysilicon.planner.program import Program, Term
 
 
 def steps(tables: Problem) -> tuple[I8, I8, F8]:
-    """Return (load block, the one after it, hours from middle to middle) around each period's representative day.
+    """Return (load block, the one after it, hours from middle to middle) around each period's representative days.
 
     The last block is followed by the first: a day is followed by one like it.
     """
     first, second, hours = [], [], []
     for y in range(len(tables.periods)):
-        slots = np.flatnonzero(tables.slot_period == y)
-        if len(slots) < 2:
-            continue
-        day = 24.0 * tables.slot_hours[slots] / tables.slot_hours[slots].sum()
-        follows = np.roll(np.arange(len(slots)), -1)
-        first.append(slots)
-        second.append(slots[follows])
-        hours.append((day + day[follows]) / 2.0)
+        for slots in (s for s in tables.days(y) if len(s) > 1):
+            day = 24.0 * tables.slot_hours[slots] / tables.slot_hours[slots].sum()
+            follows = np.roll(np.arange(len(slots)), -1)
+            first.append(slots)
+            second.append(slots[follows])
+            hours.append((day + day[follows]) / 2.0)
     if not first:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     return np.concatenate(first), np.concatenate(second), np.concatenate(hours)

@@ -66,6 +66,7 @@ class Resolved:
     demand_rps: Mapping[str, F8] = field(default_factory=dict)  # by workload: [period, block], mean over the block
     peak_rps: Mapping[str, F8] = field(default_factory=dict)  # by workload: [period, block], busiest hour of the block
     hours: tuple[tuple[int, ...], ...] = ()  # UTC hours of each block
+    weekend: tuple[bool, ...] = ()  # of each block: false on working days
     notes: tuple[str, ...] = ()
     disaggregation: DisaggregationPart | None = None
     training: tuple[TrainingPart, ...] = ()  # `on` as chip ids
@@ -92,10 +93,10 @@ def resolve(scenario: Scenario, catalogue: Catalogue) -> Resolved:
     selection = select_offers(scenario, catalogue, place)
     models = {w.model: model_of(w, scenario, catalogue) for w in scenario.workloads}
     workloads = tuple(_workload(w, scenario, selection.offers, catalogue) for w in scenario.workloads)
-    hours, demand, peak = _demand(scenario, workloads)
+    hours, weekend, demand, peak = _demand(scenario, workloads)
     return Resolved(
         scenario=scenario,
-        periods=periods(scenario.horizon, _blocks(hours, demand, workloads)),
+        periods=periods(scenario.horizon, _blocks(hours, weekend, demand, workloads)),
         workloads=workloads,
         offers=selection.offers,
         contracts=tuple(_contract(c, selection, catalogue) for c in scenario.contracts),
@@ -112,6 +113,7 @@ def resolve(scenario: Scenario, catalogue: Catalogue) -> Resolved:
         demand_rps=demand,
         peak_rps=peak,
         hours=hours,
+        weekend=weekend,
         notes=(*scenario.notes, *selection.notes),
         disaggregation=scenario.disaggregation,
         training=tuple(_training(part, catalogue) for part in scenario.training),
@@ -148,7 +150,13 @@ def _workload(part: WorkloadPart, scenario: Scenario, offers: tuple[Offer, ...],
     )  # fmt: skip
 
 
-def _demand(scenario: Scenario, workloads: tuple[Workload, ...]) -> tuple[tuple[tuple[int, ...], ...], dict[str, F8], dict[str, F8]]:
+def _demand(
+    scenario: Scenario, workloads: tuple[Workload, ...]
+) -> tuple[tuple[tuple[int, ...], ...], tuple[bool, ...], dict[str, F8], dict[str, F8]]:
+    """Return the load blocks of a day (of a working day, then of a week-end day), and each workload's mean and peak in them.
+
+    A working day carries 7 / (5 + 2 r) of the week's mean, a week-end day r times as much.
+    """
     curves = np.array([utc_day(part) for part in scenario.workloads])
     weights = np.array([0.0 if w.slo.deferrable else w.mean_rps * w.lengths.osl_tokens for w in workloads])
     if not weights.any():
@@ -156,20 +164,28 @@ def _demand(scenario: Scenario, workloads: tuple[Workload, ...]) -> tuple[tuple[
     hours = tuple(tuple(run) for run in day_blocks(curves, weights / weights.sum(), scenario.horizon.blocks))
     count = scenario.horizon.months // {"month": 1, "quarter": 3, "year": 12}[scenario.horizon.period]
     demand, peak = {}, {}
-    for w, curve in zip(workloads, curves, strict=True):
+    ratios = [part.traffic.weekend_to_weekday_ratio for part in scenario.workloads]
+    apart = any(r != 1.0 for r in ratios)
+    for w, curve, ratio in zip(workloads, curves, ratios, strict=True):
+        day = 7.0 / (5.0 + 2.0 * ratio) * np.array([1.0, ratio] if apart else [1.0])
         growth = np.array([growth_factor(scenario.horizon, i, w.growth_per_year_frac) for i in range(count)])[:, None]
-        demand[w.id] = w.mean_rps * growth * np.array([curve[list(run)].mean() for run in hours])[None, :]
-        peak[w.id] = w.mean_rps * growth * np.array([curve[list(run)].max() for run in hours])[None, :]
-    return hours, demand, peak
+        demand[w.id] = w.mean_rps * growth * np.outer(day, [curve[list(run)].mean() for run in hours]).ravel()[None, :]
+        peak[w.id] = w.mean_rps * growth * np.outer(day, [curve[list(run)].max() for run in hours]).ravel()[None, :]
+    weekend = (*[False] * len(hours), *([True] * len(hours) if apart else []))
+    return (*hours, *(hours if apart else ())), weekend, demand, peak
 
 
-def _blocks(hours: tuple[tuple[int, ...], ...], demand: Mapping[str, F8], workloads: tuple[Workload, ...]) -> list[tuple[str, float, float]]:
-    """Return (name, hours, demand over the day's mean) of all workloads that cannot wait, weighed by output tokens."""
+def _blocks(
+    hours: tuple[tuple[int, ...], ...], weekend: tuple[bool, ...], demand: Mapping[str, F8], workloads: tuple[Workload, ...]
+) -> list[tuple[str, float, float]]:
+    """Return (name, hours of a mean day, demand over the mean) of all workloads that cannot wait, weighed by output tokens."""
     urgent = [w for w in workloads if not w.slo.deferrable] or list(workloads)
     total = np.sum([demand[w.id][0] * w.lengths.osl_tokens for w in urgent], axis=0)
-    spans = np.array([float(len(run)) for run in hours])
+    share = np.where(weekend, 2.0 / 7.0, 5.0 / 7.0) if any(weekend) else np.ones(len(hours))
+    spans = np.array([float(len(run)) for run in hours]) * share
     mean = float(total @ spans) / 24.0
-    return [(block_name(run), float(len(run)), float(total[i] / mean)) for i, run in enumerate(hours)]
+    names = [block_name(run) + (" week-end" if off else "") for run, off in zip(hours, weekend, strict=True)]
+    return [(name, float(span), float(load / mean)) for name, span, load in zip(names, spans, total, strict=True)]
 
 
 _STATED = ("commit_usd", "it_mw", "usd_per_month", "chips", "usd_per_chip_hour", "exit_fee_usd", "equity_usd", "drawn_before_usd")

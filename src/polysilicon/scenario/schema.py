@@ -90,6 +90,8 @@ class TrafficPart(Part):
     """Busiest hour over the mean; left out, the profile's own."""
     hourly: Annotated[tuple[NonNegative, ...], Field(min_length=24, max_length=24)] | None = None
     """Relative traffic of the 24 local hours; left out, the profile's own."""
+    weekend_to_weekday_ratio: Annotated[FiniteFloat, Field(ge=0, le=20)] = 1.0
+    """Traffic of a week-end day over that of a working day; where any workload's is not 1, both are planned, each with its load blocks."""
     timezone_h: Annotated[FiniteFloat, Field(ge=-12, le=14)] = 0.0
     """The users' hours ahead of UTC."""
     arrival_cv: Annotated[FiniteFloat, Field(gt=0, le=20)] | None = None

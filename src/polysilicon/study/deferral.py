@@ -78,9 +78,10 @@ def queue(arrival_s: F8, work_requests: F8, speed_rps: F8) -> F8:
 
 
 def hourly_rps(job: Replay, work: Workload, period: int) -> F8:
-    """Return a workload's demand in the 24 UTC hours: its load block's mean."""
+    """Return a workload's demand in the 24 UTC hours of a working day: its load block's mean."""
     out = np.zeros(24)
-    for block, hours in enumerate(job.resolved.hours):
+    working = [b for b, off in enumerate(job.resolved.weekend or [False] * len(job.resolved.hours)) if not off]
+    for block, hours in ((b, job.resolved.hours[b]) for b in working):
         out[list(hours)] = job.resolved.demand_rps[work.id][period][block]
     return out
 
