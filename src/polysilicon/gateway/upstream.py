@@ -15,6 +15,7 @@ from polysilicon.gateway.heads import Answers
 from polysilicon.gateway.tls import Sealed
 
 MAX_HEAD_BYTES = 64 * 1024
+_SPARE_AFTER_S = 0.005  # a connection made ahead of need is begun when the request that used one up has most likely had its first words
 
 
 class Caller(Protocol):
@@ -224,6 +225,7 @@ class Pool:
         self.loop = asyncio.get_running_loop()
         self.open = 0
         self.answers = Answers()
+        self._closed = False
         self._ahead = 0  # connections being made that nobody waits for
         self._idle: deque[Connection] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -238,9 +240,15 @@ class Pool:
             if not connection.closed and not connection.transport.is_closing():
                 if len(idle) + self._ahead < self.open >> 3:
                     self._ahead += 1
-                    self.connect(self._spare)
+                    self.loop.call_later(_SPARE_AFTER_S, self._begin_spare)
                 return connection
         return None
+
+    def _begin_spare(self) -> None:
+        if self._closed:
+            self._ahead -= 1
+        else:
+            self.connect(self._spare)
 
     def _spare(self, connection: Connection | None, error: UpstreamError | None) -> None:
         """Keep a connection made ahead of need: as many wait as an eighth of those open, so that a burst need not shake hands first."""
@@ -320,6 +328,7 @@ class Pool:
 
     def close(self) -> None:
         """Close all idle connections and stop those being made."""
+        self._closed = True
         for task in list(self._tasks):
             task.cancel()
         while self._idle:
