@@ -250,6 +250,32 @@ def test_promotions_go_up_by_evidence_and_down_at_once() -> None:
     assert by_hand.promote("v") == "pilot", "no gate, no canary"
 
 
+def test_a_verdict_holds_over_restarts_until_the_file_says_otherwise(tmp_path: Path) -> None:
+    """A canary that was stopped does not come back by a reload; a stage that the file states anew counts."""
+    memory, stated = tmp_path / "promotions.json", {"v": ("canary", "passed"), "w": ("shadow", "")}
+    first = Promotions(PromotionPart(), stated, memory)
+    for _ in range(200):
+        first.add(Sample("v", False, True, 300, 300.0, True, 0.5, 0.5))
+    first.promote("w")
+    again = Promotions(PromotionPart(), stated, memory)
+    assert again.stages == {"v": ("canary", "failed"), "w": ("pilot", "")}
+    changed = Promotions(PromotionPart(), {"v": ("pilot", "passed"), "w": ("shadow", "")}, memory)
+    assert changed.stages == {"v": ("pilot", "passed"), "w": ("pilot", "")}
+    again.set_stage("v", "canary", "passed")
+    assert Promotions(PromotionPart(), stated, memory).stages["v"] == ("canary", "passed")
+    memory.write_text("{torn")
+    assert Promotions(PromotionPart(), stated, memory).stages == stated
+
+
+def test_only_what_is_wrong_is_told() -> None:
+    with pytest.raises(InputErrors) as caught:
+        config.load_text(
+            "polysilicon: 1\nlisten: {open: true}\ntargets:\n  - {id: a, door: claude, url: 'https://x', cloud: c, region: r, "
+            "models: {m: {price: {usd_per_mtok_in: 1, usd_per_mtok_out: -2}}}}\n"
+        )
+    assert [p.message for p in caught.value.problems] == ["targets[0].models.m.price.usd_per_mtok_out: Input should be greater than or equal to 0"]
+
+
 def test_shadow_traffic_is_sampled_compared_and_paid_for(rig: Callable[..., Rig]) -> None:
     r = rig(
         [endpoint("a", "claude"), endpoint("new", "openai")], weights=[1.0, 0.0], variants={"new": {"stage": "shadow", "gate": ""}},

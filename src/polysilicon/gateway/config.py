@@ -305,12 +305,24 @@ def check(document: Document) -> GatewayConfig:
     try:
         config = GatewayConfig.model_validate(document.value)
     except ValidationError as error:
-        problems += [_problem(document, dict(e)) for e in error.errors()]
+        problems += [_problem(document, dict(e)) for e in _own(error.errors())]
         raise InputErrors(problems) from error
     problems += _cross_checks(config, document)
     if problems:
         raise InputErrors(problems)
     return config
+
+
+def _own(errors: list[Any]) -> list[Any]:
+    """Leave out what only follows from another problem: a list short of its bad items, the other form of a bad price."""
+    out = []
+    for e in errors:
+        deeper = [o for o in errors if o is not e and len(o["loc"]) > len(e["loc"]) and o["loc"][: len(e["loc"])] == e["loc"]]
+        above = e["loc"][:-1]
+        other_form = e["loc"][-1] == "str" and any(o is not e and o["loc"][: len(above)] == above for o in errors)
+        if not (e["type"] == "too_short" and deeper) and not other_form:
+            out.append(e)
+    return out
 
 
 def _problem(document: Document, error: dict[str, Any]) -> InputError:

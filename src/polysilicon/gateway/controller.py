@@ -80,7 +80,7 @@ class Controller:
         self.engine_state: dict[int, dict[str, float]] = {}
         self.telemetry = Telemetry(telemetry, wiring) if telemetry is not None else None
         self.rollup = Rollup(wiring)
-        self.promotions = Promotions(promotion or PromotionPart(), {v.id: (v.stage, v.gate) for v in wiring.variants})
+        self.promotions = Promotions(promotion or PromotionPart(), {v.id: (v.stage, v.gate) for v in wiring.variants}, state / "promotions.json")
         self.down: dict[str, str] = {}  # by the operator
         self.decisions: deque[Logged] = deque(maxlen=_DECISIONS_KEPT)
         self.recent: deque[Entry] = deque(maxlen=500)

@@ -14,8 +14,12 @@ Source: A. Wald, Sequential Analysis, 1947.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from math import log, sqrt
+from pathlib import Path
+
+import msgspec
 
 from polysilicon.gateway.config import PromotionPart
 from polysilicon.gateway.samples import Sample
@@ -138,14 +142,43 @@ def standard_error(variance: float, n: int) -> float:
     return sqrt(variance / n)
 
 
+class _Decided(msgspec.Struct, frozen=True):
+    stated: tuple[str, str]  # by the gateway's file, when it was decided
+    now: tuple[str, str]
+
+
 class Promotions:
     """Stages of all variants under test; promotes by passed trials, demotes at once by a stopped one."""
 
-    def __init__(self, settings: PromotionPart, stages: dict[str, tuple[str, str]]) -> None:
+    def __init__(self, settings: PromotionPart, stages: dict[str, tuple[str, str]], memory: Path | None = None) -> None:
+        """`memory` names the file that keeps what was decided over restarts and reloads; where the gateway's file has changed since, that counts."""
         self.settings = settings
-        self.stages = dict(stages)  # variant -> stage, gate
+        self.stated = dict(stages)  # by the gateway's file: variant -> stage, gate
+        self.stages = dict(stages)  # now
+        self._memory = memory
+        self._recall()
         self.trials: dict[str, Trial] = {}
         self.log: list[str] = []
+
+    def _recall(self) -> None:
+        if self._memory is None:
+            return
+        try:
+            kept = msgspec.json.decode(self._memory.read_bytes(), type=dict[str, _Decided])
+        except (OSError, msgspec.MsgspecError):
+            return
+        for variant, decided in kept.items():
+            if self.stated.get(variant) == decided.stated:
+                self.stages[variant] = decided.now
+
+    def _keep(self) -> None:
+        if self._memory is None:
+            return
+        decided = {v: _Decided(self.stated[v], now) for v, now in self.stages.items() if v in self.stated and now != self.stated[v]}
+        scratch = self._memory.with_suffix(".part")
+        with contextlib.suppress(OSError):  # a full disk: what was decided holds in memory
+            scratch.write_bytes(msgspec.json.encode(decided))
+            scratch.replace(self._memory)
 
     def add(self, sample: Sample) -> None:
         """Take one sample and act on a verdict."""
@@ -162,6 +195,7 @@ class Promotions:
         if verdict == STOPPED:
             self.stages[sample.variant] = (stage, "failed")
             self.log.append(f"{sample.variant} stopped in {stage}: {trial.why}")
+            self._keep()
         elif self.settings.automatic:
             self.promote(sample.variant)
 
@@ -177,6 +211,7 @@ class Promotions:
             gate = "passed"
         self.stages[variant] = (new, gate)
         self.log.append(f"{variant}: {stage} -> {new}")
+        self._keep()
         return new
 
     def set_stage(self, variant: str, stage: str, gate: str) -> None:
@@ -184,3 +219,4 @@ class Promotions:
         self.stages[variant] = (stage, gate)
         self.trials.pop(variant, None)
         self.log.append(f"{variant}: set to {stage} by the operator")
+        self._keep()

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from polysilicon.errors import PolysiliconError
+from polysilicon.errors import InputError, PolysiliconError, did_you_mean
 from polysilicon.gateway.controller import Controller
 from polysilicon.model.port import STAGES
 
@@ -124,9 +124,7 @@ def create(controller: Controller, key: str, *, reload: Callable[[], str] | None
 def _known(controller: Controller, request: Request) -> str:
     variant = str(request.path_params["variant"])
     if variant not in controller.promotions.stages:
-        from polysilicon.errors import unknown_name
-
-        raise unknown_name(variant, controller.promotions.stages, where="request", what="variant", plural="variants")
+        raise InputError(f'there is no variant "{variant[:120]}"', where="request", hint=did_you_mean(variant, list(controller.promotions.stages)))
     return variant
 
 
