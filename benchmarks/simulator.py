@@ -33,7 +33,7 @@ from polysilicon.application.trace import Trace
 from polysilicon.performance import StepTimes
 
 DONE = 1
-RUN_REQUESTS = 250_000
+RUN_REQUESTS = 1_000_000
 Rows = list[dict[str, Any]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 
 import numpy as np
@@ -33,11 +34,24 @@ def erlang_c(servers: int, load: float) -> float:
     return b / (1 - load / servers * (1 - b))
 
 
+def waits(trace: Trace, service_s: np.ndarray, servers: int = 1) -> np.ndarray:
+    """What each of them waits when served in order by so many servers: Lindley's recursion, and Kiefer and Wolfowitz's."""
+    free = [0.0] * servers
+    found = []
+    for arrival, service in zip(trace.arrival_s.tolist(), service_s.tolist(), strict=True):
+        start = max(arrival, heapq.heappop(free))
+        heapq.heappush(free, start + service)
+        found.append(start - arrival)
+    return np.array(found)
+
+
 @pytest.mark.parametrize("busy", [0.5, 0.8])
 def test_m_d_1(flat, busy: float) -> None:
     # one at a time, 10 steps of 10 ms each: service D = 0.1 s, wait = rho D / (2 (1 - rho))
-    result = simulator.simulate(Fleet((Pool("a", flat(), max_batch=1),)), poisson(busy / 0.1, np.full(N, 10), 1))
+    trace = poisson(busy / 0.1, np.full(N, 10), 1)
+    result = simulator.simulate(Fleet((Pool("a", flat(), max_batch=1),)), trace)
     wait = result.queue_s
+    np.testing.assert_allclose(wait, waits(trace, np.full(N, 0.1)), rtol=0, atol=1e-6)
     assert abs(wait.mean() - busy * 0.1 / (2 * (1 - busy))) < 4 * batch_error(wait)
     assert result.pools()["a"]["busy_frac"] == pytest.approx(busy, rel=0.01)
 
@@ -47,7 +61,9 @@ def test_m_g_1(flat) -> None:
     osl = np.random.default_rng(2).geometric(1 / 50, N)
     service = osl * 0.001
     rate = 0.7 / service.mean()
-    wait = simulator.simulate(Fleet((Pool("a", flat(0.001), max_batch=1),)), poisson(rate, osl, 3)).queue_s
+    trace = poisson(rate, osl, 3)
+    wait = simulator.simulate(Fleet((Pool("a", flat(0.001), max_batch=1),)), trace).queue_s
+    np.testing.assert_allclose(wait, waits(trace, service), rtol=0, atol=1e-6)
     rho = rate * service.mean()
     assert abs(wait.mean() - rate * (service**2).mean() / (2 * (1 - rho))) < 4 * batch_error(wait)
 
@@ -59,8 +75,10 @@ def test_m_m_c_by_a_batch_of_equal_places(flat) -> None:
     osl = np.maximum(1, np.random.default_rng(4).exponential(mean_steps, N).round())
     mean_s = osl.mean() * 0.001
     load = 0.8 * c
-    result = simulator.simulate(Fleet((Pool("a", flat(0.001, budget=10_000), max_batch=c),)), poisson(load / mean_s, osl, 5))
-    wait = result.queue_s
+    trace = poisson(load / mean_s, osl, 5)
+    wait = simulator.simulate(Fleet((Pool("a", flat(0.001, budget=10_000), max_batch=c),)), trace).queue_s
+    late = wait - waits(trace, osl * 0.001, c)
+    assert -1e-6 < late.min() and late.max() < 0.001 + 1e-6
     expected = erlang_c(c, load) * mean_s / (c - load)
     assert abs(wait.mean() - expected) < 4 * batch_error(wait) + 0.001
 
