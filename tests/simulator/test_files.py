@@ -144,6 +144,19 @@ def test_simulate_and_compare_as_a_user_runs_them(tmp_path: Path) -> None:
         assert failed.returncode == code and "Traceback" not in failed.stderr
 
 
+def test_a_user_chooses_the_seconds_of_the_trace_to_look_at(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    trace = write_trace(tmp_path / "trace.csv")
+    said = polysilicon("simulate", tmp_path / "fleet.yaml", trace, "--workload", "default", "--watch", "@2+3", "-o", tmp_path / "a")
+    assert said.returncode == 0, said.stderr
+    slices = [e for e in json.loads((tmp_path / "a" / "trace.json").read_bytes())["traceEvents"] if e["ph"] == "X"]
+    rows = pl.read_parquet(tmp_path / "a" / "requests.parquet").filter((pl.col("done_s") >= 2.0) & (pl.col("arrival_s") <= 5.0))
+    assert len([e for e in slices if e["name"] == "prefill"]) == len(rows) and 0 < len(rows) < 400
+    for words in ("@2", "@x+3", "east#0@5+0"):
+        wrong = polysilicon("simulate", tmp_path / "fleet.yaml", trace, "--watch", words)
+        assert wrong.returncode == 2 and "POOL#3@START+DURATION" in wrong.stderr
+
+
 LINKED = """polysilicon_fleet: 1
 links: {scale-out: {gb_per_s: 50}, wan: {gb_per_s: 2, latency_s: 0.04}}
 pools:

@@ -28,7 +28,7 @@ def simulate(
     until: Annotated[float | None, typer.Option(help="Stop at this simulated second.")] = None,
     fail: Annotated[list[str] | None, typer.Option(help="SCOPE:NAME@START[+DURATION] in seconds, as in pool:east@60+30.")] = None,
     price_tape: Annotated[Path | None, typer.Option(help="CSV with at_s, pool, usd_per_chip_hour.")] = None,
-    watch: Annotated[str | None, typer.Option(help="The replica drawn by itself, as POOL#3; without, one an outage takes.")] = None,
+    watch: Annotated[str | None, typer.Option(help="POOL#3[@START+DURATION]: the replica drawn by itself, the seconds in trace.json.")] = None,
     workload: Annotated[str | None, typer.Option(help="Whose traffic this is, where the trace does not say.")] = None,
     sort: Annotated[bool, typer.Option("--sort", help="Put the trace in order of arrival first.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A folder for summary, rows, timeline and a trace to look at.")] = None,
@@ -42,8 +42,9 @@ def simulate(
     from polysilicon.simulator import output, warm
     from polysilicon.simulator import simulate as run
     from polysilicon.simulator.compiled import is_warm
-    from polysilicon.simulator.files import parse_outage, read_price_tape
+    from polysilicon.simulator.files import parse_outage, parse_watch, read_price_tape
 
+    watched, window_s = parse_watch(watch or "")
     the_fleet, happenings = _fleet(fleet)
     outages = [*happenings.outages, *(parse_outage(words) for words in fail or ())]
     prices = [*happenings.prices, *(read_price_tape(price_tape) if price_tape else ())]
@@ -51,7 +52,7 @@ def simulate(
     if "left out" in traffic.source:
         say(f"trace: {traffic.source}")
     sample_s = happenings.sample_s or max(1.0, traffic.span_s / 500)
-    happenings = replace(happenings, outages=outages, prices=prices, sample_s=sample_s, watch=watch or "")
+    happenings = replace(happenings, outages=outages, prices=prices, sample_s=sample_s, watch=watched)
     if not is_warm():
         say("compiling the simulator; this happens once")
         with progress("compiling") as bar:
@@ -65,10 +66,10 @@ def simulate(
     if out is not None:
         for name, content in output.files(result).items():
             write_atomically(out / name, content)
-        write_atomically(out / "trace.json", output.chrome_trace(result, *_busiest_minute(result)))
         from polysilicon.report.replay import page
 
         write_atomically(out / "report.html", page(result, title=f"{trace.name} on {fleet.name}").encode())
+        write_atomically(out / "trace.json", output.chrome_trace(result, *(window_s or _busiest_minute(result))))
     if as_json:
         print_json(output.report(result))
     else:

@@ -331,3 +331,24 @@ def parse_outage(words: str) -> Outage:
             hint=f"scopes: {', '.join(SCOPES)}; times in seconds, as in pool:east@60+30",
         )
     return Outage(at_s, scope, name, duration_s)
+
+
+def parse_watch(words: str) -> tuple[str, tuple[float, float] | None]:
+    """Read what to look at closely: a replica, seconds from START on, or both: POOL#3, @START+DURATION, POOL#3@START+DURATION.
+
+    >>> parse_watch("east#3@3600+60"), parse_watch("@0+30"), parse_watch("east#3")
+    (('east#3', (3600.0, 3660.0)), ('', (0.0, 30.0)), ('east#3', None))
+
+    Raises: UsageError.
+    """
+    replica, at, when = words.partition("@")
+    if not at:
+        return replica, None
+    start, _, length = when.partition("+")
+    try:
+        start_s, duration_s = float(start), float(length)
+    except ValueError:
+        start_s = duration_s = math.nan
+    if not (0 <= start_s < math.inf and 0 < duration_s < math.inf):
+        raise UsageError(f'"{words}" is not POOL#3@START+DURATION', where="--watch", hint="times in seconds, as in east#3@3600+60 or @3600+60")
+    return replica, (start_s, start_s + duration_s)
