@@ -96,7 +96,8 @@ class Steer:
         dwell_s = settings.dwell_large_gain_s if gain >= settings.large_gain_frac else settings.dwell_s
         if now_s - self.moved_s < dwell_s:
             return
-        words = f"price: {gain:.1%} cheaper"
+        left_usd = sum(max(0.0, g - w) * p for g, w, p in zip(self.goal, wanted, price, strict=True))
+        words = f"price: what moves is {1.0 - (left_usd - have + would) / left_usd:.1%} cheaper" if left_usd > 0.0 else "price"
         if stay is not None:
             words = words if gain >= settings.gain_min_frac else "commitment: cheaper over its term"
             gain = stay(self.goal) / moved - settings.switch_usd_per_mtok / have
