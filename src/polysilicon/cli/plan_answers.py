@@ -33,13 +33,13 @@ def explain(
 ) -> None:
     """Say what binds in the cheapest plan, what one more unit of each limit is worth, and what would change the answer."""
     from polysilicon import planner
-    from polysilicon.planner import answer, thresholds
+    from polysilicon.planner import answer, notes, thresholds
     from polysilicon.planner.blocks import whole_blocks
 
     resolved, tables = tables_of(file, margin)
     with progress("planning", quiet=json) as bar:
         program, solution, clock = planner.solved(tables, seconds=seconds, progress=bar)
-    plan = answer.plan_of(program, solution, seconds=clock)
+    plan = answer.plan_of(program, solution, seconds=clock, notes=notes.of(program, solution))
     entries = whole_blocks(program, solution, thresholds.entry_prices(program, solution)[:12])
     ports = thresholds.port_worth(program, solution)
     binding = _binding(plan)
@@ -62,6 +62,8 @@ def explain(
         )
         return
     _head(plan.objective_usd, plan.bound_usd, plan.gap_frac, plan.status)
+    for note in plan.notes:
+        say(note)
     print_table(
         ["limit", "worth now", "most", "per", "in periods"],
         [[b["words"], b["mean_usd"], b["most_usd"], b["per"], b["periods"]] for b in binding],
