@@ -24,7 +24,7 @@ def tables(asked: Asked) -> list[Table]:
 def routes(asked: Asked) -> Table:
     """Return the buyer's view: each application's cheapest way in each cloud, the cheapest cloud first."""
     rows = tuple(
-        (r.application, r.workload, r.cloud, r.where, r.usd_per_mtok, "cheapest" if r.cheapest else "")
+        (r.application, r.workload, proper(r.cloud), r.where, r.usd_per_mtok, "cheapest" if r.cheapest else "")
         for r in sorted(asked.routes, key=lambda r: (r.application, r.workload, r.usd_per_mtok))
     )
     shown = (
@@ -32,7 +32,7 @@ def routes(asked: Asked) -> Table:
         Column("workload", "Workload"),
         Column("cloud", "Cloud"),
         Column("where", "Cheapest there"),
-        Column("usd_per_mtok", "$/Mtok", "usd_per_mtok"),
+        Column("usd_per_mtok", "$/Mtok, in and out", "usd_per_mtok"),
         Column("cheapest", ""),
     )
     note = "Chips always busy, at the least price asked, on engines that run now; tokens at list price. A plan pays for idle hours too."
