@@ -19,6 +19,7 @@ from polysilicon.units import HOURS_PER_YEAR
 
 Form = Literal["text", "usd", "usd_per_mtok", "usd_per_hour", "number", "whole", "frac", "seconds", "kwh", "kg", "mtok", "date", "name"]
 Cell = str | float | int | None
+SMALL_FRAC = 5e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +226,11 @@ def held(evidence: Evidence) -> Table:
 
 
 def at_a_glance(evidence: Evidence, count: int = 7) -> Table:
-    """Return the first screen's table: the largest positions, few columns."""
+    """Return the first screen's table: the largest positions, few columns; those under `SMALL_FRAC` of the spend are for the report."""
     rows = tuple(
         (r["chip"], f"{proper(str(r['cloud']))} {r['region']}", r["kind"], r["chips_first"], r["chips_last"], r["usd_per_year"])
-        for r in held(evidence).records()[:count]
+        for i, r in enumerate(held(evidence).records()[:count])
+        if i == 0 or float(r["share_frac"] or 0.0) >= SMALL_FRAC
     )
     columns = _columns(
         "chip | Chip | name",
