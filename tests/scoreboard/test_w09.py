@@ -3,11 +3,13 @@
 import json
 from datetime import date
 
+import pytest
 from chip_entry import KNOWN
 from command import run
 
-from polysilicon.catalogue.freshness import ages, stale
+from polysilicon.catalogue.freshness import ages, benchmark_warning, stale
 from polysilicon.performance import Observation
+from polysilicon.performance.efficiency import rows
 from polysilicon.study.own import old_measurements
 
 
@@ -28,8 +30,24 @@ def test_a_run_warns_on_stderr():
     assert "warning" not in done.stdout
 
 
-def test_what_names_a_price_warns_too():
-    assert "days ago" in run("perf", "llama-3.1-8b", "--chip", "H100").stderr
+@pytest.mark.parametrize("verb", ["perf", "feasible"])
+def test_what_rests_on_prices_and_benchmarks_warns_of_both_and_only_when_old(verb):
+    """On stderr, so that the answer stays as it is; the age is the user's to set."""
+    ask = [verb, "llama-3.1-8b", "--chip", "H100", "--json"]
+    old, fresh = run(*ask, "--stale-days", "1"), run(*ask, "--stale-days", "100000")
+    assert "offers were quoted more than 1 days ago" in old.stderr
+    assert "fitted to measurements more than 1 days old" in old.stderr
+    assert "were fitted to" not in fresh.stderr
+    assert json.loads(old.stdout) == json.loads(fresh.stdout)
+
+
+def test_an_efficiency_is_as_old_as_what_was_measured():
+    """Not as the fit: a table made today of last year's runs is a year old."""
+    dated = {r["as_of"] for r in rows() if r["basis"] == "calibrated"}
+    assert dated
+    assert all(day < "2026-11" for day in dated)
+    assert benchmark_warning(KNOWN, days=1, today=date(2026, 12, 31)).startswith(f"warning: {len(rows())} of {len(rows())} efficiencies")
+    assert benchmark_warning(KNOWN, days=10_000, today=date(2026, 12, 31)) == ""
 
 
 def test_ones_own_measurements_have_their_age_in_the_report():
@@ -41,7 +59,7 @@ def test_ones_own_measurements_have_their_age_in_the_report():
 
 
 def test_a_report_by_source():
-    rows = json.loads(run("freshness", "--stale-days", "30", "--json").stdout)
-    assert {r["kind"] for r in rows} == {"offer", "port", "figure", "calibration", "token price"}
-    assert sum(r["things"] for r in rows if r["kind"] == "offer") == len(KNOWN.offers)
-    assert all(0 <= r["stale"] <= r["things"] and r["oldest"] <= r["newest"] for r in rows)
+    told = json.loads(run("freshness", "--stale-days", "30", "--json").stdout)
+    assert {r["kind"] for r in told} == {"offer", "port", "figure", "calibration", "token price"}
+    assert sum(r["things"] for r in told if r["kind"] == "offer") == len(KNOWN.offers)
+    assert all(0 <= r["stale"] <= r["things"] and r["oldest"] <= r["newest"] for r in told)

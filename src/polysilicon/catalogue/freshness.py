@@ -73,13 +73,22 @@ def stale(catalogue: Catalogue, *, days: int = STALE_DAYS, today: date | None = 
 def warning(catalogue: Catalogue, *, days: int = STALE_DAYS, today: date | None = None) -> str:
     """Return one line that warns of stale offers, or the empty string where all are fresh."""
     old = stale(catalogue, days=days, today=today)
+    return _warning(old, len(catalogue.offers), f"offers were quoted more than {days} days ago")
+
+
+def benchmark_warning(catalogue: Catalogue, *, days: int = STALE_DAYS, today: date | None = None) -> str:
+    """Return one line that warns of efficiencies fitted to old measurements, or the empty string."""
+    old = stale(catalogue, days=days, today=today, kind="calibration")
+    return _warning(old, len(_efficiencies()), f"efficiencies were fitted to measurements more than {days} days old")
+
+
+def _warning(old: list[Age], known: int, words: str) -> str:
     if not old:
         return ""
     undated = sum(1 for a in old if a.age_days is None)
-    words = f", {undated} of them undated" if undated else ""
     oldest = next((a for a in old if a.age_days is not None), None)
     tail = f"; the oldest dated one is {oldest.subject} of {oldest.as_of}" if oldest else ""
-    return f"warning: {len(old)} of {len(catalogue.offers)} offers were quoted more than {days} days ago{words}{tail}"
+    return f"warning: {len(old)} of {known} {words}{f', {undated} of them undated' if undated else ''}{tail}"
 
 
 @dataclass(frozen=True, slots=True)

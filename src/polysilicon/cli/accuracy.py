@@ -146,6 +146,7 @@ def calibrate(
                 "runs": done.runs,
                 "set_aside": done.aside,
                 "left_out": [{f: getattr(j, f) for f in j.__slots__} for j in done.judgements],
+                "bands": [{f: getattr(c, f) for f in c.__slots__} for c in done.coverage],
                 "table": str(out),
             }
         )
@@ -230,6 +231,12 @@ def _print_calibration(done: Calibration, out: Path) -> None:
         ],
         title=f"{done.runs} runs fitted; error on runs left out",
     )
+    if done.coverage:
+        print_table(
+            ("seed", "number", "runs", "in the 80 % band"),
+            [[c.seed, c.number, c.runs, f"{c.inside_frac:.0%}"] for c in done.coverage],
+            title="bands learnt on one half of the runs, counted on the other",
+        )
     for why, n in done.aside.items():
         say(f"set aside: {n} runs: {why}")
     say(f"wrote {out}: {len(done.rows)} rows")

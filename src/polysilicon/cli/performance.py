@@ -31,6 +31,7 @@ def perf(
     quantile: Annotated[float, typer.Option(help="Share of requests that must keep the promises.")] = 0.95,
     efficiency: Annotated[Path | None, typer.Option(help="Your own efficiency table, as `calibrate` writes it.")] = None,
     measured: Annotated[Path | None, typer.Option(help="Your own points (CSV or a benchmark's results): they override and correct.")] = None,
+    stale_days: Annotated[int, typer.Option(help="Warn of prices and benchmarks older than this.", min=1)] = 180,
     overlay: Annotated[Path | None, typer.Option(help="Your own facts, over the catalogue's.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -42,8 +43,7 @@ def perf(
     """
     from polysilicon import catalogue
     from polysilicon.application.workload import Slo
-    from polysilicon.catalogue.freshness import warning
-    from polysilicon.cli.output import print_json, say
+    from polysilicon.cli.output import print_json
     from polysilicon.performance import Own
 
     lengths, slo = shape(isl, osl, cached), Slo(ttft, tpot, quantile=quantile)
@@ -53,14 +53,22 @@ def perf(
     own = Own(str(efficiency or ""), tuple(_seen(measured, known, subject) if measured else ()))
     rows = [_row(subject, c, lengths, slo, precision, known, own) for c, precision in _chips(chip, known)]
     rows.sort(key=_rank)
-    old = warning(known)
-    if old and any(r.get("offer") for r in rows):
-        say(old)
+    warn_of_age(known, days=stale_days, priced=any(r.get("offer") for r in rows))
     if json:
         print_json({"model": subject.id, "isl_tokens": isl, "osl_tokens": osl, "cached_frac": cached,
                     "slo": {"ttft_s": ttft, "tpot_s": tpot, "quantile": quantile}, "rows": rows})  # fmt: skip
         return
     _print(subject, rows, lengths, slo)
+
+
+def warn_of_age(known: Catalogue, *, days: int, priced: bool) -> None:
+    """Say on stderr what is old of the prices and benchmarks that an answer rests on."""
+    from polysilicon.catalogue.freshness import benchmark_warning, warning
+    from polysilicon.cli.output import say
+
+    for words in (warning(known, days=days) if priced else "", benchmark_warning(known, days=days)):
+        if words:
+            say(words)
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:

@@ -14,30 +14,32 @@ from polysilicon.catalogue import Catalogue
 from polysilicon.errors import PolysiliconError
 from polysilicon.exchange import cases as case_module
 from polysilicon.exchange import validate
+from polysilicon.exchange.coverage import band, band_of_chip
 from polysilicon.exchange.fitting import Calibration, as_csv, unit_of
-from polysilicon.exchange.points import Point
+from polysilicon.exchange.points import Point, newest_day
 from polysilicon.exchange.reference import Lookup
 from polysilicon.performance.efficiency import COLUMNS, FAMILY_BANDS
 
 Array = NDArray[np.float64]
 Rows = list[dict[str, str]]
+Reach = tuple[float, float, float]  # factors on bandwidth, arithmetic, launches
 REACH = tuple(float(x) for x in np.geomspace(0.25, 1.6, 8))
 FINER = (0.88, 1.0, 1.14)  # around the best of those
+APART = (0.5, 0.71, 1.0, 1.41, 2.0)  # arithmetic from bandwidth, launches from the best of their own
 LAUNCH = (1.0, 2.0, 4.0, 8.0)
 BUSY = (0.6, 0.7, 0.8, 0.9)
 HAND_OVER_S = (0.03, 0.07, 0.12, 0.2)
 LEAST_POINTS = 8
-PLENTY = 20  # points at which a chip's own spread weighs as much as its family's
 FITTED = ("cuda-hopper", "cuda-blackwell")  # by the fit itself
-COVER = 0.8
+SCALE = 0.15  # errors below it count as squares, above ever less
 PULL = 0.3  # a chip's reach differs from its family's by so much before it costs as much as one unit of error
 
 
 def extend(done: Calibration, points: Sequence[Point], known: Catalogue, *, each: Callable[[float], None] | None = None) -> Rows:
     """Return a calibration's table with the reach of chips it did not fit, its prefill pools, and the bands of every kind of number.
 
-    A chip outside the fit gets one factor on memory and math alike and one on launches, the best of a grid; its family the
-    mean of its chips'. A band holds 80 % of runs left out of the fit, or of points where nothing was fitted to them.
+    A chip outside the fit gets factors on bandwidth, on arithmetic and on launches, the best of a grid; its family the mean
+    of its chips'. A band holds 80 % of runs left out of the fit, or of points where nothing was fitted to them.
     """
     tell = each or (lambda _done: None)
     lookup = Lookup(known)
@@ -48,15 +50,17 @@ def extend(done: Calibration, points: Sequence[Point], known: Catalogue, *, each
         blind = _check(table, points, known, folder)  # before any chip outside the fit is known
         table += _pools(table, points, known, folder)
         tell(0.2)
-        reached = {}
+        reached: dict[str, tuple[str, int, Reach]] = {}
         for n, (chip, (family, members)) in enumerate(sorted(by_chip.items())):
             if family not in FITTED and len(members) >= LEAST_POINTS:
-                reached[chip] = (family, len(members), *_reach(table, chip, members, known, folder))
+                reached[chip] = (family, len(members), _reach(table, chip, members, known, folder))
             tell(0.2 + 0.6 * (n + 1) / len(by_chip))
         chips, families = _reach_rows(reached)
         away = _left_out_chips(table, reached, by_chip, known, folder)
         checked = _check([*table, *chips, *families], points, known, folder)
-    return [*table, *chips, *families, *_bands(checked, blind, away, done, known)]
+    day = newest_day(points)  # what stands in the table is as old as what was measured
+    days = {chip: newest_day(members) for chip, (_, members) in by_chip.items() if any(p.date[:2] == "20" for p in members)}
+    return [*table, *({**r, "as_of": days.get(r["subject"], day)} for r in [*chips, *families, *_bands(checked, blind, away, done, known)])]
 
 
 def _by_chip(points: Sequence[Point], lookup: Lookup) -> dict[str, tuple[str, list[Point]]]:
@@ -86,40 +90,56 @@ def _miss(checked: Sequence[validate.Checked], kinds: Sequence[str] = tuple(FAMI
     return float(sum(w * s for w, s in sizes) / sum(w for w, _ in sizes)) if sizes else float("inf")
 
 
-def _reach(table: Rows, chip: str, points: Sequence[Point], known: Catalogue, folder: Path) -> tuple[float, float]:
-    """Return the factors on rates and on launches under which a chip's points are predicted best, each held near 1."""
-
-    def cost(rate: float, launch: float) -> float:
-        checked = _check([*table, *_factors(chip, rate, launch, 0, "")], points, known, folder)
-        pull = (np.log(rate) / PULL) ** 2 + np.log(launch) ** 2
-        return _miss(checked) + float(0.02 * pull / len(points) ** 0.5)
-
-    rate, launch = 1.0, 1.0
-    rate = min(REACH, key=lambda x: cost(x, launch))
-    launch = min(LAUNCH, key=lambda x: cost(rate, x))
-    rate = min((rate * x for x in FINER), key=lambda x: cost(x, launch))
-    return rate, launch
+def _spread(checked: Sequence[validate.Checked]) -> float:
+    """Return the mean over kinds of number of the error's size, large ones with a bounded pull, TTFT at a third of its points."""
+    total = weights = 0.0
+    for kind in FAMILY_BANDS:
+        signed = np.array([np.log1p(c.error_frac) for c in checked if c.point.kind == kind])
+        if len(signed):
+            weight = len(signed) * (0.33 if kind == "ttft" else 1.0)
+            total += weight * float(np.mean(np.sqrt(1.0 + (signed / SCALE) ** 2) - 1.0))
+            weights += weight
+    return total / weights if weights else float("inf")
 
 
-def _factors(subject: str, rate: float, launch: float, points: int, note: str) -> Rows:
-    values = {"memory_factor": rate, "math_factor": rate, "chip_launch_factor": launch}
+def _reach(table: Rows, chip: str, points: Sequence[Point], known: Catalogue, folder: Path) -> Reach:
+    """Return the factors on bandwidth, arithmetic and launches under which a chip's points are predicted best, each held near 1.
+
+    Bandwidth and arithmetic move together first, then apart.
+    """
+
+    def cost(at: Reach) -> float:
+        checked = _check([*table, *_factors(chip, at, 0, "")], points, known, folder)
+        pull = (np.log(at[0]) / PULL) ** 2 + (np.log(at[1] / at[0]) / PULL) ** 2 + np.log(at[2]) ** 2
+        return _spread(checked) + float(0.1 * pull / len(points) ** 0.5)
+
+    at: Reach = min(((x, x, 1.0) for x in REACH), key=cost)
+    at = min(((at[0], at[1], x) for x in LAUNCH), key=cost)
+    at = min(((at[0] * x, at[1] * x, at[2]) for x in FINER), key=cost)
+    at = min(((at[0], at[1] * x, at[2]) for x in APART), key=cost)
+    at = min(((at[0] * x, at[1], at[2]) for x in FINER), key=cost)
+    return min(((at[0], at[1], at[2] * x) for x in APART), key=cost)
+
+
+def _factors(subject: str, at: Reach, points: int, note: str) -> Rows:
+    values = dict(zip(("memory_factor", "math_factor", "chip_launch_factor"), at, strict=True))
     return [_row(subject, name, value, points, note) for name, value in values.items()]
 
 
-def _reach_rows(reached: dict[str, tuple[str, int, float, float]], without: str = "") -> tuple[Rows, Rows]:
+def _reach_rows(reached: dict[str, tuple[str, int, Reach]], without: str = "") -> tuple[Rows, Rows]:
     """Return the factors of chips, and those of their families as the mean over chips (one left out, if named)."""
-    chips = [r for chip, (_, n, rate, launch) in reached.items() for r in _factors(chip, rate, launch, n, "least median error")]
+    chips = [r for chip, (_, n, at) in reached.items() for r in _factors(chip, at, n, "least error")]
     families: Rows = []
     for family in sorted({f for f, *_ in reached.values()}):
-        own = [(n, rate, launch) for chip, (f, n, rate, launch) in reached.items() if f == family and chip != without]
+        own = [(n, at) for chip, (f, n, at) in reached.items() if f == family and chip != without]
         if own:
-            rate, launch = (float(np.exp(np.mean([np.log(x[i]) for x in own]))) for i in (1, 2))
-            families += _factors(family, rate, launch, sum(n for n, *_ in own), f"mean over {len(own)} chips")
+            memory, math, launch = (float(x) for x in np.exp(np.mean([np.log(at) for _, at in own], axis=0)))
+            families += _factors(family, (memory, math, launch), sum(n for n, _ in own), f"mean over {len(own)} chips")
     return chips, families
 
 
 def _left_out_chips(
-    table: Rows, reached: dict[str, tuple[str, int, float, float]], by_chip: dict[str, tuple[str, list[Point]]], known: Catalogue,
+    table: Rows, reached: dict[str, tuple[str, int, Reach]], by_chip: dict[str, tuple[str, list[Point]]], known: Catalogue,
     folder: Path,
 ) -> list[validate.Checked]:  # fmt: skip
     """Return the points of each chip predicted as if only its family's other chips were known."""
@@ -173,13 +193,12 @@ def _bands(
         family = known.chips[chip].family if chip in known.chips else ""
         mates = [s for (c, n), values in own.items() if n == name and c in known.chips and known.chips[c].family == family for s in values]
         if len(sizes) >= LEAST_POINTS:
-            weight = len(sizes) / (len(sizes) + PLENTY)
-            rows.append(_row(chip, name, _band(sizes) ** weight * _band(mates) ** (1 - weight), len(sizes), "80 % of runs left out lie within"))
+            rows.append(_row(chip, name, band_of_chip(sizes, mates), len(sizes), "80 % of runs left out lie within"))
     for (family, name), sizes in sorted(others.items()):
         if len(sizes) >= LEAST_POINTS:
-            rows.append(_row(family, name, _band(sizes), len(sizes), "80 % of runs on chips left out lie within"))
+            rows.append(_row(family, name, band(sizes), len(sizes), "80 % of runs on chips left out lie within"))
     for name, sizes in sorted(unknown.items()):
-        rows.append({**_row("*", name, _band(sizes), len(sizes), "as chips pretended unknown fared"), "basis": "assumed"})
+        rows.append({**_row("*", name, band(sizes), len(sizes), "as chips pretended unknown fared"), "basis": "assumed"})
     return rows
 
 
@@ -222,12 +241,6 @@ def _errors_left_out(done: Calibration, who: str) -> dict[tuple[str, str], float
             if np.isfinite(ttft):
                 found[run.case.key, "ttft"] = abs(float(ttft))
     return found
-
-
-def _band(sizes: Sequence[float]) -> float:
-    """Return the half-width that holds 80 % of sizes yet to come: their quantile at 0.8 (n + 1) / n."""
-    level = min(1.0, COVER * (len(sizes) + 1) / len(sizes))
-    return max(float(np.expm1(np.quantile(np.asarray(sizes), level))), 1e-3)
 
 
 def _row(subject: str, parameter: str, value: float, points: int, note: str) -> dict[str, str]:

@@ -22,10 +22,9 @@ from polysilicon.performance.efficiency import ANY, PARAMETERS, Efficiency
 Array = NDArray[np.float64]
 TPOT_SCALE, TTFT_SCALE = 0.10, 0.12  # errors below these pull fully, above ever less
 TTFT_WEIGHT = 0.4
-OFFLINE_WEIGHT = 0.2  # many numbers from few systems
+OFFLINE_WEIGHT = 0.4  # many numbers from few systems
 ALIKE, ALIKE_TTFT = 0.04, 0.25  # runs of one model on one engine err alike by so much
 PRECISIONS = ("bf16", "fp8", "fp8_block", "fp4", "mxfp4")
-GRACE = ("gb200", "gb300")  # hosts of another architecture than the rest
 ENGINES = ("trtllm", "vllm", "sglang")
 
 
@@ -102,7 +101,6 @@ def cells(families: Sequence[str], chips: Sequence[str]) -> list[Cell]:
     for chip in chips:
         found.append(Cell("memory_factor", subject=chip, width=0.04, most=1.25))
         found.append(Cell("chip_launch_factor", subject=chip, width=0.05))
-    found += [Cell("host_factor", subject=chip, width=0.3) for chip in chips if chip in GRACE]
     return found
 
 
@@ -238,6 +236,14 @@ class Fitter:
             if done:
                 break
         return x[:k]
+
+    def afresh(self, rows: NDArray[np.int64], *, plays: int = 2) -> Array:
+        """Return a fit of some cases to which nothing else was known: from the priors, played and descended in turn."""
+        theta = np.zeros(len(self.cells))
+        for _ in range(plays):
+            self.play(theta, rows)
+            theta = self.descend(theta, rows)
+        return theta
 
     def _parts(self, rows: NDArray[np.int64], cols: Columns) -> list[tuple[NDArray[np.int64], Columns | None]]:
         """Return for every cell the places in `rows` whose prediction it moves, and their columns (None: all of them)."""

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,10 @@ from numpy.typing import NDArray
 from polysilicon.catalogue import Catalogue
 from polysilicon.errors import InputError, PolysiliconError
 from polysilicon.exchange import cases as case_module
-from polysilicon.exchange import closed_loop
+from polysilicon.exchange import coverage, leaving_out
 from polysilicon.exchange.calibrate import ENGINES, Cell, Fitter, cells, folds
 from polysilicon.exchange.cases import Case
-from polysilicon.exchange.points import Point
-from polysilicon.exchange.predict import play, reached, take
+from polysilicon.exchange.points import Point, newest_day
 from polysilicon.exchange.reference import Lookup
 from polysilicon.performance.efficiency import ANY, COLUMNS
 
@@ -133,6 +131,7 @@ class Calibration:
     judgements: tuple[Judgement, ...]
     rows: tuple[dict[str, str], ...]
     fitted: tuple[Run, ...]
+    coverage: tuple[coverage.Coverage, ...]  # of bands learnt on one half of the runs, by the other
     errors: Mapping[str, Any]  # by who is left out: signed log errors of TPOT and of TTFT, one a run
 
 
@@ -157,7 +156,7 @@ def calibrate(
     chips = sorted({c.chip.id for c in cases})
     fitter = Fitter(cases, np.array([r.tpot_s for r in runs]), np.array([r.ttft_s for r in runs]), cells(families, chips))
     rows = np.nonzero(good)[0]
-    theta = fitter.fit(rows, each=lambda done: tell(0.4 * done))
+    theta = fitter.fit(rows, each=lambda done: tell(0.2 * done))
     fitter.play(theta)
     judged: list[Judgement] = []
     errors: dict[str, Any] = {}
@@ -179,33 +178,22 @@ def calibrate(
                 mine = np.array([r.kind == "closed" and r.case.chip.id == chip for r in runs])
                 if np.isfinite(errors[name][0][mine]).any():
                     judged.append(_judged(f"chip {chip}", errors[name][0][mine], errors[name][1][mine]))
-        tell(0.4 + 0.6 * (n + 1) / len(plans))
+        tell(0.2 + 0.6 * (n + 1) / len(plans))
+    held = coverage.check(fitter, good) if judge else []
     aside: dict[str, int] = {}
     for r in runs:
         if r.aside:
             aside[r.aside] = aside.get(r.aside, 0) + 1
-    return Calibration(int(good.sum()), aside, tuple(judged), tuple(_rows(fitter, theta, runs)), tuple(runs), errors)
+    return Calibration(int(good.sum()), aside, tuple(judged), tuple(_rows(fitter, theta, runs, newest_day(points))), tuple(runs), tuple(held), errors)
 
 
 def _left_out(fitter: Fitter, theta: Array, good: NDArray[np.bool_], keys: Sequence[str], *, fresh: bool) -> tuple[Array, Array]:
     """Return signed log errors of TPOT and TTFT of runs that a fit without their group predicts, played anew."""
     tpot, ttft = np.full(len(good), np.nan), np.full(len(good), np.nan)
-    for _, group in folds(keys):
-        rows, held = np.nonzero(~group & good)[0], np.nonzero(group & good)[0]
-        if len(rows) < LEAST_RUNS or not len(held):
-            continue
-        at = theta
-        if fresh:  # nothing of the fit of all is kept: played from the priors
-            at = np.zeros_like(theta)
-            for _ in range(2):
-                fitter.play(at, rows)
-                at = fitter.descend(at, rows)
-        else:
-            at = fitter.descend(theta, rows, rounds=4)
-        cols = take(fitter.cols, held)
-        played = play(cols, reached(cols, fitter.efficiencies(at, rows=held)))
-        tpot[held] = np.log(played[:, closed_loop.TPOT] / fitter.tpot_s[held])
-        ttft[held] = np.log(played[:, closed_loop.TTFT] / fitter.ttft_s[held])
+    pairs = [(np.nonzero(~group & good)[0], np.nonzero(group & good)[0]) for _, group in folds(keys)]
+    tasks = [(rows, held, None if fresh else theta) for rows, held in pairs if len(rows) >= LEAST_RUNS and len(held)]
+    for (_, held, _), found in zip(tasks, leaving_out.each(leaving_out.without, fitter, tasks), strict=True):
+        tpot[held], ttft[held] = found.T
     return tpot, ttft
 
 
@@ -228,11 +216,11 @@ def _judged(name: str, tpot: Array, ttft: Array) -> Judgement:
     )
 
 
-def _rows(fitter: Fitter, theta: Array, runs: Sequence[Run]) -> list[dict[str, str]]:
+def _rows(fitter: Fitter, theta: Array, runs: Sequence[Run], measured_until: str) -> list[dict[str, str]]:
     """Return the table: fitted cells and engine-blind means of them."""
     values = fitter.prior * np.exp(theta)
     source = " + ".join(sorted({r.source for r in runs}))
-    today, used = date.today().isoformat(), sum(1 for r in runs if not r.aside)
+    used = sum(1 for r in runs if not r.aside)
     table = []
 
     def add(cell: Cell, value: float, note: str, points: int) -> None:
@@ -248,7 +236,7 @@ def _rows(fitter: Fitter, theta: Array, runs: Sequence[Run]) -> list[dict[str, s
                         f"{value:.5g}",
                         unit_of(cell.parameter),
                         source,
-                        today,
+                        measured_until,
                         "calibrated",
                         str(points),
                         "",

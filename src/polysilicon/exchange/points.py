@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -150,6 +151,11 @@ def _number(text: str, default: float) -> float:
 
 def _billions(text: str) -> float:
     return _number(text, 0.0) * 1e9
+
+
+def newest_day(found: Iterable[Point]) -> str:
+    """Return the day of the newest dated measurement; today where none tells its day."""
+    return max((p.date for p in found if re.fullmatch(r"\d{4}-\d\d-\d\d", p.date)), default=date.today().isoformat())
 
 
 def first_number(text: str, default: float = 0.0) -> float:

@@ -73,7 +73,6 @@ class Efficiency:
     memory_factor: float = 1.0  # chip: bandwidth reached over its family's
     math_factor: float = 1.0  # chip: math reached over its family's
     chip_launch_factor: float = 1.0
-    host_factor: float = 1.0  # host of a chip: its time for a step, a sequence, a token over that of the usual host
     usable_memory_frac: float = 0.92  # of HBM, after runtime and activations
     idle_power_frac: float = 0.35  # of TDP drawn by a chip that serves nothing
     error_frac: float = 0.45  # half-width of the 80 % band of TPOT, as measured / predicted
