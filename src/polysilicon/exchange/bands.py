@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +18,14 @@ from polysilicon.exchange import cases as case_module
 from polysilicon.exchange import validate
 from polysilicon.exchange.coverage import band, band_of_chip
 from polysilicon.exchange.fitting import Calibration, as_csv, unit_of
+from polysilicon.exchange.leaving_out import MANY
 from polysilicon.exchange.points import Point, newest_day
 from polysilicon.exchange.reference import Lookup
 from polysilicon.performance.efficiency import COLUMNS, FAMILY_BANDS
 
 Array = NDArray[np.float64]
 Rows = list[dict[str, str]]
+Job = tuple[Rows, str, list[Point], Catalogue]
 Reach = tuple[float, float, float]  # factors on bandwidth, arithmetic, launches
 REACH = tuple(float(x) for x in np.geomspace(0.25, 1.6, 8))
 FINER = (0.88, 1.0, 1.14)  # around the best of those
@@ -50,11 +54,10 @@ def extend(done: Calibration, points: Sequence[Point], known: Catalogue, *, each
         blind = _check(table, points, known, folder)  # before any chip outside the fit is known
         table += _pools(table, points, known, folder)
         tell(0.2)
-        reached: dict[str, tuple[str, int, Reach]] = {}
-        for n, (chip, (family, members)) in enumerate(sorted(by_chip.items())):
-            if family not in FITTED and len(members) >= LEAST_POINTS:
-                reached[chip] = (family, len(members), _reach(table, chip, members, known, folder))
-            tell(0.2 + 0.6 * (n + 1) / len(by_chip))
+        others = {chip: found for chip, found in sorted(by_chip.items()) if found[0] not in FITTED and len(found[1]) >= LEAST_POINTS}
+        best = _reaches([(table, chip, members, known) for chip, (_, members) in others.items()])
+        reached = {chip: (family, len(members), at) for (chip, (family, members)), at in zip(others.items(), best, strict=True)}
+        tell(0.8)
         chips, families = _reach_rows(reached)
         away = _left_out_chips(table, reached, by_chip, known, folder)
         checked = _check([*table, *chips, *families], points, known, folder)
@@ -100,6 +103,21 @@ def _spread(checked: Sequence[validate.Checked]) -> float:
             total += weight * float(np.mean(np.sqrt(1.0 + (signed / SCALE) ** 2) - 1.0))
             weights += weight
     return total / weights if weights else float("inf")
+
+
+def _reaches(jobs: Sequence[Job]) -> list[Reach]:
+    """Return the reach of several chips, on every core where they have many points."""
+    workers = min(os.cpu_count() or 1, len(jobs))
+    if workers < 2 or sum(len(members) for _, _, members, _ in jobs) < MANY:
+        return [_reach_of(job) for job in jobs]
+    with ProcessPoolExecutor(workers) as pool:
+        return list(pool.map(_reach_of, jobs))
+
+
+def _reach_of(job: Job) -> Reach:
+    table, chip, members, known = job
+    with TemporaryDirectory() as name:
+        return _reach(table, chip, members, known, Path(name))
 
 
 def _reach(table: Rows, chip: str, points: Sequence[Point], known: Catalogue, folder: Path) -> Reach:
