@@ -62,8 +62,8 @@ def extend(done: Calibration, points: Sequence[Point], known: Catalogue, *, each
         away = _left_out_chips(table, reached, by_chip, known, folder)
         checked = _check([*table, *chips, *families], points, known, folder)
     day = newest_day(points)  # what stands in the table is as old as what was measured
-    days = {chip: newest_day(members) for chip, (_, members) in by_chip.items() if any(p.date[:2] == "20" for p in members)}
-    return [*table, *({**r, "as_of": days.get(r["subject"], day)} for r in [*chips, *families, *_bands(checked, blind, away, done, known)])]
+    days = {chip: newest_day(members, day) for chip, (_, members) in by_chip.items()}
+    return [{**r, "as_of": days.get(r["subject"], day)} for r in [*table, *chips, *families, *_bands(checked, blind, away, done, known)]]
 
 
 def _by_chip(points: Sequence[Point], lookup: Lookup) -> dict[str, tuple[str, list[Point]]]:

@@ -153,9 +153,10 @@ def _billions(text: str) -> float:
     return _number(text, 0.0) * 1e9
 
 
-def newest_day(found: Iterable[Point]) -> str:
-    """Return the day of the newest dated measurement; today where none tells its day."""
-    return max((p.date for p in found if re.fullmatch(r"\d{4}-\d\d-\d\d", p.date)), default=date.today().isoformat())
+def newest_day(found: Iterable[Point], otherwise: str = "") -> str:
+    """Return the day of the newest dated measurement; another, or today, where none tells its day."""
+    days = (p.date for p in found if re.fullmatch(r"\d{4}-\d\d-\d\d", p.date))
+    return max(days, default=otherwise or date.today().isoformat())
 
 
 def first_number(text: str, default: float = 0.0) -> float:
