@@ -10,7 +10,8 @@ from polysilicon.exchange import coverage, fitting, leaving_out, points
 from polysilicon.exchange.calibrate import Fitter, cells
 
 KNOWN = catalogue.load()
-HEAD = "source,model,params_total,params_active,quant,chip,n_chips,parallelism,isl,osl,concurrency_or_batch,metric,value,unit,where_in_source,backend,date,note"
+HEAD = ("source,model,params_total,params_active,quant,chip,n_chips,parallelism,isl,osl,concurrency_or_batch,metric,value,unit,"
+        "where_in_source,backend,date,note")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
