@@ -24,7 +24,6 @@ def feasible(
     cold: Annotated[bool, typer.Option("--cold", help="Nothing of a prompt is in the prefix cache.")] = False,
     ttft: Annotated[float | None, typer.Option(help="Another time to first token, seconds.")] = None,
     chip: Annotated[str, typer.Option(help="Chips, separated by commas; all by default.")] = "",
-    stale_days: Annotated[int, typer.Option(help="Warn of prices and benchmarks older than this.", min=1)] = 180,
     overlay: Annotated[Path | None, typer.Option(help="Your own facts, over the catalogue's.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -53,7 +52,7 @@ def feasible(
         )
     )
     answer = _answer(subject.id, asked.words, rows)
-    warn_of_age(known, days=stale_days, priced=any(r["usd_per_mtok_out"] for r in rows))
+    warn_of_age(known, priced=any(r["usd_per_mtok_out"] for r in rows))
     if json:
         print_json(
             {

@@ -31,7 +31,6 @@ def perf(
     quantile: Annotated[float, typer.Option(help="Share of requests that must keep the promises.")] = 0.95,
     efficiency: Annotated[Path | None, typer.Option(help="Your own efficiency table, as `calibrate` writes it.")] = None,
     measured: Annotated[Path | None, typer.Option(help="Your own points (CSV or a benchmark's results): they override and correct.")] = None,
-    stale_days: Annotated[int, typer.Option(help="Warn of prices and benchmarks older than this.", min=1)] = 180,
     overlay: Annotated[Path | None, typer.Option(help="Your own facts, over the catalogue's.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -53,7 +52,7 @@ def perf(
     own = Own(str(efficiency or ""), tuple(_seen(measured, known, subject) if measured else ()))
     rows = [_row(subject, c, lengths, slo, precision, known, own) for c, precision in _chips(chip, known)]
     rows.sort(key=_rank)
-    warn_of_age(known, days=stale_days, priced=any(r.get("offer") for r in rows))
+    warn_of_age(known, priced=any(r.get("offer") for r in rows))
     if json:
         print_json({"model": subject.id, "isl_tokens": isl, "osl_tokens": osl, "cached_frac": cached,
                     "slo": {"ttft_s": ttft, "tpot_s": tpot, "quantile": quantile}, "rows": rows})  # fmt: skip
@@ -61,12 +60,12 @@ def perf(
     _print(subject, rows, lengths, slo)
 
 
-def warn_of_age(known: Catalogue, *, days: int, priced: bool) -> None:
+def warn_of_age(known: Catalogue, *, priced: bool) -> None:
     """Say on stderr what is old of the prices and benchmarks that an answer rests on."""
     from polysilicon.catalogue.freshness import benchmark_warning, warning
     from polysilicon.cli.output import say
 
-    for words in (warning(known, days=days) if priced else "", benchmark_warning(known, days=days)):
+    for words in (warning(known) if priced else "", benchmark_warning(known)):
         if words:
             say(words)
 
