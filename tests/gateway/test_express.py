@@ -264,9 +264,9 @@ def told(steps: list[Step], *, short: bool) -> dict[str, Any]:
                         else:
                             wire.close()
                 elif verb == "leave":
-                    if worker.express._answers:
-                        await turn()  # it would not have heard it
+                    await turn()  # what was held was heard before it left, and what comes after it is not
                     wires[i % CLIENTS][-1].close()
+                    await turn()
                 elif verb == "drop":
                     wires[i % CLIENTS][-1].protocol.connection_lost(None)
                 elif verb == "turn":
