@@ -328,23 +328,32 @@ def frontier(
     )
 
 
-def exit_cost(file: File, cloud: Annotated[str, typer.Argument(help="The cloud to leave.")], json: Json = False, margin: Margin = 0.5) -> None:
-    """Say what leaving a cloud for good costs: dearer service, ports, stranded commitments, exit fees."""
+def exit_cost(
+    file: File,
+    cloud: Annotated[str, typer.Argument(help="The cloud to leave.")],
+    data_tb: Annotated[float, typer.Option(help="Data to move out, terabytes.", min=0.0)] = 0.0,
+    usd_per_gb: Annotated[float | None, typer.Option(help="What the cloud charges for a gigabyte that leaves.", min=0.0)] = None,
+    json: Json = False,
+    margin: Margin = 0.5,
+) -> None:
+    """Say what leaving a cloud for good costs: dearer service, ports, stranded commitments, exit fees, data moved out."""
     from polysilicon.planner import leverage
 
     _, tables = tables_of(file, margin)
     clouds = sorted({p.cloud for p in tables.pools} | {o.cloud for o in tables.token_offers})
     if cloud not in clouds:
         raise unknown_name(cloud, clouds, where=str(file), what="cloud", plural="clouds")
+    if data_tb > 0 and usd_per_gb is None:
+        raise UsageError("data to move out has no price", where="--data-tb", hint="state --usd-per-gb; 0 where the cloud waives it")
     with progress("solving", quiet=json):
-        parts = leverage.exit_cost(tables, cloud)
+        parts = leverage.exit_cost(tables, cloud, egress_usd=1000.0 * data_tb * (usd_per_gb or 0.0))
     if json:
         print_json(parts)
         return
     print_table(
         ["part", "M$"],
         [[k.removesuffix("_usd").replace("_", " "), v / 1e6] for k, v in parts.items() if k.endswith("_usd")],
-        title=f"Leaving {cloud} (discounted; data egress is not priced: a scenario states no volume)",
+        title=f"Leaving {cloud} (discounted)" + ("" if data_tb > 0 else "; data that must leave is not counted: state --data-tb"),
     )
 
 

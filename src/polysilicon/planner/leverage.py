@@ -260,10 +260,10 @@ def shapley(tables: Problem, kind: str = "cloud", *, asker: Asker | None = None)
     return result
 
 
-def exit_cost(tables: Problem, cloud: str, *, asker: Asker | None = None) -> dict[str, float]:
-    """Return what leaving a cloud for good costs, by part: dearer service, ports, stranded commitments, exit fees.
+def exit_cost(tables: Problem, cloud: str, *, egress_usd: float = 0.0, asker: Asker | None = None) -> dict[str, float]:
+    """Return what leaving a cloud for good costs, by part: dearer service, ports, stranded commitments, exit fees, data moved out.
 
-    `egress_usd` needs a price per gigabyte and a volume that scenarios do not state, and is left out.
+    `egress_usd` is paid once, today: gigabytes x $/GB, which a scenario does not state.
     """
     asker = asker or Asker(tables)
     base, owner = asker.ask(), supplier(tables, "cloud", cloud)
@@ -279,9 +279,10 @@ def exit_cost(tables: Problem, cloud: str, *, asker: Asker | None = None) -> dic
         "ports_usd": ports,
         "stranded_commitment_usd": stranded,
         "exit_fee_usd": fees,
+        "egress_usd": egress_usd,
         "unserved_usd": unserved,
         "unserved_frac": gone.unserved_frac,
-        "total_usd": gone.usd - base.usd + fees,
+        "total_usd": gone.usd - base.usd + fees + egress_usd,
     }
 
 
