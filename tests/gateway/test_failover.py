@@ -185,12 +185,10 @@ def test_outliers_are_ejected_but_never_more_than_half() -> None:
 
 
 def test_hedge_answers_while_the_slow_one_thinks(rig: Callable[..., Rig]) -> None:
-    slow = endpoint("slow", "claude", model=FleetModel(ttft_s=0.25, tpot_s=0.0))
-    hedging = replace_(FAST, hedge_after_s=0.05, hedge_share_max_frac=1.0, first_byte_timeout_s=2.0)
+    slow = endpoint("slow", "claude", model=FleetModel(ttft_s=8.0, tpot_s=0.0))
+    hedging = replace_(FAST, hedge_after_s=0.05, hedge_share_max_frac=1.0, first_byte_timeout_s=20.0, total_timeout_s=30.0)
     r = rig([slow, endpoint("fast", "vertex")], weights=[1.0, 0.0], reliability=hedging)
-    began = time.monotonic()
     status, headers, body = post(r, ask(stream=True))
-    assert time.monotonic() - began < 0.22
     assert (status, headers["x-polysilicon-target"], headers["x-polysilicon-why"]) == (200, "fast", "hedge")
     assert names(body).count("message_start") == 1
     kinds = {e.kind: e for e in r.ledger(2)}
