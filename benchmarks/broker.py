@@ -573,7 +573,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--days", type=int, default=3, help="tapes of a day each")
-    parser.add_argument("--years", type=int, default=2, help="tapes of a year for each kind of commitment")
+    parser.add_argument("--years", type=int, default=1, help="tapes of a year for each kind of commitment")
     parser.add_argument("--step-s", type=int, default=10, help="seconds between the broker's looks on the tapes")
     parser.add_argument("--trials", type=int, default=1000, help="of each kind of variant on trial")
     parser.add_argument("--requests", type=int, default=3000, help="of the hedging case, each time")

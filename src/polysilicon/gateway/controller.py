@@ -9,8 +9,9 @@ import secrets
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ class Controller:
             for quote in feed.quotes:
                 self._take_quote(quote, quotes, down)
         self._quotes = quotes
-        for target, load in self.engine_state.items():
+        for target, load in list(self.engine_state.items()):
             if load["waiting"] >= _ENGINE_FULL_WAITING:
                 words = f"{load['waiting']:.0f} requests waiting at the engine"
                 down.update({v.id: words for v in self.wiring.variants if v.target == target})
@@ -217,14 +218,24 @@ class Controller:
     def read_feeds(self, now_s: float | None = None) -> None:
         """Read the feeds that are due and the engines' metrics; waits for the network, so it runs beside the event loop."""
         now_s = time.time() if now_s is None else now_s
-        for feed in self.feeds:
+        for read in self.reads(now_s).values():
+            read()
+
+    def reads(self, now_s: float) -> dict[str, Callable[[], None]]:
+        """Return what is due to be read, by name; each may wait for a network, and none for another."""
+        due: dict[str, Callable[[], None]] = {}
+        for i, feed in enumerate(self.feeds):
             if feed.due(now_s):
-                feed.read(now_s)
+                due[f"feed {i}"] = partial(feed.read, now_s)
         for target, url in self.engines.items():
-            try:
-                self.engine_state[target] = engine_load(fetch(url))
-            except (OSError, InputError):
-                self.engine_state.pop(target, None)
+            due[f"engine {target}"] = partial(self._read_engine, target, url)
+        return due
+
+    def _read_engine(self, target: int, url: str) -> None:
+        try:
+            self.engine_state[target] = engine_load(fetch(url))
+        except (OSError, InputError):
+            self.engine_state.pop(target, None)
 
     # --- what the operator sees
 

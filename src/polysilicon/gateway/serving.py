@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from polysilicon.gateway.wiring import Wiring
 from polysilicon.gateway.worker import run as run_loop
 
 CreateAdmin = Callable[..., Any]
+_MOMENT_S = 0.15
 _OWN_SILICON = ("aws", "amazon", "google", "microsoft", "meta")  # vendors that sell cloud, not chips
 
 
@@ -131,14 +133,25 @@ class _Current:
 
 
 async def tick_forever(current: Callable[[], Controller]) -> None:
-    """Read feeds beside the loop and tick, once every `tick_s`; a tick that fails is logged and the last directive stands."""
+    """Read feeds beside the loop and tick, once every `tick_s`; a tick that fails is logged and the last directive stands.
+
+    A tick waits a moment for what has just been asked for, as a file or a near server answers at once, and never for a feed that hangs.
+    """
+    reading: dict[tuple[int, str], asyncio.Task[None]] = {}
     while True:
         controller = current()
+        reading = {key: task for key, task in reading.items() if not task.done()}
+        begun = {}
+        for name, read in controller.reads(time.time()).items():
+            if (id(controller), name) not in reading:
+                begun[id(controller), name] = asyncio.create_task(asyncio.to_thread(read))
+        reading |= begun
+        if begun:
+            await asyncio.wait(begun.values(), timeout=min(_MOMENT_S, controller.settings.tick_s))
         try:
-            await asyncio.to_thread(controller.read_feeds)
             controller.tick()
-        except PolysiliconError as error:
-            log("error", "tick failed; the last directive stands", why=str(error))
+        except Exception as error:  # whatever it is, the next tick may do better, and nothing else would steer
+            log("error", "tick failed; the last directive stands", why=str(error) or type(error).__name__)
         await asyncio.sleep(controller.settings.tick_s)
 
 

@@ -8,6 +8,7 @@ import math
 import re
 import time
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, build_opener
@@ -105,8 +106,8 @@ def fetch(url: str, *, timeout_s: float = 2.0) -> bytes:
     try:
         with build_opener().open(Request(url), timeout=timeout_s) as answer:
             return bytes(answer.read(_MAX_BYTES))
-    except (URLError, ValueError) as error:
-        raise OSError(str(error)) from error
+    except (URLError, HTTPException, ValueError) as error:
+        raise OSError(str(error) or type(error).__name__) from error
 
 
 _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(\{[^}]*\})?\s+(\S+)", re.MULTILINE)
