@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polysilicon import catalogue
-from polysilicon.exchange import bands, calibrate
+from polysilicon.exchange import calibrate, coverage
 from polysilicon.exchange.cases import Case, Recipe, of
 from polysilicon.exchange.points import Point
 from polysilicon.exchange.predict import analytic, columns, embedded, outcomes, play, reached
@@ -150,6 +150,6 @@ def test_offsets_keep_a_model_with_many_runs_from_bending_the_constants():
 
 def test_a_band_holds_four_fifths_of_what_is_yet_to_come():
     random = np.random.default_rng(1)
-    inside = [np.mean(np.abs(random.normal(size=200)) <= np.log1p(bands._band(np.abs(random.normal(size=40))))) for _ in range(300)]
+    inside = [np.mean(np.abs(random.normal(size=200)) <= np.log1p(coverage.band(np.abs(random.normal(size=40))))) for _ in range(300)]
     assert float(np.mean(inside)) == pytest.approx(0.8, abs=0.02)
-    assert bands._band([0.0] * 20) > 0
+    assert coverage.band([0.0] * 20) > 0

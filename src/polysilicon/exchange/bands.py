@@ -67,10 +67,13 @@ def extend(done: Calibration, points: Sequence[Point], known: Catalogue, *, each
 
 
 def _by_chip(points: Sequence[Point], lookup: Lookup) -> dict[str, tuple[str, list[Point]]]:
+    """Return family and points of every chip, those made with speculation apart: their acceptance is not known."""
     found: dict[str, tuple[str, list[Point]]] = {}
     for point in points:
         try:
             chip = lookup.chip(point.chip)
+            if case_module.of(point, lookup).accepted_tokens > 1.0:
+                continue
         except PolysiliconError:
             continue
         found.setdefault(chip.id, (chip.family, []))[1].append(point)
