@@ -330,6 +330,8 @@ def same(steps: list[Step]) -> int:
 def test_usual_requests_fly() -> None:
     assert same(WARM) > 30
     assert same(WARM + 3 * FULL) > 40
+    refused: list[Step] = [*WARM[:24], *(2 * FULL), ("ask", 0, 18), ("ask", 1, 0), ("answer", 0, 1000), ("ask", 0, 0)]
+    assert same(refused) > 8, "one that is refused is not overtaken by the next"
 
 
 def test_an_answer_that_was_held_counts_though_its_client_leaves() -> None:

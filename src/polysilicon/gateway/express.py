@@ -239,6 +239,7 @@ class Express:
         self.host = host
         self.flown: list[Flight] = []  # answered, and not yet in the books
         self.busy = False  # much comes in one turn of the loop: it is held until all has come, then dealt with kind by kind
+        self._working = False
         self._requests: deque[tuple[Inbound, Head, bytes, bytes]] = deque()
         self._answers: deque[tuple[Connection, bytes]] = deque()
 
@@ -259,7 +260,16 @@ class Express:
         self.host.ledger.schedule()
 
     def work(self) -> None:
-        """Deal with what was held; called at the end of a turn."""
+        """Deal with what was held, in order; called at the end of a turn, and before anything that must not overtake it."""
+        if self._working or not (self._answers or self._requests):
+            return
+        self._working = True
+        try:
+            self._work()
+        finally:
+            self._working = False
+
+    def _work(self) -> None:
         answers, requests = self._answers, self._requests
         while answers:
             connection, data = answers.popleft()
