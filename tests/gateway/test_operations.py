@@ -28,8 +28,9 @@ from polysilicon.gateway import config
 from polysilicon.gateway.compile import compile_wiring
 from polysilicon.gateway.config import PromotionPart
 from polysilicon.gateway.controller import Controller
+from polysilicon.gateway.emulator import FleetModel
 from polysilicon.gateway.promotion import PASSED, STOPPED, Promotions, Trial
-from polysilicon.gateway.samples import Sample
+from polysilicon.gateway.samples import Sample, SampleTail
 from polysilicon.gateway.tariff import compile_price
 from polysilicon.web.live import page
 
@@ -248,6 +249,20 @@ def test_promotions_go_up_by_evidence_and_down_at_once() -> None:
     assert down.stages["v"] == ("canary", "failed")
     by_hand = Promotions(PromotionPart(), {"v": ("pilot", "")})
     assert by_hand.promote("v") == "pilot", "no gate, no canary"
+
+
+def test_a_shadow_shows_latency_too(rig: Callable[..., Rig]) -> None:
+    """Answers asked for whole compare in time: a slow variant is known as such before any client waits for it."""
+    r = rig(
+        [endpoint("a", "claude"), endpoint("new", "openai", model=FleetModel(ttft_s=0.2, tpot_s=0.0))], weights=[1.0, 0.0],
+        variants={"new": {"stage": "shadow", "gate": ""}}, shadow_frac={f"{MODEL}@new": 1.0},
+    )  # fmt: skip
+    for stream in (False, False, True):
+        post(r, ask(stream=stream))
+    r.ledger(6)
+    samples = SampleTail(Path(r.wiring.state) / "samples").read()
+    assert sorted(s.ttft_s >= 0.2 and 0 < s.reference_ttft_s < s.ttft_s for s in samples) == [False, True, True]
+    assert sum(s.ttft_s == 0 for s in samples) == 1, "a stream's first token and a whole answer do not compare"
 
 
 def test_a_verdict_holds_over_restarts_until_the_file_says_otherwise(tmp_path: Path) -> None:

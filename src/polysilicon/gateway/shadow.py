@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -74,7 +75,11 @@ class Shadow:
 
     def _sample(self, attempt: Attempt, *, good: bool, error: bool) -> None:
         reference = self.reference
-        self._keep(Sample(self.variant.id, good, True, attempt.used.output_tokens, float(reference.used.output_tokens), error))
+        took_s = theirs_s = 0.0
+        if not reference.stream and not error and reference.content_s:  # both were asked for whole, so their times compare
+            took_s, theirs_s = time.monotonic() - attempt.began_s, reference.content_s - reference.began_s
+        tokens = attempt.used.output_tokens, float(reference.used.output_tokens)
+        self._keep(Sample(self.variant.id, good, True, *tokens, error, took_s, theirs_s))
 
 
 def ending(body: bytes, dialect: str) -> tuple[str, tuple[str, ...]]:
