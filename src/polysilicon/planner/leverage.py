@@ -111,8 +111,10 @@ def _walk_away(asker: Asker, base: Answer, without: Answer, owner: Owner) -> tup
     plan and that of the plan without the supplier are tried. A full search at the higher then confirms that V(without) is
     reached, within the gap of searches, or finds better ports, from which it goes on.
     """
-    labels, _ = asker.spend_of(owner)
-    before, factor, nearby = asker.solves, 1.0, [base, without]
+    labels, usd = asker.spend_of(owner)
+    spend = float((usd * base.values[labels]).sum())
+    factor = 1.0 + max(without.usd - base.usd, 0.0) / spend  # the first tangent, at today's price
+    before, nearby = asker.solves, [base, without]
     for _ in range(PRICE_STEPS):
         for kept in nearby:
             factor = _last_sale(asker, without, labels, factor, kept)
