@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
+import grimp
 import pytest
 from typer import Typer
 from typer.main import get_command
@@ -27,6 +29,12 @@ LONG_ON_PURPOSE = {"simulator/kernel.py", "exchange/closed_loop.py"}  # the comp
 def test_import_ladder_holds():
     done = subprocess.run([Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_no_import_goes_round_in_a_circle():
+    """Not even one that hides inside a function: modules that need each other are one module, or lack a third."""
+    graph = grimp.build_graph("polysilicon", exclude_type_checking_imports=True, cache_dir=None)
+    TopologicalSorter({module: graph.find_modules_directly_imported_by(module) for module in graph.modules}).prepare()
 
 
 def test_command_line_starts_without_heavy_libraries():

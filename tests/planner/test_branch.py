@@ -12,9 +12,9 @@ from world import offer, port, table, work, world
 from polysilicon import planner
 from polysilicon.cloud.contract import Contract, DiscountTier
 from polysilicon.planner import leverage, resolve, search, solution
+from polysilicon.planner.engine import Engine
 from polysilicon.planner.floor import floor, lagrangian
 from polysilicon.planner.resolve import Asker, supplier
-from polysilicon.planner.solution import Engine
 
 GAP = 3e-4  # twice that of a what-if, and a hair
 

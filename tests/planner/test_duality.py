@@ -11,7 +11,9 @@ from polysilicon import highs, planner
 from polysilicon.cloud.contract import Contract
 from polysilicon.cloud.site import Site
 from polysilicon.errors import PolysiliconError
-from polysilicon.planner import solution
+from polysilicon.highs import Solver
+from polysilicon.planner.engine import Engine
+from polysilicon.planner.solution import price
 from polysilicon.scenario.schema import LimitsPart
 
 
@@ -156,8 +158,8 @@ def test_a_bound_is_one_only_where_it_was_proven():
 def test_a_pricing_run_without_an_optimum_says_so(monkeypatch):
     resolved = world([work(rps=100.0)], [offer("h100", 2.0, kind="reserved", min_term_months=3, block_chips=8)])
     program = planner.build(planner.problem(resolved, table(resolved.workloads)))
-    engine = solution.Engine(program)
+    engine = Engine(program)
     point = planner.solve(program, seconds=10.0, gap_frac=1e-6).values[engine.columns]
-    monkeypatch.setattr(solution.Solver, "run", lambda _self, _seconds: highspy.HighsModelStatus.kTimeLimit)
-    priced = solution.price(engine, point, 1.0)
+    monkeypatch.setattr(Solver, "run", lambda _self, _seconds: highspy.HighsModelStatus.kTimeLimit)
+    priced = price(engine, point, 1.0)
     assert not priced.is_priced and not priced.duals.any() and priced.objective_usd > 0

@@ -12,8 +12,8 @@ from world import offer, port, table, work, world
 from polysilicon import planner
 from polysilicon.planner import resilience, search, solution
 from polysilicon.planner.columns import Starts, relax
+from polysilicon.planner.engine import Engine
 from polysilicon.planner.resilience import failures, hardest
-from polysilicon.planner.solution import Engine
 from polysilicon.scenario.schema import LimitsPart, SurvivePart
 
 

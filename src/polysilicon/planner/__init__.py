@@ -11,10 +11,12 @@ import numpy as np
 from polysilicon.errors import Infeasible
 from polysilicon.performance import ServingPoint
 from polysilicon.planner import answer, infeasible, notes
+from polysilicon.planner.assembly import build
 from polysilicon.planner.build import problem
+from polysilicon.planner.engine import Progress
 from polysilicon.planner.problem import Problem
-from polysilicon.planner.program import Program, build, counts_blocks
-from polysilicon.planner.solution import Progress, Solution, solve
+from polysilicon.planner.program import Program, counts_blocks
+from polysilicon.planner.solution import Solution, solve
 from polysilicon.portfolio import Plan
 
 __all__ = ["Plan", "Problem", "Program", "Solution", "build", "plan", "plan_problem", "planned", "problem", "solve"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from polysilicon.planner import ports as engines
 from polysilicon.planner import training
-from polysilicon.planner.constraints import RELOAD_HOURS
+from polysilicon.planner.holdings import RELOAD_HOURS
 from polysilicon.planner.money import IDLE_POWER_FRAC
 from polysilicon.planner.prices import shadow_prices
 from polysilicon.planner.problem import F8, I8

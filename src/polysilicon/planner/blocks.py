@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from polysilicon.planner.engine import Engine
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program, contracted
-from polysilicon.planner.solution import WHOLE_INTEGERS, Engine, Solution
+from polysilicon.planner.solution import WHOLE_INTEGERS, Solution
 from polysilicon.planner.thresholds import LEAST_USD, Threshold, chip_hour_usd
 
 NEAR_FRAC = 1e-6

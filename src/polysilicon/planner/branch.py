@@ -15,8 +15,8 @@ from typing import Any
 import highspy
 import numpy as np
 
+from polysilicon.planner.engine import Engine
 from polysilicon.planner.problem import F8, I8
-from polysilicon.planner.solution import Engine
 
 WHOLE = 1e-6
 

@@ -14,8 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from polysilicon.highs import INFEASIBLE, Solver
+from polysilicon.planner.engine import Engine
 from polysilicon.planner.problem import F8, I8
-from polysilicon.planner.solution import Engine
 
 ENGINE_ROWS = ("port_live", "survive_port")  # sum of s <= share x sum of z: who serves only if started
 IPX_COLUMNS = 20_000  # from here on interior point with crossover beats simplex from cold

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysilicon.cloud.offer import Offer
+from polysilicon.planner import training
 from polysilicon.planner.build import months_between
+from polysilicon.planner.holdings import held_by_pool, spot_usable
 from polysilicon.planner.problem import I8, Arc
 from polysilicon.planner.program import UNLIMITED_CHIPS, Flows, Program, open_pairs
 
-RELOAD_HOURS = 0.25  # of a spot chip's time lost at each interruption; assumed
 ARRAY = tuple[I8, I8]
 
 
@@ -292,8 +292,6 @@ def deferral(program: Program) -> None:
 
 def capacity(program: Program) -> None:
     """State that busy chips fit in a pool: sum of c s <= utilisation cap x (sum of u + K + delivered - training) [mu, $/chip-hour]."""
-    from polysilicon.planner import training
-
     tables, flows = program.tables, program.flows
     slots, cap = tables.slots, tables.limits.utilisation_max_frac
     flow, seat, chips = flows.seats()
@@ -325,22 +323,6 @@ def capacity(program: Program) -> None:
         pool=rows // slots,
         slot=rows % slots,
     )
-
-
-def spot_usable(offer: Offer) -> float:
-    """Return the share of a rented chip's time that serves: each interruption loses a reload."""
-    return max(0.0, 1.0 - offer.interruptions_per_hour * RELOAD_HOURS)
-
-
-def held_by_pool(program: Program) -> list[tuple[I8, I8, I8]]:
-    """Return (pool, period, label) of chips held under terms: signed blocks and contracts' deliveries."""
-    pool_of = np.array(program.tables.pool_of, np.int64)
-    found = []
-    if len(program.hold_offer):
-        found.append((pool_of[program.hold_offer], program.hold_period, program.blocks["hold"]))
-    if len(program.given_pool):
-        found.append((program.given_pool, program.given_period, program.blocks["given"]))
-    return found
 
 
 def ports_live(program: Program) -> None:

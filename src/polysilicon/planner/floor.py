@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from polysilicon.planner.engine import Engine
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program
-from polysilicon.planner.solution import Engine
 
 ROUNDING = 1e-9
 

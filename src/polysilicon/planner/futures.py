@@ -10,10 +10,10 @@ import numpy as np
 
 from polysilicon.parallel import run_all
 from polysilicon.planner.arcs import months
+from polysilicon.planner.engine import Progress
 from polysilicon.planner.problem import F8, Problem
 from polysilicon.planner.program import contracted
 from polysilicon.planner.resolve import Asker
-from polysilicon.planner.solution import Progress
 from polysilicon.planner.uncertainty import Future, cost_alone, costs_of, cvar_usd, first_stage, option_value_usd, two_stage
 from polysilicon.scenario.calendar import add_months
 

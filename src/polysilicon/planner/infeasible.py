@@ -9,9 +9,9 @@ import numpy as np
 
 from polysilicon.errors import Infeasible
 from polysilicon.planner.build import never_there
+from polysilicon.planner.engine import Engine
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program
-from polysilicon.planner.solution import Engine
 
 TOLERANCE = 1e-6
 LARGE = 30_000  # columns, from which the interior point method is quicker

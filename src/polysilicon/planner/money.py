@@ -12,7 +12,7 @@ from polysilicon.cloud.contract import Contract, contract_for
 from polysilicon.errors import MissingFact
 from polysilicon.planner import training
 from polysilicon.planner.arcs import site_of
-from polysilicon.planner.constraints import held_by_pool
+from polysilicon.planner.holdings import held_by_pool
 from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import Program, Spend, Term
 

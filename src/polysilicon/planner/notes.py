@@ -6,7 +6,7 @@ import numpy as np
 
 from polysilicon.cloud.contract import Contract
 from polysilicon.planner import answer, training
-from polysilicon.planner.constraints import held_by_pool
+from polysilicon.planner.holdings import held_by_pool
 from polysilicon.planner.problem import F8
 from polysilicon.planner.program import UNLIMITED_CHIPS, Program
 from polysilicon.planner.solution import Solution

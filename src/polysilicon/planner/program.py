@@ -227,48 +227,6 @@ class Program:
         self.model.add_objective(linopy.LinearExpression(data, self.model), sense="min")
 
 
-def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, units: tuple[float, float] | None = None) -> Program:
-    """Return the whole program; the order is the order of `docs/concepts/planning.md`.
-
-    `units` are chips and dollars per unit of the program; left out, powers of ten near what the demand needs.
-    """
-    from polysilicon.planner import constraints as c
-    from polysilicon.planner import limits, money, ramps, resilience, training
-
-    program = Program(tables, integer_rent=integer_rent, units=units)
-    c.serve(program)
-    c.rent(program)
-    c.sign(program)
-    c.given(program)
-    c.start_ports(program)
-    training.train(program)
-    c.demand(program)
-    c.deferral(program)
-    c.capacity(program)
-    c.ports_live(program)
-    c.stages(program)
-    c.links(program)
-    ramps.rent(program)
-    money.spend(program)
-    money.fixed(program)
-    money.overage(program)
-    money.commitments(program)
-    money.tiers(program)
-    money.choices(program)
-    limits.power(program)
-    ramps.power(program)
-    limits.shares(program)
-    limits.concentration(program)
-    limits.budgets(program)
-    limits.carbon(program)
-    limits.utilisation(program)
-    limits.ports_at_once(program)
-    if survive:
-        resilience.survive(program)
-    program.set_objective()
-    return program
-
-
 def counts_blocks(tables: Problem) -> bool:
     """Return whether hourly chips are so few that whole blocks matter."""
     chips = 0.0

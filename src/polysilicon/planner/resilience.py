@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from polysilicon.planner.build import months_between
-from polysilicon.planner.constraints import held_by_pool, port_starts, ported
+from polysilicon.planner.constraints import port_starts, ported
+from polysilicon.planner.holdings import held_by_pool
 from polysilicon.planner.problem import F8, I8, Problem
 from polysilicon.planner.program import UNLIMITED_CHIPS, Program, Term
 

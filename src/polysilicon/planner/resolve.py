@@ -14,11 +14,13 @@ import numpy as np
 
 from polysilicon.errors import PolysiliconError
 from polysilicon.highs import INFEASIBLE
+from polysilicon.planner.assembly import build
 from polysilicon.planner.branch import Search
+from polysilicon.planner.engine import Engine
 from polysilicon.planner.problem import F8, I8, Problem
-from polysilicon.planner.program import Program, build, counts_blocks
+from polysilicon.planner.program import Program, counts_blocks
 from polysilicon.planner.search import port_columns
-from polysilicon.planner.solution import WHOLE_INTEGERS, Engine
+from polysilicon.planner.solution import WHOLE_INTEGERS
 
 GAP_FRAC = 2e-4
 LARGE_FLOWS = 20_000  # arcs x load blocks; from here on a what-if takes about a second, as does starting a process

@@ -15,9 +15,9 @@ import numpy as np
 from polysilicon.highs import INFEASIBLE, proven_bound
 from polysilicon.planner.build import months_between
 from polysilicon.planner.columns import Part, Root, Starts, relax
+from polysilicon.planner.engine import Engine, Progress
 from polysilicon.planner.problem import F8, I8
 from polysilicon.planner.program import Program
-from polysilicon.planner.solution import Engine, Progress
 
 Clock = Callable[[], float]  # seconds left
 LAST_SECONDS = 20.0  # beyond the time given, where nothing was found in it

@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import highspy
 import numpy as np
-from scipy import sparse
 
-from polysilicon.highs import INFEASIBLE, Solver, proven_bound
-from polysilicon.planner.problem import F8, I8
+from polysilicon.highs import INFEASIBLE, proven_bound
+from polysilicon.planner.engine import Engine, Progress
+from polysilicon.planner.floor import floor
+from polysilicon.planner.problem import F8
 from polysilicon.planner.program import Program
+from polysilicon.planner.search import relax_and_fix
 
-Progress = Callable[[float, str], None]
 WHOLE_INTEGERS = 150  # up to here one search is fastest
 LAST_SECONDS = 30.0  # beyond the time given, where nothing was found in it
 
@@ -43,48 +43,6 @@ class Solution:
         return max(0.0, self.objective_usd - self.bound_usd) / max(abs(self.objective_usd), 1e-9)
 
 
-class Engine:
-    """A HiGHS model of a program; bounds, costs and integrality may change between solves."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        matrices = program.model.matrices
-        self.matrix, self.row_lower, self.row_upper = _rows(matrices)
-        self.cost = np.asarray(matrices.c, float)
-        self.solver = _loaded(matrices, self.matrix, self.row_lower, self.row_upper)
-        self.columns = np.asarray(matrices.vlabels)  # label of each column
-        self.row_labels = np.asarray(matrices.clabels)
-        self.column_of = np.full(int(self.columns.max(initial=-1)) + 1, -1, np.int64)
-        self.column_of[self.columns] = np.arange(len(self.columns))
-        self.row_of = np.full(int(self.row_labels.max(initial=-1)) + 1, -1, np.int64)
-        self.row_of[self.row_labels] = np.arange(len(self.row_labels))
-        model = self.solver.highs.getLp()
-        self.lower, self.upper = np.array(model.col_lower_), np.array(model.col_upper_)
-        integer = np.concatenate([*program.integers.values(), np.empty(0, np.int64)])
-        self.integer_columns = self.column_of[integer.astype(np.int64)]
-
-    def reset_bounds(self, columns: I8) -> None:
-        """Give columns their first bounds back."""
-        self.solver.bounds(columns, self.lower[columns], self.upper[columns])
-
-
-def _rows(matrices: Any) -> tuple[sparse.csr_matrix, F8, F8]:
-    """Return the rows of a linopy model: matrix, lower and upper bound."""
-    matrix = matrices.A.tocsr() if matrices.A is not None else sparse.csr_matrix((0, len(matrices.vlabels)))
-    return matrix, np.where(matrices.sense != "<", matrices.b, -np.inf), np.where(matrices.sense != ">", matrices.b, np.inf)
-
-
-def _loaded(matrices: Any, rows: sparse.csr_matrix, lower: F8, upper: F8) -> Solver:
-    """Return a solver with the matrices of a linopy model; linopy's own hand-over prints a banner on stdout."""
-    solver = Solver()
-    solver.highs.addVars(len(matrices.vlabels), matrices.lb, matrices.ub)
-    solver.integrality(np.flatnonzero(np.isin(matrices.vtypes, ["B", "I"])), integer=True)
-    solver.highs.changeColsCost(len(matrices.vlabels), np.arange(len(matrices.vlabels), dtype=np.int32), matrices.c)
-    if rows.shape[0]:
-        solver.highs.addRows(rows.shape[0], lower, upper, rows.nnz, rows.indptr, rows.indices, rows.data)
-    return solver
-
-
 def solve(program: Program, *, seconds: float, gap_frac: float, progress: Progress | None = None) -> Solution:
     """Return the best plan found within the time, with its bound, and its prices.
 
@@ -101,8 +59,6 @@ def solve(program: Program, *, seconds: float, gap_frac: float, progress: Progre
     if len(engine.integer_columns) <= WHOLE_INTEGERS:
         point, bound, finished = _whole(engine, left, gap_frac)
     else:
-        from polysilicon.planner.search import relax_and_fix
-
         point, bound, finished = relax_and_fix(engine, left, gap_frac, tell, clock)
     clock["search"] = time.monotonic() - began
     if point is None:
@@ -120,8 +76,6 @@ def solve(program: Program, *, seconds: float, gap_frac: float, progress: Progre
     usd = program.usd_unit
     objective = priced.objective_usd
     if not np.isfinite(bound) or (objective - program.constant_usd) / usd - bound > gap_frac * abs(bound):
-        from polysilicon.planner.floor import floor
-
         bound = max(bound, floor(engine))  # what needs no solver, where time let it prove less
     bound_usd = min(bound * usd + program.constant_usd, objective)
     gap = (objective - bound_usd) / max(abs(objective), 1e-9)

@@ -7,7 +7,7 @@ from math import ceil, exp, expm1, sqrt
 import numpy as np
 
 from polysilicon.planner.build import offer_opens
-from polysilicon.planner.constraints import held_by_pool, spot_usable
+from polysilicon.planner.holdings import held_by_pool, spot_usable
 from polysilicon.planner.problem import F8, I8, Run
 from polysilicon.planner.program import Program, Term
 

@@ -18,9 +18,10 @@ from scipy import sparse
 from polysilicon.errors import Infeasible, PolysiliconError
 from polysilicon.highs import INFEASIBLE, Solver, proven_bound
 from polysilicon.parallel import run_all
+from polysilicon.planner.assembly import build
 from polysilicon.planner.build import months_between
 from polysilicon.planner.problem import F8, I8, Problem
-from polysilicon.planner.program import Program, build
+from polysilicon.planner.program import Program
 from polysilicon.planner.resolve import Asker
 from polysilicon.planner.solution import WHOLE_INTEGERS
 
