@@ -24,6 +24,7 @@ from polysilicon.planner.solution import WHOLE_INTEGERS
 
 GAP_FRAC = 2e-4
 LARGE_FLOWS = 20_000  # arcs x load blocks; from here on a what-if takes about a second, as does starting a process
+BRANCH_SECONDS = 5.0  # of a search of port starts; the usual one takes a tenth of a second, or one on large labs
 PATIENCE = 3.0  # a search that found nothing goes on for so many times its seconds
 Owner = Callable[[int, int], bool]  # (pool or -1, token offer or -1) -> belongs to the supplier
 
@@ -99,7 +100,10 @@ class Asker:
         engine.solver.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
         self.solves += 1
         begin = start.values if start is not None and np.isfinite(start.usd) else None
-        point, settled = self._whole(begin) if self.search is None else self._branched(self.search, begin)
+        if self.search is None:
+            point, settled = self._whole(None if begin is None else begin[engine.columns])
+        else:
+            point, settled = self._branched(self.search, begin)
         engine.reset_bounds(np.concatenate([shut, kept]))
         engine.solver.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), self.cost)
         if point is None and not settled:  # time is no proof that nothing works
@@ -110,22 +114,29 @@ class Asker:
         """Return the best point of a search by HiGHS, and whether it is settled that there is none where it found none."""
         solver = self.engine.solver
         if begin is not None:
-            solver.start_from(begin[self.engine.columns])
+            solver.start_from(begin)
         status = solver.run(self.seconds)
         if not solver.found and status not in INFEASIBLE:
             status = solver.run(PATIENCE * self.seconds)
         return (solver.point() if solver.found else None), status in INFEASIBLE
 
     def _branched(self, search: Search, begin: F8 | None) -> tuple[F8 | None, bool]:
-        """Return the same by a search of the port starts, with those of the first answer and of `begin` tried first."""
+        """Return the same by a search of the port starts, with those of the first answer and of `begin` tried first.
+
+        Where many starts are of use at once (much would go unserved), cutting planes close what branching does not: HiGHS goes on.
+        """
         z = self.program.blocks["port"]
-        found = search.run(self.seconds, GAP_FRAC, [*self.first, *([np.round(begin[z])] if begin is not None else [])])
-        if found.point is None and found.late:
-            found = search.run(PATIENCE * self.seconds, GAP_FRAC)
-        if not self.first and found.point is not None:
-            self.first = [np.round(found.point[search.columns])]
-            search.keep()
-        return found.point, not found.late
+        found = search.run(min(BRANCH_SECONDS, self.seconds), GAP_FRAC, [*self.first, *([np.round(begin[z])] if begin is not None else [])])
+        point, settled = found.point, not found.late
+        if found.late:
+            self.engine.solver.integrality(search.columns, integer=True)
+            point, settled = self._whole(point)
+            self.engine.solver.integrality(search.columns, integer=False)
+        if not self.first and point is not None:
+            self.first = [np.round(point[search.columns])]
+            if not found.late:
+                search.keep()
+        return point, settled
 
     def compared_with(self, usd: float) -> str:
         """Return what answers are compared with, in words: a plan of so many dollars."""

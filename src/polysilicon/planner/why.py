@@ -12,7 +12,7 @@ from polysilicon.planner.program import Program
 from polysilicon.planner.solution import Solution
 
 LITTLE_CHIPS = 1e-6
-FREE_USD_PER_MTOK = 1e-6  # below this a token is paid for already
+FREE_USD_PER_MTOK = 1e-4  # below this a token is paid for already: the cheapest on sale costs a hundred times as much
 SAME_FRAC = 1e-3  # closer costs are printed alike
 
 

@@ -149,7 +149,7 @@ def replay(job: Replay, work: Workload, period: int, *, extra_frac: float = 0.0)
         cached_frac=float((rows["cached_tokens"][counted] * weight).sum()) / isl if isl else 0.0,
         latencies={name: _curve(values, weights[name]) for name, values in columns.items()},
         source=window.source,
-        series=timeline(result, work.id, until_s=float(window.trace.arrival_s[-1]), slo=work.slo),
+        series=timeline(result, work.id, from_s=window.measured_from_s, until_s=float(window.trace.arrival_s[-1]), slo=work.slo),
     )
 
 

@@ -16,8 +16,8 @@ POINTS = 60  # of each series
 MOST_POOLS = 3  # drawn for one workload, those with most replicas
 
 
-def timeline(result: SimulationResult, workload: str, *, until_s: float, slo: Slo) -> tuple[Series, ...]:
-    """Return the means over equal spans of a replay from its first second to `until_s`.
+def timeline(result: SimulationResult, workload: str, *, until_s: float, slo: Slo, from_s: float = 0.0) -> tuple[Series, ...]:
+    """Return the means over equal spans of a replay from `from_s`, which is the drawing's zero, to `until_s`.
 
     waiting: requests between arrival and first admission; batch: requests running a replica;
     kv: KV that running requests hold of their own / all KV (a prefix read from the cache is left out);
@@ -26,13 +26,13 @@ def timeline(result: SimulationResult, workload: str, *, until_s: float, slo: Sl
     Ignores: that a preempted request gives its KV back, and that a prompt's KV fills up step by step: kv is a bound from above.
     """
     rows = result.requests
-    edges = np.linspace(0.0, max(until_s, 1e-9), POINTS + 1)
+    edges = np.linspace(from_s, max(until_s, from_s + 1e-9), POINTS + 1)
     started = rows["start_s"] >= 0
     begin = np.where(started, rows["start_s"], result.span_s)
     end = np.maximum(np.where(rows["done_s"] >= 0, rows["done_s"], result.span_s), begin)
     first = np.clip(np.where(rows["first_s"] >= 0, rows["first_s"], end), begin, end)
     arrived = np.minimum(rows["arrival_s"], begin)
-    times = tuple(float(t) for t in edges[:-1])
+    times = tuple(float(t) for t in edges[:-1] - from_s)
     waiting = _mean(edges, lambda e: np.clip(e, arrived, begin) - arrived)
     made = [Series("waiting", workload, times, waiting)]
     own = (rows["isl_tokens"] - rows["cached_tokens"]).astype(float)
@@ -74,7 +74,7 @@ def _ttft(result: SimulationResult, workload: str, edges: F8, slo: Slo) -> tuple
     mine = (rows["workload"] == result.workload_names.index(workload)) & ~np.isnan(ttft)
     span = np.searchsorted(edges, rows["arrival_s"][mine], side="right") - 1
     values = ttft[mine]
-    points = [(float(edges[k]), float(np.quantile(values[span == k], slo.quantile))) for k in range(POINTS) if (span == k).any()]
+    points = [(float(edges[k] - edges[0]), float(np.quantile(values[span == k], slo.quantile))) for k in range(POINTS) if (span == k).any()]
     if not points:
         return ()
     return (Series("ttft", workload, tuple(t for t, _ in points), tuple(v for _, v in points), slo.ttft_s),)
