@@ -56,7 +56,7 @@ def _print(found: Hedge) -> None:
         print_table(
             ["the hedge's first year", "how many", "today's plan"],
             [[name, hedged, today] for name, hedged, today in found.first_year],
-            title="Terms in blocks, ports and contracts",
+            title="Terms in blocks (parts of blocks count here), ports and contracts",
         )
     else:
         say("nothing is signed, ported or taken in the first year, in the hedge or in today's plan: all is rented by the hour")

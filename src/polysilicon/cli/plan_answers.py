@@ -320,7 +320,7 @@ def frontier(
                 s.axis,
                 s.limit,
                 None if s.usd is None else s.usd / 1e6,
-                None if s.usd is None or not base else 100 * (s.usd / base - 1),
+                None if s.usd is None or not base else round(100 * (s.usd / base - 1), 6),
             ]
             for s in found
         ],

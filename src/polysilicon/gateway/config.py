@@ -255,7 +255,7 @@ class ReliabilityPart(Part):
     eject_min_requests: Annotated[int, Field(ge=1)] = 20
     eject_slow_factor: Positive = 5.0
     hedge_after_s: NonNegative = 0.0
-    hedge_share_max_frac: Share = 0.05
+    hedge_share_max_frac: Share = 0.049
     rate_limit_open_s: Positive = 2.0
 
 

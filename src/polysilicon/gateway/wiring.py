@@ -149,7 +149,7 @@ class Reliability(msgspec.Struct, frozen=True):
     eject_min_requests: int = 20
     eject_slow_factor: float = 5.0  # first token so much slower than the model's best target
     hedge_after_s: float = 0.0  # 0: off
-    hedge_share_max_frac: float = 0.05
+    hedge_share_max_frac: float = 0.049  # of requests: a hedged one may carry more tokens than most, and 5 % of tokens is meant
     rate_limit_open_s: float = 2.0  # where a 429 states no retry-after
     answer_bytes: int = 64 * 1024 * 1024
 
