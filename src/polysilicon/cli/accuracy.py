@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -224,8 +225,7 @@ def _print_calibration(done: Calibration, out: Path) -> None:
                 f"{j.tpot_mean_frac:.1%}",
                 f"{j.tpot_p90_frac:.1%}",
                 f"{j.tpot_within_20_frac:.0%}",
-                f"{j.ttft_median_frac:.1%}",
-                f"{j.ttft_within_20_frac:.0%}",
+                *(("-", "-") if isnan(j.ttft_median_frac) else (f"{j.ttft_median_frac:.1%}", f"{j.ttft_within_20_frac:.0%}")),
             ]
             for j in done.judgements
         ],
