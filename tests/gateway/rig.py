@@ -29,7 +29,7 @@ REGIONS = {"aws": "us-east-1", "gcp": "europe-west4", "azure": "eastus2", "anthr
 SIGNED = ("bedrock", "bedrock-messages", "aws-platform")
 SEVEN = ("claude", "aws-platform", "bedrock", "bedrock-messages", "vertex", "google-cloud", "foundry")
 FAST = Reliability(
-    connect_timeout_s=0.5, first_byte_timeout_s=0.3, stall_timeout_s=0.3, total_timeout_s=5.0, breaker_failures=3, breaker_open_s=0.4,
+    connect_timeout_s=1.0, first_byte_timeout_s=0.8, stall_timeout_s=0.8, total_timeout_s=8.0, breaker_failures=3, breaker_open_s=0.4,
     rate_limit_open_s=0.3,
 )  # fmt: skip
 os.environ.setdefault("RIG_TOKEN", "upstream-secret-token")
