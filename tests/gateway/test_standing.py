@@ -39,8 +39,8 @@ def start(path: Path) -> subprocess.Popen[str]:
     assert process.stderr is not None
     ready = 0
     for line in process.stderr:
-        ready += '"worker"' in line and '"serving"' in line
-        if ready == 2:
+        ready += min(line.count('"worker"'), line.count('"serving"'))  # two may share a line: a text and its end are two writes
+        if ready >= 2:
             break
     return process
 
