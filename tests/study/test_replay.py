@@ -14,9 +14,12 @@ from polysilicon import catalogue as catalogues
 from polysilicon import performance, simulator, study
 from polysilicon.application.workload import Lengths, Slo, Workload
 from polysilicon.model.layout import Layout
+from polysilicon.performance import StepTimes
 from polysilicon.scenario import load_text
+from polysilicon.simulator import simulate
+from polysilicon.simulator.fleet import Fleet, Pool
 from polysilicon.study.deferral import queue
-from polysilicon.study.fleet import fleet_of, parts_of
+from polysilicon.study.fleet import fleet_of, parts_of, prefill_s
 from polysilicon.study.proof import quantiles
 from polysilicon.study.traffic import WARM_UP, peak_window
 
@@ -96,24 +99,52 @@ def workload(**changes):
 
 
 def test_sessions_under_way_are_warmed_up_before_anything_is_measured():
-    window = peak_window(workload(traffic={"profile": "coding-agent"}), rps=5.0, seconds=100.0, prefill_tok_per_s=1e6, seed=1)
+    window = peak_window(workload(traffic={"profile": "coding-agent"}), rps=5.0, seconds=100.0, prefill_s=lambda n: n / 1e6, seed=1)
     trace = window.trace
     warm = trace.workload == trace.workload_names.index(WARM_UP)
     assert trace.workload_names == ("w", WARM_UP)
     assert warm.any()
-    assert trace.arrival_s[warm].max() < trace.arrival_s[~warm].min() < window.measured_from_s
     assert (trace.osl_tokens[warm] == 1).all()
     assert set(trace.session[warm]) <= set(trace.session[~warm])
-    rate = trace.isl_tokens[warm].sum() / trace.arrival_s[warm].max()
-    assert rate == pytest.approx(0.5e6, rel=0.01)
+    worked_off_s = trace.isl_tokens[warm].sum() / 1e6
+    assert not trace.arrival_s[warm].any()
+    assert trace.arrival_s[~warm].min() >= 2.0 * worked_off_s
+    assert window.measured_from_s == pytest.approx(2.0 * worked_off_s + 20.0)
+    assert window.measured_until_s == pytest.approx(2.0 * worked_off_s + 100.0)
     assert (~warm).sum() == 500
     assert trace.block_offset[-1] == len(trace.block_hash)
     assert (np.diff(trace.arrival_s) >= 0).all()
 
 
+def test_replicas_share_the_warm_up_and_hold_what_is_wanted_first():
+    """Sessions that all sat on the first replicas would lose each other's prefixes, and the proof would ask for chips nobody needs."""
+    times = StepTimes(np.linspace(0.0, 0.1, 8193), 0.0, 0.0, 0.0, 0, 0.0, kv_tokens=4_000_000)
+    fleet = Fleet((Pool("p", times, replicas=6, max_batch=64, routing="sticky"),), {"w": {"p": 1.0}, WARM_UP: {"p": 1.0}}, routing="sticky")
+    window = peak_window(
+        workload(traffic={"profile": "coding-agent"}), rps=1.5, seconds=120.0, prefill_s=lambda n: prefill_s(fleet, "w", n), seed=1
+    )
+    result = simulate(fleet, window.trace, seed=1)
+    rows = result.requests
+    warm = rows["workload"] == result.workload_names.index(WARM_UP)
+    shares = np.bincount(rows["replica"][warm], minlength=6)
+    assert shares.max() <= shares.min() + 1
+    assert rows["first_s"][warm].max() < window.trace.arrival_s[~warm].min()
+    early = ~warm & (rows["arrival_s"] < window.measured_from_s)
+    assert rows["cached_tokens"][early].sum() > 0.95 * window.trace.reuse_tokens[early].sum()
+
+
+@pytest.mark.parametrize(("replicas", "share"), [(4, 1.0), (4, 0.25), (1, 0.5)])
+def test_a_prompt_keeps_the_busiest_pool_for_its_steps_and_its_attention(replicas, share):
+    times = StepTimes(np.linspace(0.0, 0.1, 101), 0.0, 0.0, 0.0, 0, 1e-6, kv_tokens=1_000_000, prefill_step_s=0.01)
+    pools = (Pool("slow", times, replicas=replicas), Pool("idle", times, replicas=100))
+    fleet = Fleet(pools, {"w": {"slow": share, "idle": 1.0 - share}})
+    alone = 10 * (0.1 + 0.01) + 1e-6 * 1000 * 1001 / 2  # ten full steps, and each token attends to those before it
+    assert prefill_s(fleet, "w", np.array([1000.0])) == pytest.approx(alone * share / replicas)
+
+
 def test_lengths_alone_make_traffic_of_those_means():
     asked = Lengths(1000.0, 200.0, 0.25, 1.5, 0.8)
-    window = peak_window(workload(lengths=asked, traffic={"arrival_cv": 2.0}), rps=200.0, seconds=100.0, prefill_tok_per_s=1e6, seed=1)
+    window = peak_window(workload(lengths=asked, traffic={"arrival_cv": 2.0}), rps=200.0, seconds=100.0, prefill_s=lambda n: n / 1e6, seed=1)
     trace = window.trace
     assert len(trace) == 20_000
     assert trace.isl_tokens.mean() == pytest.approx(1000.0, rel=0.05)

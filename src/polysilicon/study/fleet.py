@@ -8,6 +8,9 @@ from datetime import date
 from math import ceil
 from statistics import NormalDist
 
+import numpy as np
+from numpy.typing import NDArray
+
 from polysilicon import performance
 from polysilicon.application.workload import Workload
 from polysilicon.errors import MissingFact
@@ -21,6 +24,7 @@ from polysilicon.simulator.fleet import MAX_BATCH, Fleet, Pool
 from polysilicon.study.promises import engine_of
 from polysilicon.study.traffic import WARM_UP
 
+F8 = NDArray[np.float64]
 SHARED_FRAC = 0.05  # of the prompt: above it, a request goes where its session is
 DECODERS = 4  # so many replicas at least decode in a proof, so that whole ones keep the plan's proportion
 _NORMAL = NormalDist()
@@ -193,6 +197,21 @@ def fleet_of(
         count += simulated
     routing = "sticky" if is_sticky(work) else "weighted"
     return Scaled(Fleet(tuple(pools), {work.id: route, WARM_UP: route}, routing=routing, slos={work.id: work.slo}), rps, count, weights)
+
+
+def prefill_s(fleet: Fleet, workload: str, prompts: F8) -> F8:
+    """Return how long each prompt (tokens, none cached) keeps the fleet's busiest pool busy, pools sharing prompts by the route.
+
+    seconds(n) = max over pools of  share of the route / replicas x (n x s per token of a full step + pair_s x n (n + 1) / 2).
+    """
+    route = fleet.routes[workload]
+    busy = np.zeros(len(prompts))
+    for pool in fleet.pools:
+        if share := route.get(pool.name, 0.0) / sum(route.values()) / pool.replicas:
+            times, most = pool.step_times, pool.max_step_tokens
+            per_token = (float(times.tokens_s[most]) + times.prefill_step_s) / most
+            busy = np.maximum(busy, share * (prompts * per_token + times.pair_s * prompts * (prompts + 1.0) / 2.0))
+    return busy
 
 
 def _pool(resolved: Resolved, work: Workload, part: Part, replicas: int, margin_quantile: float, efficiency_frac: float) -> Pool:

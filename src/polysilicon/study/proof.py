@@ -14,7 +14,7 @@ from polysilicon.performance import ServingPoint
 from polysilicon.portfolio import Plan
 from polysilicon.report.evidence import Series
 from polysilicon.scenario import Resolved
-from polysilicon.study.fleet import Part, fleet_of, is_sticky, parts_of
+from polysilicon.study.fleet import Part, fleet_of, is_sticky, parts_of, prefill_s
 from polysilicon.study.timeline import timeline
 from polysilicon.study.traffic import WARM_UP, peak_window
 
@@ -125,11 +125,11 @@ def replay(job: Replay, work: Workload, period: int, *, extra_frac: float = 0.0)
         margin_quantile=job.margin_quantile,
     )
     fleet, rps = scaled.fleet, scaled.rps
-    prefill = sum(pool.replicas * pool.max_step_tokens / float(pool.step_times.tokens_s[-1]) for pool in fleet.pools if pool.role != "decode")
-    window = peak_window(work, rps=rps, seconds=seconds, prefill_tok_per_s=prefill, seed=job.seed + period)
+    window = peak_window(work, rps=rps, seconds=seconds, prefill_s=lambda prompts: prefill_s(fleet, work.id, prompts), seed=job.seed + period)
     result = simulate(fleet, window.trace, seed=job.seed)
     rows = result.requests
-    counted = (rows["arrival_s"] >= window.measured_from_s) & (rows["workload"] != _warm_index(result.workload_names))
+    inside = (rows["arrival_s"] >= window.measured_from_s) & (rows["arrival_s"] < window.measured_until_s)
+    counted = inside & (rows["workload"] != _warm_index(result.workload_names))
     columns = {"ttft_s": result.ttft_s[counted], "tpot_s": result.tpot_s[counted], "e2e_s": result.e2e_s[counted]}
     lone = ~np.isnan(columns["e2e_s"]) & np.isnan(columns["tpot_s"])  # answers of one token have no TPOT
     weight = _weights(result, scaled.weights)[counted]
@@ -149,7 +149,7 @@ def replay(job: Replay, work: Workload, period: int, *, extra_frac: float = 0.0)
         cached_frac=float((rows["cached_tokens"][counted] * weight).sum()) / isl if isl else 0.0,
         latencies={name: _curve(values, weights[name]) for name, values in columns.items()},
         source=window.source,
-        series=timeline(result, work.id, from_s=window.measured_from_s, until_s=float(window.trace.arrival_s[-1]), slo=work.slo),
+        series=timeline(result, work.id, from_s=window.measured_from_s, until_s=window.measured_until_s, slo=work.slo),
     )
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polysilicon.application import generate
 from polysilicon.application.trace import Trace
 from polysilicon.application.workload import Workload
 from polysilicon.errors import InputError
 
+F8 = NDArray[np.float64]
 _NOTHING = Trace(np.empty(0), np.empty(0, np.int32), np.empty(0, np.int32))
 WARM_UP = "warm-up"  # a workload of its own, so that nothing of it is measured
+WARM_BUSY_FRAC = 0.5  # of the time before the traffic: replicas get prompts of unequal length
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +32,20 @@ class Window:
     source: str
 
 
-def peak_window(work: Workload, *, rps: float, seconds: float, prefill_tok_per_s: float, seed: int) -> Window:
+def peak_window(work: Workload, *, rps: float, seconds: float, prefill_s: Callable[[F8], F8], seed: int) -> Window:
     """Return traffic at a steady rate, preceded by what fills the prefix caches.
 
     Sessions under way when the window opens have prompts that a running fleet would hold. They are put in first, as
-    prompts with one token of output, at half of what the fleet can prefill; then the traffic starts, and its first
-    fifth is not measured.
+    prompts with one token of output, all at once so that replicas share them evenly; when they are worked off the traffic
+    starts, and its first fifth is not measured. `prefill_s` says how long prompts of so many tokens keep the fleet busy.
 
     Raises: InputError when a trace file is too short to make a window of.
     """
     body = body_of(work, rps, seconds, seed)
-    warm = _warm_up(body, prefill_tok_per_s)
-    lead = warm.span_s + 1.0 if len(warm) else 0.0
+    warm = _warm_up(body)
+    lead = float(prefill_s(warm.isl_tokens.astype(np.float64)).sum()) / WARM_BUSY_FRAC
     trace = _after(warm, body, lead) if len(warm) else body
-    end = lead + max(seconds, body.span_s)
-    return Window(trace, lead + 0.2 * (end - lead), end, body.source or str(work.traffic.get("profile", "")))
+    return Window(trace, lead + 0.2 * seconds, lead + seconds, body.source or str(work.traffic.get("profile", "")))
 
 
 def body_of(work: Workload, rps: float, seconds: float, seed: int) -> Trace:
@@ -91,7 +94,7 @@ def _lognormal(rng: np.random.Generator, mean: float, cv: float, count: int) -> 
     return np.maximum(1, np.round(values)).astype(np.int32)
 
 
-def _warm_up(body: Trace, prefill_tok_per_s: float) -> Trace:
+def _warm_up(body: Trace) -> Trace:
     """Return the prompts that sessions under way and shared system prompts would have left in the caches."""
     if not len(body.reuse_tokens) or not body.has_blocks:
         return _NOTHING
@@ -102,15 +105,14 @@ def _warm_up(body: Trace, prefill_tok_per_s: float) -> Trace:
         _, at = np.unique(body.session[index], return_index=True)
         first = ~inside
         first[index[at]] = True
-    chosen = np.flatnonzero(first & (body.reuse_tokens > 0))
+    chosen = np.flatnonzero(first & (body.reuse_tokens > 0))[::-1]  # what is wanted first was used last: a full cache still holds it
     if not len(chosen):
         return _NOTHING
     kept = generate.take(body, chosen)
-    tokens = np.cumsum(kept.reuse_tokens, dtype=np.float64)
     offset, hashes = _leading_blocks(kept)
     return replace(
         kept,
-        arrival_s=tokens / (0.5 * max(prefill_tok_per_s, 1.0)),
+        arrival_s=np.zeros(len(kept)),
         isl_tokens=np.maximum(1, kept.reuse_tokens),
         osl_tokens=np.ones(len(kept), np.int32),
         think_s=np.zeros(len(kept) if len(kept.think_s) else 0),
