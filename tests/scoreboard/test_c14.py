@@ -31,7 +31,8 @@ def test_the_report_shows_it_for_every_chip_of_the_plan():
     row, point = table.records()[0], plan.serving[0]
     assert row["tok_per_usd"] == pytest.approx(point.tok_per_s_per_chip * 3600 / 2.0)
     assert row["tok_per_s_per_w"] == pytest.approx(point.tok_per_s_per_chip / point.w_per_chip)
-    assert (row["error_frac"], row["basis"]) == (point.error_frac, point.basis)
+    rate, wide = point.tok_per_s_per_chip, 1.0 + point.error_frac
+    assert (row["low_tok_per_s_per_chip"], row["high_tok_per_s_per_chip"], row["basis"]) == (rate / wide, rate * wide, point.basis)
 
 
 @pytest.mark.shared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
@@ -70,10 +70,13 @@ def stale(catalogue: Catalogue, *, days: int = STALE_DAYS, today: date | None = 
     return sorted(found, key=lambda a: -(a.age_days if a.age_days is not None else 10**6))
 
 
-def warning(catalogue: Catalogue, *, days: int = STALE_DAYS, today: date | None = None) -> str:
-    """Return one line that warns of stale offers, or the empty string where all are fresh."""
-    old = stale(catalogue, days=days, today=today)
-    return _warning(old, len(catalogue.offers), f"offers were quoted more than {days} days ago")
+def warning(
+    catalogue: Catalogue, *, days: int = STALE_DAYS, today: date | None = None, among: Collection[str] | None = None
+) -> str:
+    """Return one line that warns of stale offers, of those with an id in `among`, or the empty string where all are fresh."""
+    asked = catalogue.offers.keys() if among is None else catalogue.offers.keys() & among
+    old = [age for age in stale(catalogue, days=days, today=today) if age.subject in asked]
+    return _warning(old, len(asked), f"offers were quoted more than {days} days ago")
 
 
 def benchmark_warning(catalogue: Catalogue, *, days: int = STALE_DAYS, today: date | None = None) -> str:

@@ -267,7 +267,8 @@ def _speed(known: Catalogue, model: str, left: tuple[Chip, int], right: tuple[Ch
             notes.append(error.message)
         rates.append(point.tok_per_s_per_chip if point else None)
         if point:
-            notes.append(f"{chip.id}: {point.tok_per_s_per_chip:,.0f} tok/s a chip ({point.basis}, +-{point.error_frac:.0%})")
+            low, high = point.band_tok_per_s_per_chip
+            notes.append(f"{chip.id}: {point.tok_per_s_per_chip:,.0f} tok/s a chip ({point.basis}, 80 % band {low:,.0f} to {high:,.0f})")
     note = f"{subject.id}, 1,024 in and 512 out, TTFT 2 s and TPOT 50 ms at P95; " + "; ".join(notes)
     chips = left[1], right[1]
     return equivalent("output tokens", "tok/s", (rates[0], rates[1]), chips, system_chips=system.chips if system else 0, note=note)

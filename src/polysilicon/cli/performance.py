@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "chip", "chips", "layout", "batch", "TTFT ms", "TPOT ms", "tok/s/chip", "$/Mtok in", "$/Mtok out", "blended",
-    "J/token", "users/rack", "basis", "+-", "cheapest offer",
+    "J/token", "users/rack", "basis", "80 % band", "cheapest offer",
 )  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def _print(model: Model, rows: list[dict[str, Any]], lengths: Lengths, slo: Slo)
     cells = [
         [r["chip"], r["chips"], r["layout"], r["batch"], r["ttft_s"] * 1e3, r["tpot_s"] * 1e3, r["tok_per_s_per_chip"],
          r.get("usd_per_mtok_in"), r.get("usd_per_mtok_out"), r.get("usd_per_mtok_blended"), _known(r["j_per_token"]),
-         r["users_per_rack"], r["basis"], f"{r['error_frac']:.0%}", r["offer"] or "no price"]
+         r["users_per_rack"], r["basis"], _band(r), r["offer"] or "no price"]
         for r in good
     ]  # fmt: skip
     if cells:
@@ -209,6 +209,11 @@ def _print(model: Model, rows: list[dict[str, Any]], lengths: Lengths, slo: Slo)
     notes = dict.fromkeys(r["note"] for r in good if r["note"])
     for note in notes:
         say(f"note: {note}")
+
+
+def _band(row: dict[str, Any]) -> str:
+    rate, wide = row["tok_per_s_per_chip"], 1.0 + row["error_frac"]
+    return f"{rate / wide:,.0f} to {rate * wide:,.0f}"
 
 
 def _known(value: float) -> float | None:

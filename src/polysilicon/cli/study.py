@@ -79,9 +79,6 @@ def _study(
 
     _check_pairs(scenario, catalogue, pairs)
     papers = papers_of(scenario, catalogue)
-    stale = warning(catalogue)
-    if stale:
-        say(stale)
     kept: list[Path] = []
 
     def keep(found: Plan) -> None:
@@ -106,6 +103,8 @@ def _study(
     except KeyboardInterrupt:
         say(f"interrupted; {kept[-1]} holds the last plan, not proven" if kept else "interrupted before there was a plan")
         raise typer.Exit(130) from None
+    if stale := warning(catalogue, among={offer.id for offer in result.resolved.offers}):
+        say(stale)
     if json:
         from polysilicon.report.files import record
 

@@ -67,13 +67,18 @@ class ServingPoint:
     mbu_frac: float
     kv_tokens: int
     basis: Basis
-    error_frac: float  # half-width of the 80 % band on throughput and latency
+    error_frac: float  # of the 80 % band on throughput and latency: from x / (1 + error) to x (1 + error)
     note: str = ""
     phase: str = "both"  # "prefill" or "decode" where a replica does one alone
     prefill_frac: float = 0.0  # share of the busy time that prefill takes: prices prompt and output tokens apart
     slower_ratio: float = 1.0  # step time as the user measured it over the model's: a replay is slowed by it
     source: str = ""  # of the efficiencies behind it, or of the measurement
     as_of: str = ""
+
+    @property
+    def band_tok_per_s_per_chip(self) -> tuple[float, float]:
+        """Return the ends of the 80 % band on output tokens per second and chip."""
+        return self.tok_per_s_per_chip / (1.0 + self.error_frac), self.tok_per_s_per_chip * (1.0 + self.error_frac)
 
     @property
     def chips(self) -> int:

@@ -11,6 +11,7 @@ from polysilicon.planner.build import offer_opens
 from polysilicon.planner.problem import Problem
 from polysilicon.planner.resolve import Answer, Asker, supplier
 from polysilicon.scenario.calendar import add_months
+from polysilicon.units import HOURS_PER_MONTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,9 @@ def _later(tables: Problem, months: int) -> str:
 def standard(tables: Problem, *, days: float = 30.0, asker: Asker | None = None) -> list[Shock]:
     """Return the usual table.
 
-    Each cloud, seller of tokens and chip vendor out mid-way; the busiest chip short for 12 and 18 months and its vendor's prices
-    up by a fifth, or the largest seller's where no chips are held; chips that are still to come six
-    months late, or the busiest one where none is; a third more demand.
+    Each cloud, seller of tokens and chip vendor out mid-way; the busiest chip short for 12 and 18 months, as far as the horizon
+    goes, and its vendor's prices up by a fifth, or the largest seller's where no chips are held; chips that are still to come
+    six months late, or the busiest one where none is; a third more demand.
     """
     asker = asker or Asker(tables)
     base = asker.ask()
@@ -140,7 +141,8 @@ def standard(tables: Problem, *, days: float = 30.0, asker: Asker | None = None)
     busiest = _busiest(asker, base)
     if busiest is not None:
         cloud, chip, vendor = busiest
-        found += [deficit(tables, cloud=cloud, chip=chip, months=m, base=base) for m in (12, 18)]
+        months = round(sum(p.hours for p in tables.periods) / HOURS_PER_MONTH)
+        found += [deficit(tables, cloud=cloud, chip=chip, months=m, base=base) for m in sorted({min(m, months) for m in (12, 18)})]
         found.append(price_step(asker, base, kind="vendor", name=vendor, factor=1.2))
     elif clouds:
         largest = max(clouds, key=lambda c: _spend_usd(asker, base, c))

@@ -313,7 +313,7 @@ def series(evidence: Evidence, name: str) -> Chart:
         .mark_line(interpolate="step-after", strokeWidth=1.5)
         .encode(
             x=alt.X("t:Q", title="minutes", axis=alt.Axis(tickCount=6)),
-            y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format=form)),
+            y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=f"format(datum.value, '{form}')")),
             color=alt.Color("subject:N", scale=_colour(subjects), legend=None),
         )
     )

@@ -17,9 +17,12 @@ from polysilicon.report.evidence import Evidence, WorkloadEvidence
 from polysilicon.report.names import proper
 from polysilicon.units import HOURS_PER_YEAR
 
-Form = Literal["text", "usd", "usd_per_mtok", "usd_per_hour", "number", "whole", "frac", "seconds", "kwh", "kg", "mtok", "date", "name"]
+Form = Literal[
+    "text", "usd", "usd_per_mtok", "usd_per_hour", "number", "whole", "frac", "index", "seconds", "kwh", "kg", "kw", "mtok", "date", "name"
+]  # fmt: skip
 Cell = str | float | int | None
 SMALL_FRAC = 5e-4
+HELD_NOTE = "Chips hired by the hour: the mean; their peak is what one needs quota for. List or signed prices, before discounts and shortfalls."
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ def concentration(evidence: Evidence) -> Table:
     columns = _columns(
         "by | By",
         "of | Share of",
-        "hhi_frac | HHI | number",
+        "hhi_frac | HHI | index",
         "top | Largest | name",
         "top_frac | Its share | frac",
         "suppliers | Suppliers | whole",
@@ -177,7 +180,7 @@ def concentration(evidence: Evidence) -> Table:
 
 
 def held(evidence: Evidence) -> Table:
-    """Return what is held, by offer: chips in the first and last period, price, dollars a year."""
+    """Return what is held, by offer: mean chips in the first and last period, most at once, price, dollars a year."""
     plan = evidence.plan
     span = years(plan)
     groups: dict[tuple[str, str, str, str, str], list[Holding]] = defaultdict(list)
@@ -188,6 +191,7 @@ def held(evidence: Evidence) -> Table:
     rows = []
     for (offer, chip, cloud, region, kind), items in groups.items():
         chips = {i: sum(h.chips for h in items if h.period == i) for i in range(last + 1)}
+        peak = max(sum(h.peak_chips for h in items if h.period == i) for i in chips)
         usd = sum(h.bill_usd for h in items)
         hours = sum(h.chips * plan.periods[h.period].hours for h in items)
         contract = next((h.contract for h in items if h.contract), "")
@@ -199,7 +203,7 @@ def held(evidence: Evidence) -> Table:
                 kind.replace("_", " "),
                 chips[0],
                 chips[last],
-                max(chips.values()),
+                peak,
                 usd / hours if hours else None,
                 usd / span,
                 usd / whole,
@@ -222,13 +226,13 @@ def held(evidence: Evidence) -> Table:
         "contract | Draws down",
         "offer | Offer",
     )
-    return Table("holdings", "What to hold", columns, tuple(rows), "List or signed prices, before discounts and shortfalls.")
+    return Table("holdings", "What to hold", columns, tuple(rows), HELD_NOTE)
 
 
 def at_a_glance(evidence: Evidence, count: int = 7) -> Table:
     """Return the first screen's table: the largest positions, few columns; those under `SMALL_FRAC` of the spend are for the report."""
     rows = tuple(
-        (r["chip"], f"{proper(str(r['cloud']))} {r['region']}", r["kind"], r["chips_first"], r["chips_last"], r["usd_per_year"])
+        (r["chip"], f"{proper(str(r['cloud']))} {r['region']}", *(r[k] for k in ("kind", "chips_first", "chips_last", "chips_most", "usd_per_year")))
         for i, r in enumerate(held(evidence).records()[:count])
         if i == 0 or float(r["share_frac"] or 0.0) >= SMALL_FRAC
     )
@@ -238,9 +242,10 @@ def at_a_glance(evidence: Evidence, count: int = 7) -> Table:
         "kind | Terms",
         "chips_first | Chips now | whole",
         "chips_last | At end | whole",
+        "chips_most | Peak | whole",
         "usd_per_year | $ / year | usd",
     )
-    return Table("at_a_glance", "What to hold", columns, rows, "List or signed prices, before discounts and shortfalls.")
+    return Table("at_a_glance", "What to hold", columns, rows, HELD_NOTE)
 
 
 def placements(evidence: Evidence) -> Table:
@@ -462,10 +467,10 @@ def worth(evidence: Evidence) -> Table:
 
 def energy(evidence: Evidence) -> Table:
     """Return energy by pool: mean IT power, kWh at the meter, kWh per million output tokens, carbon."""
-    rows = tuple((e.pool, e.it_mw, e.kwh, e.kwh_per_mtok, e.co2_kg) for e in sorted(evidence.energy, key=lambda e: -e.kwh))
+    rows = tuple((e.pool, 1000.0 * e.it_mw, e.kwh, e.kwh_per_mtok, e.co2_kg) for e in sorted(evidence.energy, key=lambda e: -e.kwh))
     columns = _columns(
         "pool | Pool",
-        "it_mw | IT power, mean MW | number",
+        "it_kw | IT power, mean | kw",
         "kwh | Energy | kwh",
         "kwh_per_mtok | kWh / Mtok out | number",
         "co2_kg | CO2 | kg",

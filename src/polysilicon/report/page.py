@@ -45,6 +45,7 @@ def html(evidence: Evidence) -> str:
         "sections": _sections(context["tables"], drawn, evidence),
         "extra": evidence.sections,
         "plain_words": sheet.words,
+        "priced": any(row["revenue_usd"] is not None for row in context["tables"]["margins"].records()) if "margins" in context["tables"] else False,
         "hidden": ("chips_last",) if len(evidence.plan.periods) == 1 else (),
         "glance": figures.at_a_glance(evidence),
         "where": _main_places(context["tables"].get("placements")),
@@ -174,7 +175,7 @@ def _sections(tables: dict[str, figures.Table], drawn: dict[str, Any], evidence:
     every = (
         ("where", "Where it runs", "placements" in tables),
         ("cost", "Cost", True),
-        ("margin", "Margin", "margins" in tables),
+        ("margin", "By application", "margins" in tables),
         ("capacity", "Capacity", "capacity" in drawn or any(n.startswith("burn-down-") for n in drawn)),
         ("proof", "Proof", "promises" in tables),
         ("others", "Alternatives", "alternatives" in tables and len(tables["alternatives"].rows) > 1),

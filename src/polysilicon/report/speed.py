@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from polysilicon.performance import ServingPoint
 from polysilicon.portfolio import Plan
 from polysilicon.report.evidence import Evidence
 from polysilicon.report.figures import Column, Table
+from polysilicon.report.names import proper
 from polysilicon.units import SECONDS_PER_HOUR
 
 COLUMNS = (
@@ -14,7 +18,8 @@ COLUMNS = (
     Column("tpot_s", "TPOT", "seconds"),
     Column("ttft_s", "TTFT", "seconds"),
     Column("tok_per_s_per_chip", "Tokens/s a chip", "whole"),
-    Column("error_frac", "80 % band, ±", "frac"),
+    Column("low_tok_per_s_per_chip", "80 % band from", "whole"),
+    Column("high_tok_per_s_per_chip", "to", "whole"),
     Column("tok_per_usd", "Tokens per $", "whole"),
     Column("tok_per_s_per_w", "Tokens/s per W", "number"),
     Column("basis", "Basis"),
@@ -34,17 +39,27 @@ def speed(evidence: Evidence) -> Table:
     tokens per dollar = tokens/s a chip x 3600 / mean dollars a chip-hour held.
     """
     rows = []
-    for p in sorted(evidence.plan.serving, key=lambda p: (p.workload, p.chip)):
+    points = sorted(evidence.plan.serving, key=lambda p: (p.workload, p.chip))
+    for p in points:
         usd = _usd_per_chip_hour(evidence.plan, p.chip)
         per_w = p.tok_per_s_per_chip / p.w_per_chip if p.w_per_chip > 0 else None  # NaN where no power is public: no number
         rows.append(
             (
-                p.workload, p.chip, p.layout.name, p.tpot_s, p.ttft_s, p.tok_per_s_per_chip, p.error_frac,
+                p.workload, p.chip, p.layout.name, p.tpot_s, p.ttft_s, p.tok_per_s_per_chip, *p.band_tok_per_s_per_chip,
                 p.tok_per_s_per_chip * SECONDS_PER_HOUR / usd if usd else None, per_w, p.basis,
                 evidence.sources.get(p.source, p.source), p.as_of, p.note,
             )
         )  # fmt: skip
-    return Table("speed", "What each chip delivers", COLUMNS, tuple(rows), NOTE)
+    return Table("speed", "What each chip delivers", COLUMNS, tuple(rows), " ".join([NOTE, *_sources(evidence, points)]))
+
+
+def _sources(evidence: Evidence, points: Sequence[ServingPoint]) -> list[str]:
+    """Say where speeds come from: by source, which chips, as of when."""
+    chips: dict[str, dict[str, str]] = {}
+    for p in points:
+        if p.source:
+            chips.setdefault(evidence.sources.get(p.source, p.source), {}).setdefault(proper(p.chip), p.as_of)
+    return [f"From {source}: {', '.join(f'{chip} ({day})' if day else chip for chip, day in held.items())}." for source, held in chips.items()]
 
 
 def _usd_per_chip_hour(plan: Plan, chip: str) -> float:

@@ -10,7 +10,8 @@ from polysilicon.report.names import proper
 TOKENS = ("M", "B", "T")  # of millions
 ENERGY = ("kWh", "MWh", "GWh", "TWh")
 MASS = ("kg", "t", "kt", "Mt")
-AMOUNTS: dict[Form, tuple[str, ...]] = {"mtok": TOKENS, "kwh": ENERGY, "kg": MASS}
+POWER = ("kW", "MW", "GW")
+AMOUNTS: dict[Form, tuple[str, ...]] = {"mtok": TOKENS, "kwh": ENERGY, "kg": MASS, "kw": POWER}
 
 
 def money(usd: float) -> str:
@@ -53,9 +54,11 @@ def seconds(value: float) -> str:
 def amount(value: float, units: tuple[str, ...]) -> str:
     """Return a large amount with three significant digits, in the largest unit (each a thousand of the one before) that leaves a one.
 
-    >>> amount(1_862_973.0, TOKENS), amount(17_065_228_331.0, TOKENS), amount(0.2, TOKENS), amount(2_998_524_602.0, ENERGY)
-    ('1.86 T', '17,065 T', '0.2 M', '3.00 TWh')
+    >>> amount(1_862_973.0, TOKENS), amount(17_065_228_331.0, TOKENS), amount(0.2, TOKENS), amount(2_998_524_602.0, ENERGY), amount(0.0, MASS)
+    ('1.86 T', '17,065 T', '0.2 M', '3.00 TWh', '0')
     """
+    if value == 0:
+        return "0"
     step = 0
     while abs(value) >= 999.5 and step < len(units) - 1:
         value, step = value / 1e3, step + 1
@@ -83,6 +86,8 @@ def cell(value: Cell, form: Form) -> str:
         return amount(value, AMOUNTS[form])
     if form == "whole":
         return f"{value:,.0f}"
+    if form == "index":
+        return f"{value:.3f}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

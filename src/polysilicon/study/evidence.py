@@ -188,7 +188,7 @@ def _warnings(result: StudyResult) -> tuple[str, ...]:
         out.append(f"{len(old)} quotes in use are more than {STALE_DAYS} days older than the first day planned: {', '.join(old[:6])}")
     unsure = sorted({p.chip for p in plan.points if p.basis not in ("measured", "calibrated")})
     if unsure:
-        out.append(f"no measurement calibrates {', '.join(unsure)}: their speed is from the datasheet, within {_band(result, unsure)}")
+        out.append(f"no measurement calibrates {', '.join(unsure)}: their speed is from the datasheet, {_band(result, unsure)}")
     bought = sorted({q.workload for q in plan.placements if not q.chip})
     if bought and result.rounds:
         names = ", ".join(bought)
@@ -197,8 +197,8 @@ def _warnings(result: StudyResult) -> tuple[str, ...]:
 
 
 def _band(result: StudyResult, chips: Sequence[str]) -> str:
-    widest = max(p.error_frac for p in result.plan.points if p.chip in chips)
-    return f"±{widest:.0%}"
+    widest = 1.0 + max(p.error_frac for p in result.plan.points if p.chip in chips)
+    return f"in 80 % of cases {1.0 / widest:.0%} to {widest:.0%} of what is said"
 
 
 def _days(earlier: str, later: str) -> int:
