@@ -344,6 +344,21 @@ def hedge(futures: int, workers: int) -> dict[str, Any]:
             "expected_musd": found.expected_usd / 1e6, "worst_tenth_musd": found.cvar_usd / 1e6, "knowing_musd": knowing / 1e6}  # fmt: skip
 
 
+def rolling(walks: int, workers: int) -> dict[str, Any]:
+    """Plan a lab of eight quarters again each quarter, over walks of its demand."""
+    from polysilicon import planner
+    from polysilicon.planner import rolling as horizon
+
+    resolved = lab(quarters=8, blocks=2, models=3)
+    tables = planner.problem(resolved, resolved.table)
+    began = time.perf_counter()
+    found = horizon.rolling(tables, count=walks, seed=1, workers=workers)
+    once, again, known = found.courses
+    return {"walks": walks, "workers": workers, "columns": int(planner.build(tables).model.nvars), "solves": walks * (found.periods + 3),
+            "total_s": time.perf_counter() - began, "kept_musd": once.expected_usd / 1e6, "again_musd": again.expected_usd / 1e6,
+            "known_musd": known.expected_usd / 1e6, "stuck": max(c.stuck for c in found.courses)}  # fmt: skip
+
+
 def port_surface() -> dict[str, Any]:
     """A surface of 20 x 20 points by program, beside the closed form."""
     from polysilicon.planner.port_surface import program_surface, surface
@@ -437,6 +452,7 @@ def main() -> None:
         "negotiate": lambda o: negotiation(8, 3, 1),
         "negotiate-large": lambda o: negotiation(10, 8, os.cpu_count() or 1),
         "hedge": lambda o: hedge(12, os.cpu_count() or 1),
+        "roll": lambda o: rolling(4, os.cpu_count() or 1),
         "port-surface": lambda o: port_surface(),
         "dispatch-336h": lambda o: dispatch_lp(336),
         "dispatch-336h-cap": lambda o: dispatch_lp(336, cap=0.35),

@@ -7,7 +7,6 @@ from world import offer, port, table, work, world
 
 from polysilicon import planner
 from polysilicon.planner import uncertainty as u
-from polysilicon.planner.resolve import Asker
 
 
 def tables(rps=100.0, **more):
@@ -55,14 +54,6 @@ def test_regret_is_nil_on_the_diagonal_and_nowhere_negative():
     for decided, row in table_.items():
         assert row[decided] == pytest.approx(0.0, abs=1.0)
         assert all(v >= -1e-3 * 1e6 for v in row.values())
-
-
-def test_a_rolling_plan_keeps_what_was_signed_and_costs_no_less_than_foresight():
-    views = [u.scaled(tables(), "v", 1.0, demand=d).tables for d in (0.5, 0.5, 1.0)]
-    usd, steps = u.roll(views)
-    truth = Asker(views[-1]).ask().usd
-    assert usd >= truth * (1 - 1e-3) and len(steps) == 3
-    assert all(key[2] == k for k, step in enumerate(steps) for key in step)
 
 
 def test_probabilities_must_sum_to_one():

@@ -33,6 +33,7 @@ VERBS: dict[str, Verb] = {
     "stress": Verb("polysilicon.cli.plan_answers", "stress", "Say what outages, slips, price steps and growth cost."),
     "frontier": Verb("polysilicon.cli.plan_answers", "frontier", "Show cost against resilience, concentration, carbon."),
     "hedge": Verb("polysilicon.cli.hedge", "hedge", "Decide before one knows: tails, regret, options."),
+    "roll": Verb("polysilicon.cli.roll", "roll", "Plan again every period: what that is worth."),
     "exit-cost": Verb("polysilicon.cli.plan_answers", "exit_cost", "Say what leaving a cloud for good costs."),
     "chips": Verb("polysilicon.cli.catalogue", "chips", "Show chips and systems with sources; compare two."),
     "models": Verb("polysilicon.cli.models", "models", "Show models and their KV bytes; read a config.json."),

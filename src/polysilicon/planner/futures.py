@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -41,17 +41,14 @@ def draw(tables: Problem, *, count: int, seed: int, doubt: Doubt | None = None) 
     doubt = doubt or Doubt()
     rng = np.random.default_rng(seed)
     vendors = sorted({p.chip.vendor for p in tables.pools})
-    coming = sorted({p.chip.id for p in tables.pools if _ships(p.chip.available_from) > tables.periods[0].start})
     futures = []
     for i in range(count):
         if i % 2 == 0:
             z, w = float(rng.standard_normal()), rng.standard_normal(len(vendors))
         else:
             z, w = -z, -w
-        late = [c for c in coming if rng.random() < doubt.slip_probability_frac]
-        factors = np.exp(doubt.price_volatility_frac * w - doubt.price_volatility_frac**2 / 2)
-        moved = _grown(tables, doubt.demand_volatility_frac, z).repriced(_hourly(tables, dict(zip(vendors, factors.tolist(), strict=True))))
-        futures.append(Future(f"future {i + 1}", 1.0 / count, _slipped(moved, late, doubt.slip_months)))
+        moved = _grown(tables, doubt.demand_volatility_frac, z).repriced(hourly_factors(tables, vendors, w, doubt))
+        futures.append(Future(f"future {i + 1}", 1.0 / count, slipped(moved, rng, doubt)))
     return futures
 
 
@@ -65,7 +62,10 @@ def _grown(tables: Problem, volatility: float, z: float) -> Problem:
     return replace(tables, demand_rps=tables.demand_rps * factor, peak_rps=tables.peak_rps * factor)
 
 
-def _hourly(tables: Problem, factor: Mapping[str, float]) -> dict[str, float]:
+def hourly_factors(tables: Problem, vendors: Sequence[str], w: F8, doubt: Doubt) -> dict[str, float]:
+    """Return by how much each hourly offer's price is multiplied, w being standard normal, one a vendor."""
+    factors = np.exp(doubt.price_volatility_frac * w - doubt.price_volatility_frac**2 / 2)
+    factor = dict(zip(vendors, factors.tolist(), strict=True))
     return {
         offer.id: factor[tables.pools[pool].chip.vendor]
         for offer, pool in zip(tables.offers, tables.pool_of, strict=True)
@@ -73,11 +73,14 @@ def _hourly(tables: Problem, factor: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _slipped(tables: Problem, late: list[str], by_months: int) -> Problem:
+def slipped(tables: Problem, rng: np.random.Generator, doubt: Doubt) -> Problem:
+    """Return the question with each chip that is not shipping yet late, everywhere at once, or on time, as drawn."""
     shipping = {p.chip.id: _ships(p.chip.available_from) for p in tables.pools}
+    coming = sorted(chip for chip, day in shipping.items() if day > tables.periods[0].start)
+    late = [c for c in coming if rng.random() < doubt.slip_probability_frac]
 
     def day(chip: str, had: str) -> str:
-        return max(had, add_months(date.fromisoformat(shipping[chip]), by_months).isoformat())
+        return max(had, add_months(date.fromisoformat(shipping[chip]), doubt.slip_months).isoformat())
 
     offers = tuple(replace(o, available_from=day(o.chip, o.available_from)) if o.chip in late else o for o in tables.offers)
     return replace(tables, offers=offers)

@@ -1,4 +1,4 @@
-"""Deciding before one knows: two stages with CVaR, the worth of waiting and of options, regret, a rolling horizon.
+"""Deciding before one knows: two stages with CVaR, the worth of waiting and of options, regret.
 
 First stage: terms signed, contracts taken and ports started in the first year, the same in every scenario. Second stage:
 everything else, later purchases included, and options whose terms begin later: they are used where they are worth it.
@@ -86,7 +86,7 @@ def _ports_after(job: tuple[Problem, Mapping[Key, float]]) -> dict[Key, float]:
     """Return all port starts of a future in which the first year's are given; what is signed is left open."""
     tables, first = job
     asker = Asker(tables)
-    ports = {key: label for key, label in _labels(asker.program).items() if key[0].startswith("port:")}
+    ports = {key: label for key, label in decision_labels(asker.program).items() if key[0].startswith("port:")}
     given = [key for key in _first_labels(asker.program) if key in ports]
     columns = asker.engine.column_of[np.array([ports[k] for k in given], np.int64)] if given else np.empty(0, np.int64)
     values = np.array([first.get(k, 0.0) for k in given])
@@ -182,31 +182,6 @@ def slip_cost(tables: Problem, *, chip: str, probability_by_months: Mapping[int,
             for months, p in sorted(probability_by_months.items())]  # fmt: skip
 
 
-def roll(views: Sequence[Problem]) -> tuple[float, list[dict[Key, float]]]:
-    """Return the cost of re-planning, and what was decided at each step: view k is the question as it looks in period k.
-
-    What earlier steps signed and started stays; each step decides its own period. The last view is taken for the truth.
-    """
-    fixed: dict[Key, float] = {}
-    steps: list[dict[Key, float]] = []
-    usd = np.inf
-    for k, tables in enumerate(views):
-        asker = Asker(tables)
-        labels = _labels(asker.program)
-        past = {key: label for key, label in labels.items() if key[2] < k}
-        columns = asker.engine.column_of[np.array(list(past.values()), np.int64)] if past else np.empty(0, np.int64)
-        values = np.array([fixed.get(key, 0.0) for key in past])
-        asker.engine.solver.bounds(columns, values, values)
-        answer = asker.ask()
-        if not np.isfinite(answer.usd):
-            raise Infeasible(f"what was signed before leaves no plan in step {k}", where=tables.name)
-        now = {key: float(answer.values[label]) for key, label in labels.items() if key[2] == k}
-        fixed |= now
-        steps.append(now)
-        usd = answer.usd
-    return usd, steps
-
-
 def scaled(tables: Problem, name: str, probability_frac: float, *, demand: float = 1.0, prices: Mapping[str, float] | None = None) -> Future:
     """Return a future with demand and some offers' prices multiplied."""
     changed = replace(tables, demand_rps=tables.demand_rps * demand, peak_rps=tables.peak_rps * demand)
@@ -219,7 +194,7 @@ def _programs(futures: Sequence[Future]) -> list[Program]:
     return [first, *(build(f.tables, units=units) for f in futures[1:])]
 
 
-def _labels(program: Program) -> dict[Key, int]:
+def decision_labels(program: Program) -> dict[Key, int]:
     """Return the label of each decision to buy or start, by what it is and when."""
     tables = program.tables
     found: dict[Key, int] = {}
@@ -243,7 +218,7 @@ def _decided(tables: Problem, c: int) -> int:
 def _first_labels(program: Program) -> dict[Key, int]:
     tables = program.tables
     early = {y for y in range(len(tables.periods)) if months_between(tables, 0, y) < FIRST_STAGE_MONTHS - 0.05}
-    return {key: label for key, label in _labels(program).items() if key[2] in early}
+    return {key: label for key, label in decision_labels(program).items() if key[2] in early}
 
 
 class Stack:
@@ -298,7 +273,7 @@ class Stack:
         if status != highspy.HighsModelStatus.kOptimal:
             return status, -np.inf
         bound, point = self.solver.objective, self.solver.point()
-        ports = [{k: c for k, c in self._keyed(i, _labels(p)).items() if k[0].startswith("port:")} for i, p in enumerate(self.programs)]
+        ports = [{k: c for k, c in self._keyed(i, decision_labels(p)).items() if k[0].startswith("port:")} for i, p in enumerate(self.programs)]
         early = set(self._first(0))
         pairs: dict[str, list[Key]] = {}
         for key in ports[0]:

@@ -19,7 +19,8 @@ from polysilicon.planner.resolve import Asker, supplier, suppliers
 from polysilicon.planner.thresholds import entry_prices, port_worth
 from polysilicon.report import Alternative, WhatIf
 from polysilicon.report.names import proper
-from polysilicon.study.run import Progress, StudyResult, money
+from polysilicon.report.words import money
+from polysilicon.study.run import Progress, StudyResult
 
 Labels = NDArray[np.int64]
 SMALL_CHIPS = 5000  # fleets up to this size are planned anew

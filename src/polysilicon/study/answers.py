@@ -17,7 +17,8 @@ from polysilicon.planner.problem import Problem
 from polysilicon.planner.resolve import Asker
 from polysilicon.report.asked import Asked, Comparison, FrontierPoint, PortBreakEven, PortSurface, Route, ShockCase, SloPrice, SupplierWorth
 from polysilicon.report.figures import years
-from polysilicon.study.run import Progress, StudyResult, money
+from polysilicon.report.words import money
+from polysilicon.study.run import Progress, StudyResult
 from polysilicon.study.slo_price import slo_price
 
 QUESTIONS = ("negotiate", "port", "stress", "frontier", "slo")

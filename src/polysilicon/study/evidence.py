@@ -18,8 +18,9 @@ from polysilicon.report import (
     WorkloadEvidence,
 )
 from polysilicon.report.asked import Asked
+from polysilicon.report.words import money
 from polysilicon.study.proof import PROBABILITIES, Measured
-from polysilicon.study.run import StudyResult, money
+from polysilicon.study.run import StudyResult
 
 STALE_DAYS = 180
 MOST_DRAWN = 2  # workloads whose replay is drawn over time

@@ -11,6 +11,7 @@ from polysilicon.application.workload import Workload
 from polysilicon.catalogue import Catalogue
 from polysilicon.errors import Infeasible, InputError, PromiseNotKept
 from polysilicon.portfolio import Plan
+from polysilicon.report.words import money
 from polysilicon.scenario import Resolved, Scenario, resolve
 from polysilicon.study.deferral import replay_deferred
 from polysilicon.study.fleet import parts_of
@@ -320,15 +321,3 @@ def _not_kept(result: StudyResult, words: str) -> PromiseNotKept:
 def _share(number: int, inside: float) -> float:
     """Return how far the study is, counting on two rounds and never ahead of itself."""
     return 1.0 - 0.5 ** (number - 1) * (1.0 - 0.5 * inside)
-
-
-def money(usd: float) -> str:
-    """Return dollars the way a person says them.
-
-    >>> money(3.21e9), money(4.5e6), money(950.0)
-    ('$3.21B', '$4.5M', '$950')
-    """
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e4, "k")):
-        if abs(usd) >= size:
-            return f"${usd / (1e3 if letter == 'k' else size):.3g}{letter}"
-    return f"${usd:,.0f}"
