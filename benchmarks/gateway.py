@@ -115,7 +115,7 @@ class Gateway:
         secret = Secret(token="env:BENCH_TOKEN")
         price = compile_price(TokenPrice("opus", "t", 4.0, 20.0, 0.4, 5.0, 8.0))
         targets, variants, routes = [], [], []
-        for model, door in (("opus", "claude"), ("gpt", "openai")):
+        for model, door in (("opus", "claude"), ("gpt", "openai"), ("limits", "claude")):
             first = len(targets)
             for i, cloud in enumerate(("anthropic", "aws")):
                 t = Target(first + i, f"{model}-{cloud}", door, scheme, host, upstream, "", cloud, "us-east-1", secret=secret, ca_file=certificate,
@@ -178,7 +178,7 @@ class Bench:
         self.files = {}
         unique = b"traceparent: 00-%b@@@@@@@@-00f067aa0ba902b7-01\r\n" % (b"0" * 24)
         for name, raw in {
-            "messages": said(), "unique": said(extra=unique), "chat": said(model="gpt", chat=True), "big": said(400_000),
+            "messages": said(), "unique": said(extra=unique), "chat": said(model="gpt", chat=True), "big": said(400_000), "limits": said(model="limits"),
             "streams": said(stream=True, tokens=100),
         }.items():  # fmt: skip
             self.files[name] = folder / f"{name}.http"
@@ -317,6 +317,7 @@ class Bench:
             self.add("direct to the target, no gateway", generator=self.generator.kind, requests_per_s=ceiling["requests_per_s"])
             messages = self.closed("Messages, 0.5 KB", gateway, "messages")
             self.closed("Messages, a new trace id in each head", gateway, "unique")
+            self.closed("Messages, rate limits and ids in each answer's head", gateway, "limits")
             chat = self.closed("Chat, 0.5 KB", gateway, "chat")
             self.closed("Messages, 400 KB", gateway, "big")
             for rate in (50, 200):

@@ -171,6 +171,11 @@ static const char *CHAT_END = "data: {\"id\":\"c\",\"object\":\"chat.completion.
                               "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"opus\",\"choices\":[],\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":50,\"total_tokens\":150}}\n\n"
                               "data: [DONE]\n\n";
 
+static const char *LIMITS = "HTTP/1.1 200 OK\r\ndate: Thu, 26 Nov 2026 12:00:%02ld GMT\r\ncontent-type: application/json\r\ncontent-length: %zu\r\nconnection: keep-alive\r\n"
+                            "anthropic-ratelimit-requests-limit: 400000000\r\nanthropic-ratelimit-requests-remaining: %ld\r\nanthropic-ratelimit-requests-reset: 2026-11-26T12:00:00Z\r\n"
+                            "anthropic-ratelimit-tokens-limit: 40000000000\r\nanthropic-ratelimit-tokens-remaining: %ld\r\nanthropic-ratelimit-tokens-reset: 2026-11-26T12:00:00Z\r\n"
+                            "request-id: req_%020ld\r\nstrict-transport-security: max-age=31536000\r\nvia: 1.1 google\r\ncf-cache-status: DYNAMIC\r\nserver: cloudflare\r\ncf-ray: %016lx-FRA\r\n\r\n%s";
+
 static void answers(void) {
     char body[1024];
     snprintf(body, sizeof body,
@@ -225,6 +230,11 @@ static void asked(Conn *c) {
         static const char *models = "{\"object\":\"list\",\"data\":[{\"id\":\"gpt\",\"object\":\"model\",\"owned_by\":\"vllm\",\"root\":\"gpt\",\"created\":1,\"max_model_len\":4096}]}";
         char fine[512];
         give(c, fine, snprintf(fine, sizeof fine, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n%s", strlen(models), models));
+    } else if (strstr(end, "\"model\":\"limits\"")) { /* as providers do: something new in each head */
+        static long left = 400000000;
+        char out[4096], *body = strstr(whole[0], "\r\n\r\n") + 4;
+        left--;
+        give(c, out, snprintf(out, sizeof out, LIMITS, left % 60, strlen(body), left, left * 100, left, left, body));
     } else {
         give(c, whole[chat], whole_len[chat]);
     }

@@ -70,7 +70,15 @@ class Reader(asyncio.Protocol):
             self.whole(message)
 
 
+LIMITS = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: keep-alive\r\nanthropic-ratelimit-tokens-remaining: %d\r\n"
+    b"anthropic-ratelimit-tokens-reset: 2026-11-26T12:00:00Z\r\nrequest-id: req_%d\r\ncontent-length: %d\r\n\r\n%b"
+)
+
+
 class Target(Reader):
+    asked = 0
+
     def whole(self, message):
         chat = message.startswith(b"POST /v1/chat")
         if message.startswith(b"GET "):
@@ -78,6 +86,10 @@ class Target(Reader):
         elif b'"stream":true' in message:
             tokens = int(message.split(b'"max_tokens":', 1)[1].split(b",", 1)[0])
             asyncio.get_running_loop().create_task(self.stream(tokens, chat))
+        elif b'"model":"limits"' in message:  # as providers do: something new in each head
+            Target.asked += 1
+            body = WHOLE[b"messages"].split(b"\r\n\r\n", 1)[1]
+            self.transport.write(LIMITS % (400_000_000 - Target.asked, Target.asked, len(body), body))
         else:
             self.transport.write(WHOLE[b"chat" if chat else b"messages"])
 

@@ -160,11 +160,21 @@ def answers_to(data: bytes) -> list[bytes]:
         return [stream_answer(chat=chat), stream_answer(chat=chat)[:-9], answer({"error": {"type": "overloaded_error"}}, status=b"529 Overloaded")]
     without = {name: value for name, value in good.items() if name != "usage"}
     dated = [answer(good, b"date: Thu, 26 Nov 2026 01:00:0%d GMT\r\nx-request-id: q-%d\r\n" % (i, i)) for i in range(3)]
+    limits = [
+        answer(good, b"anthropic-ratelimit-tokens-remaining: %d\r\nrequest-id: r-%d\r\nCF-RAY: 9a%d-FRA\r\nConnection: keep-alive\r\n" % (999 - i, i, i))
+        for i in range(4)
+    ]
+    odd = [b"connection: keep-alive, x", b"connection: close", b"proxy-connection: close", b"x: a\rb", b"x: \xe9", b"x:\ty", b"x:", b"x : y", b" x: y"]
     return [
         answer(good),
         answer(good),
         answer(good),
         *dated,
+        *limits,
+        *(answer(good, b"%b\r\nrequest-id: r1\r\n" % line) for line in odd),
+        *(answer(good, b"%b\r\nrequest-id: r2\r\n" % line.replace(b"close", b"keep-alive")) for line in odd),
+        answer(good, b"connection: keep-alive\r\nConnection: close\r\n"),
+        limits[0].replace(b"keep-alive", b"close"),
         answer(good, b"request-id: r2\r\n"),
         answer(without),
         answer(b"{}"),
@@ -325,6 +335,23 @@ def same(steps: list[Step]) -> int:
     for name, value in long.items():
         assert quick[name] == value, name
     return flown
+
+
+def test_answers_whose_heads_are_always_new_fly_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of a rate limit, an id, a date: real targets never say the same head twice, and only the first is parsed."""
+    parsed = 0
+    parse = Connection.parse
+
+    def counted(self: Connection, data: bytes) -> None:
+        nonlocal parsed
+        parsed += 1
+        parse(self, data)
+
+    monkeypatch.setattr(Connection, "parse", counted)
+    new = [k for k, a in enumerate(answers_to(b"")) if b"keep-alive\r\ncontent" in a and b"ratelimit" in a and k % 3]  # in one piece each
+    assert len(new) >= 2
+    told([s for n in range(24) for s in (("ask", 0, 0), ("turn", 0, 0), ("answer", 0, new[n % len(new)]), ("turn", 0, 0))], short=True)
+    assert parsed <= 4  # the first of each of two targets, and one more that began on the long way
 
 
 def test_usual_requests_fly() -> None:

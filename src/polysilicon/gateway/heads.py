@@ -1,22 +1,29 @@
 """Heads that repeat need no second parse: one that llhttp has found good is known byte for byte, but for the values of a few headers.
 
-Clients and targets say the same head again and again: only its length changes, a trace's id, the date. What may change is cut out and
-must then be plain words itself; what is left has to be the same bytes. Any other byte, and the message is parsed.
+Clients say the same head again and again: only its length changes, a trace's id. What may change is cut out and must then be plain words
+itself; what is left has to be the same bytes. Targets say the same headers with other values, of which few count. Anything else is parsed.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 _WORD = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.:, "  # what a value that is cut out may be made of
 _END = b"\r\n\r\n"
 _LENGTHS = (b"\r\ncontent-length: ", b"\r\nContent-Length: ")
 _TRACE = b"\r\ntraceparent: "
-_DATE, _OWN_ID, _OTHER_ID = b"\r\ndate: ", b"\r\nrequest-id: ", b"\r\nx-request-id: "
 _CUT = b"\x00"  # stands for what was cut out; no good head has it
-_FRAMING = (b"transfer-encoding", b"connection", b"upgrade", b"trailer")  # say more of how an answer ends than its length does
-_REQUESTS, _ANSWERS = 1_000, 200
-_PATIENCE, _PAUSE = 50, 1_000  # answers in vain until a target's heads are taken for ever new, and until they are looked at again
+_NAME = re.compile(rb"\r\n([^:\r\n]+):")
+_PLAIN = rb"[ -~]*"  # what a value in an answer's head may be
+_FRAMING = frozenset((b"transfer-encoding", b"upgrade", b"trailer", b"proxy-connection"))  # say more of how an answer ends than its length does
+_READ = {
+    b"content-length": rb" *(?P<length>[0-9]{1,9}) *",
+    b"connection": rb" *(?i:keep-alive) *",
+    b"request-id": rb"(?P<own>[ -~]*)",
+    b"x-request-id": rb"(?P<other>[ -~]*)",
+}
+_REQUESTS, _ANSWERS, _SHAPES = 1_000, 200, 8
 
 
 class Head:
@@ -123,27 +130,31 @@ class Answer:
 
 
 class Answers:
-    """The heads of a target's good answers: 200, of a stated length, on a connection that stays open."""
+    """The heads of a target's good answers: 200, of a stated length, on a connection that stays open.
+
+    Real targets say something new in every head: what is left of a rate limit, how long they took, a date, a cookie. None of it is passed
+    on or acted upon, so a head is known by its first line and the names of its headers, once one of these was parsed; values must be
+    plain text on one line each. Those that count are read: the length, the id, whether the connection stays.
+    """
 
     def __init__(self) -> None:
         self.exact: dict[bytes, Answer] = {}
-        self._kinds: dict[bytes, tuple[bytes, bytes, bool]] = {}  # fixed ids, as far as they are, and whether it was spilled
+        self._shapes: list[tuple[re.Pattern[bytes], bool]] = []  # the last one met first; and whether such an answer was spilled
         self._last = b""
-        self._vain = 0
 
     def find(self, head: bytes) -> Answer | None:
         """Return what is known of a head that is not known to the byte."""
-        self._vain += 1
-        if self._vain > _PATIENCE:
-            if self._vain > _PAUSE:
-                self._vain = 0
+        for at, shape in enumerate(self._shapes):
+            found = shape[0].fullmatch(head)
+            if found is not None:
+                break
+        else:
             return None
-        kind, length, own, other = self._cut(head)
-        fixed = self._kinds.get(kind)
-        if fixed is None or _CUT in head:
-            return None
-        self._vain = 0
-        answer = Answer(length, own or fixed[0] or other or fixed[1], fixed[2])
+        if at:
+            self._shapes.insert(0, self._shapes.pop(at))
+        said = found.groupdict(b"")
+        upstream_id = said.get("own", b"").strip(b" ") or said.get("other", b"").strip(b" ")
+        answer = Answer(int(said["length"]), upstream_id, shape[1])
         if head == self._last:
             if len(self.exact) >= _ANSWERS:
                 self.exact.clear()
@@ -151,28 +162,17 @@ class Answers:
         self._last = head
         return answer
 
-    def keep(self, data: bytes, headers: dict[bytes, bytes]) -> None:
-        """Know the head of an answer that came in one piece and was parsed."""
-        self._vain += 1
-        if self._vain > _PATIENCE:
+    def keep(self, data: bytes) -> None:
+        """Know the shape of the head of a good answer that came in one piece and was parsed, and left its connection open."""
+        head = data[: data.find(_END) + 4]
+        names = _NAME.findall(head)
+        lower = [name.lower() for name in names]
+        if not head.startswith(b"HTTP/1.1 200 ") or b"content-length" not in lower or not _FRAMING.isdisjoint(lower):
             return
-        end = data.find(_END) + 4
-        head = data[:end]
-        kind, length, own, other = self._cut(head)
-        if length != len(data) - end or not head.startswith(b"HTTP/1.1 200 ") or not headers.keys().isdisjoint(_FRAMING):
-            return
-        lower = head.lower()
-        if any(lower.count(name.rstrip()) > 1 for name in (_OWN_ID, _OTHER_ID, _LENGTHS[0])):
-            return
-        if len(self._kinds) >= _ANSWERS:
-            self._kinds.clear()
-        ids = [b"" if cut else headers.get(name, b"") for cut, name in ((own, b"request-id"), (other, b"x-request-id"))]
-        self._kinds[kind] = ids[0], ids[1], b"x-ms-is-spilled-over" in headers
-
-    @staticmethod
-    def _cut(head: bytes) -> tuple[bytes, int, bytes, bytes]:
-        kind, length = _without_length(head)
-        kind, _ = _without(kind, _DATE)
-        kind, own = _without(kind, _OWN_ID)
-        kind, other = _without(kind, _OTHER_ID)
-        return kind, length, own, other
+        if any(lower.count(name) > 1 for name in _READ):
+            return  # doubled: which of them counts is the parser's to say
+        lines = [b"\r\n%b:%b" % (re.escape(name), _READ.get(low, _PLAIN)) for name, low in zip(names, lower, strict=True)]
+        shape = re.compile(re.escape(head[: head.find(b"\r")]) + b"".join(lines) + _END)
+        if shape.fullmatch(head):  # else it is more than plain lines
+            self._shapes.insert(0, (shape, b"x-ms-is-spilled-over" in lower))
+            del self._shapes[_SHAPES:]

@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
             self.caller = None
             if self._keep and not self._until_close:
                 if self._head_bytes == len(data) == self.received_bytes and self._parser.get_status_code() == 200:
-                    self.pool.answers.keep(data, self._headers)
+                    self.pool.answers.keep(data)
                 self._reset()
                 self.pool.release(self)
             else:
