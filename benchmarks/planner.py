@@ -355,8 +355,8 @@ def rolling(walks: int, workers: int) -> dict[str, Any]:
     found = horizon.rolling(tables, count=walks, seed=1, workers=workers)
     once, again, known = found.courses
     return {"walks": walks, "workers": workers, "columns": int(planner.build(tables).model.nvars), "solves": walks * (found.periods + 3),
-            "total_s": time.perf_counter() - began, "kept_musd": once.expected_usd / 1e6, "again_musd": again.expected_usd / 1e6,
-            "known_musd": known.expected_usd / 1e6, "stuck": max(c.stuck for c in found.courses)}  # fmt: skip
+            "total_s": time.perf_counter() - began, "unserved_kept_frac": once.unserved_frac, **{f"{name}_musd": None if c.expected_usd is None else c.expected_usd / 1e6
+            for name, c in (("kept", once), ("again", again), ("known", known))}, "stuck": max(c.stuck for c in found.courses)}  # fmt: skip
 
 
 def port_surface() -> dict[str, Any]:

@@ -90,6 +90,15 @@ def test_a_walk_that_leaves_no_plan_within_the_limits_is_counted_not_averaged():
     assert np.isinf(stopped.usd) and len(stopped.steps_count) < 4
 
 
+def test_a_kept_plan_that_leaves_demand_nobody_priced_tells_no_dollars():
+    """Terms alone, no hourly chips: more demand than was signed for goes unserved at no stated loss; one who plans again signs more."""
+    resolved = world([work(rps=100.0)], [offer("h100", 1.0, kind="reserved", min_term_months=12, id="terms")], months=24)
+    found = r.rolling(planner.problem(resolved, table(resolved.workloads)), count=2, seed=1, doubt=Doubt(demand_volatility_frac=0.5))
+    once, _, known = found.courses
+    assert once.unserved_frac > 0 and once.expected_usd is None and found.again_saves_usd is None
+    assert known.unserved_frac == pytest.approx(0.0, abs=1e-3) and known.expected_usd is not None
+
+
 def test_where_it_runs_cannot_change_the_result():
     assert r.rolling(tables(), count=2, seed=3, workers=2) == r.rolling(tables(), count=2, seed=3)
 

@@ -42,18 +42,30 @@ def roll(
     _print(found)
 
 
+def _millions(usd: float | None) -> float | None:
+    return None if usd is None else usd / 1e6
+
+
 def _print(found: Rolling) -> None:
     from polysilicon.report.words import money
 
     say(f"{found.walks} walks of {found.periods} periods, seed {found.seed}; discounted M$; every figure is an optimum of a program that was solved")
     print_table(
         ["how one decides", "expected", "worst tenth", "unserved", "without a plan"],
-        [[c.name, c.expected_usd / 1e6, c.cvar_usd / 1e6, f"{c.unserved_frac:.2%}", f"{c.stuck} of {found.walks} walks"] for c in found.courses],
+        [
+            [c.name, _millions(c.expected_usd), _millions(c.cvar_usd), f"{c.unserved_frac:.2%}", f"{c.stuck} of {found.walks} walks"]
+            for c in found.courses
+        ],
         title="Demand walks, prices move, chips may be late; what was signed and started stays",
     )
-    saved = found.again_saves_usd
-    told = f"saves {money(saved)}" if saved >= 0 else f"costs {money(-saved)} more (it chased what did not last)"
-    say(f"planning again {told} on average; not to have known costs {money(found.regret_usd)}")
+    saved, regret = found.again_saves_usd, found.regret_usd
+    if saved is not None:
+        told = f"saves {money(saved)}" if saved >= 0 else f"costs {money(-saved)} more (it chased what did not last)"
+        say(f"planning again {told} on average")
+    if regret is not None:
+        say(f"not to have known costs {money(regret)} on average")
+    if saved is None or regret is None:
+        say("no dollars where demand goes unserved whose loss the scenario does not price (unserved_usd_per_mtok)")
     shown = found.decisions[:SHOWN]
     if shown:
         print_table(

@@ -16,6 +16,7 @@ from polysilicon.planner.problem import F8, Problem
 from polysilicon.planner.resolve import Answer, Asker
 from polysilicon.planner.uncertainty import Key, cvar_usd, decision_labels
 
+SLIVER_FRAC = 1e-4  # of requests: rounding of hours and terms, no loss to speak of
 ONCE, AGAIN, KNOWING = "planned once, kept", "planned again every period", "had one known"
 
 
@@ -25,6 +26,7 @@ class Rolled:
 
     usd: float
     unserved_frac: float
+    is_priced: bool  # nothing to speak of goes unserved whose loss the scenario does not price
     steps_count: tuple[Mapping[Key, float], ...]  # decided in each view: blocks signed, ports started, contracts taken
 
 
@@ -33,8 +35,8 @@ class Course:
     """One way to decide, over all walks that leave each way a plan within the scenario's limits."""
 
     name: str
-    expected_usd: float
-    cvar_usd: float  # mean of the worst tenth
+    expected_usd: float | None  # None where demand goes unserved whose loss the scenario does not price
+    cvar_usd: float | None  # mean of the worst tenth
     unserved_frac: float
     stuck: int  # walks in which it ends without a plan
 
@@ -62,14 +64,18 @@ class Rolling:
     decisions: tuple[Drift, ...]  # those that stray, and those of today's first period
 
     @property
-    def again_saves_usd(self) -> float:
+    def again_saves_usd(self) -> float | None:
         """Return what planning again saves on average over a plan that is kept; below nil where it chased what did not last."""
-        return self.courses[0].expected_usd - self.courses[1].expected_usd
+        return _less(self.courses[0], self.courses[1])
 
     @property
-    def regret_usd(self) -> float:
+    def regret_usd(self) -> float | None:
         """Return what deciding before one knows costs on average, planning again each period."""
-        return self.courses[1].expected_usd - self.courses[2].expected_usd
+        return _less(self.courses[1], self.courses[2])
+
+
+def _less(one: Course, other: Course) -> float | None:
+    return None if one.expected_usd is None or other.expected_usd is None else one.expected_usd - other.expected_usd
 
 
 def roll(views: Sequence[Problem]) -> Rolled:
@@ -87,7 +93,7 @@ def roll(views: Sequence[Problem]) -> Rolled:
         now = _decided(asker, answer, k)
         fixed |= now
         steps.append(now)
-    return Rolled(answer.usd, answer.unserved_frac, tuple(steps))
+    return _rolled(answer, tuple(steps))
 
 
 def keep(first: Problem, truth: Problem) -> Rolled:
@@ -95,7 +101,13 @@ def keep(first: Problem, truth: Problem) -> Rolled:
     asker = Asker(first)
     decided = _decided(asker, asker.ask())
     _, answer = _ask(truth, decided, len(truth.periods))
-    return Rolled(answer.usd, answer.unserved_frac, (decided,))
+    return _rolled(answer, (decided,))
+
+
+def _rolled(answer: Answer, steps_count: tuple[Mapping[Key, float], ...]) -> Rolled:
+    """Return an answer without the deterrent against unserved demand; less than `SLIVER_FRAC` of it counts as served."""
+    invented = answer.invented_usd if np.isfinite(answer.usd) else 0.0
+    return Rolled(answer.usd - invented, answer.unserved_frac, answer.is_priced or answer.unserved_frac < SLIVER_FRAC, steps_count)
 
 
 def _ask(tables: Problem, fixed: Mapping[Key, float], step: int) -> tuple[Asker, Answer]:
@@ -172,7 +184,9 @@ def rolling(
     courses = []
     for i, name in enumerate((ONCE, AGAIN, KNOWING)):
         paid, stuck = usd[whole, i], int(np.isinf(usd[:, i]).sum())
-        courses.append(Course(name, float(paid.mean()), cvar_usd(paid, share, TAIL_FRAC), float(unserved[whole, i].mean()), stuck))
+        told = all(each[i].is_priced for each, kept in zip(found, whole, strict=True) if kept)
+        mean, tail = (float(paid.mean()), cvar_usd(paid, share, TAIL_FRAC)) if told else (None, None)
+        courses.append(Course(name, mean, tail, float(unserved[whole, i].mean()), stuck))
     drifts = _drifts(tables, found[0][0], [again for _, again, _ in found if np.isfinite(again.usd)])
     return Rolling(count, seed, len(tables.periods), tuple(courses), drifts)
 
@@ -181,7 +195,7 @@ def follow(views: Sequence[Problem]) -> tuple[Rolled, Rolled, Rolled]:
     """Return what one walk comes to: planned once and kept, planned again in every view, and known from the start."""
     truth = views[-1]
     known = Asker(truth).ask()
-    return keep(views[0], truth), roll(views), Rolled(known.usd, known.unserved_frac, ())
+    return keep(views[0], truth), roll(views), _rolled(known, ())
 
 
 def _drifts(tables: Problem, once: Rolled, again: Sequence[Rolled]) -> tuple[Drift, ...]:
