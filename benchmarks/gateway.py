@@ -178,8 +178,8 @@ class Bench:
         self.files = {}
         unique = b"traceparent: 00-%b@@@@@@@@-00f067aa0ba902b7-01\r\n" % (b"0" * 24)
         for name, raw in {
-            "messages": said(), "unique": said(extra=unique), "chat": said(model="gpt", chat=True), "big": said(400_000), "limits": said(model="limits"),
-            "streams": said(stream=True, tokens=100),
+            "messages": said(), "unique": said(extra=unique), "chat": said(model="gpt", chat=True), "big": said(400_000),
+            "limits": said(model="limits"), "streams": said(stream=True, tokens=100),
         }.items():  # fmt: skip
             self.files[name] = folder / f"{name}.http"
             self.files[name].write_bytes(raw)

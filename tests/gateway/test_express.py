@@ -160,11 +160,10 @@ def answers_to(data: bytes) -> list[bytes]:
         return [stream_answer(chat=chat), stream_answer(chat=chat)[:-9], answer({"error": {"type": "overloaded_error"}}, status=b"529 Overloaded")]
     without = {name: value for name, value in good.items() if name != "usage"}
     dated = [answer(good, b"date: Thu, 26 Nov 2026 01:00:0%d GMT\r\nx-request-id: q-%d\r\n" % (i, i)) for i in range(3)]
-    limits = [
-        answer(good, b"anthropic-ratelimit-tokens-remaining: %d\r\nrequest-id: r-%d\r\nCF-RAY: 9a%d-FRA\r\nConnection: keep-alive\r\n" % (999 - i, i, i))
-        for i in range(4)
-    ]
-    odd = [b"connection: keep-alive, x", b"connection: close", b"proxy-connection: close", b"x: a\rb", b"x: \xe9", b"x:\ty", b"x:", b"x : y", b" x: y"]
+    always_new = b"anthropic-ratelimit-tokens-remaining: %d\r\nrequest-id: r-%d\r\nCF-RAY: 9a%d-FRA\r\nConnection: keep-alive\r\n"
+    limits = [answer(good, always_new % (999 - i, i, i)) for i in range(4)]
+    odd = [b"connection: keep-alive, x", b"connection: close", b"proxy-connection: close"]
+    odd += [b"x: a\rb", b"x: \xe9", b"x:\ty", b"x:", b"x : y", b" x: y"]
     return [
         answer(good),
         answer(good),

@@ -144,17 +144,18 @@ class Answers:
 
     def find(self, head: bytes) -> Answer | None:
         """Return what is known of a head that is not known to the byte."""
-        for at, shape in enumerate(self._shapes):
-            found = shape[0].fullmatch(head)
+        shapes = self._shapes
+        for at, (shape, spilled) in enumerate(shapes):
+            found = shape.fullmatch(head)
             if found is not None:
-                break
-        else:
-            return None
-        if at:
-            self._shapes.insert(0, self._shapes.pop(at))
-        said = found.groupdict(b"")
+                if at:
+                    shapes.insert(0, shapes.pop(at))
+                return self._read(head, found.groupdict(b""), spilled)
+        return None
+
+    def _read(self, head: bytes, said: dict[str, bytes], spilled: bool) -> Answer:
         upstream_id = said.get("own", b"").strip(b" ") or said.get("other", b"").strip(b" ")
-        answer = Answer(int(said["length"]), upstream_id, shape[1])
+        answer = Answer(int(said["length"]), upstream_id, spilled)
         if head == self._last:
             if len(self.exact) >= _ANSWERS:
                 self.exact.clear()
