@@ -5,6 +5,8 @@ from pytest import approx
 
 from polysilicon import planner
 from polysilicon.economics.kpi import of_plan, prometheus
+from polysilicon.report import contents
+from polysilicon.report.evidence import Evidence
 
 
 def plan():
@@ -27,3 +29,10 @@ def test_exported_from_a_plan_file(tmp_path):
     (tmp_path / "plan.json").write_bytes(text)
     run("watch", "--plan", "plan.json", "--prometheus", "out.prom", cwd=tmp_path)
     assert "# TYPE polysilicon_custom_silicon_tokens_frac gauge" in (tmp_path / "out.prom").read_text()
+
+
+def test_the_report_says_it():
+    vendors = {"gb200": "Nvidia", "maia200": "Microsoft"}
+    note = contents.tables(Evidence(plan=plan(), title="t", vendors=vendors))["concentration"].note
+    assert "serve 40.0% of tokens, for 44.4% of dollars" in note
+    assert "serve" not in contents.tables(Evidence(plan=plan(), title="t"))["concentration"].note  # vendors not known: no share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polysilicon.report import answers, charts, figures, training
+from polysilicon.report import answers, charts, figures, projects, training
 from polysilicon.report.evidence import Evidence
 from polysilicon.report.figures import Table
 from polysilicon.report.speed import speed
@@ -14,8 +14,8 @@ def tables(evidence: Evidence) -> dict[str, Table]:
     last: dict[str, Table] = {name: found.pop(name) for name in ("what_ifs", "assumptions") if name in found}
     delivered = speed(evidence)
     found.update({delivered.name: delivered} if delivered.rows else {})
-    beside = training.table(evidence.plan)
-    found |= {beside.name: beside} if beside.rows else {}
+    beside = (training.table(evidence.plan), projects.projects(evidence.plan), projects.stages(evidence.plan))
+    found |= {table.name: table for table in beside if table.rows}
     return {**found, **{t.name: t for t in answers.tables(evidence.asked) if t.rows}, **last}
 
 

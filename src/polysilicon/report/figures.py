@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from polysilicon.economics import kpi
 from polysilicon.portfolio import Holding, Placement, Plan, ShadowPrice
 from polysilicon.portfolio import concentration as of_plan
 from polysilicon.report.evidence import Evidence, WorkloadEvidence
@@ -170,13 +171,13 @@ def concentration(evidence: Evidence) -> Table:
         "top_frac | Its share | frac",
         "suppliers | Suppliers | whole",
     )
-    return Table(
-        "concentration",
-        "Supplier concentration",
-        columns,
-        tuple(rows),
-        "HHI is the sum of squared shares: 0.25 is four equal suppliers, 1 a single one.",
-    )
+    note = "HHI is the sum of squared shares: 0.25 is four equal suppliers, 1 a single one."
+    known = {p.chip for p in evidence.plan.placements if p.chip} <= evidence.vendors.keys()
+    shares = kpi.of_plan(evidence.plan, evidence.vendors) if known else {}
+    if "custom_silicon_usd_frac" in shares:
+        tokens, usd = shares["custom_silicon_tokens_frac"], shares["custom_silicon_usd_frac"]
+        note += f" Of what chips serve, those that clouds make for themselves serve {tokens:.1%} of tokens, for {usd:.1%} of dollars."
+    return Table("concentration", "Supplier concentration", columns, tuple(rows), note)
 
 
 def held(evidence: Evidence) -> Table:
