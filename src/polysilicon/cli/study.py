@@ -165,7 +165,8 @@ def _first_screen(result: StudyResult, evidence: Evidence, paths: dict[str, Path
     from polysilicon.report import figures, words
 
     print(words.recommendation(evidence))
-    print(words.proof(evidence)[1])
+    gap = words.gap(evidence)
+    print(f"{words.proof(evidence)[1]} {gap[:1].upper()}{gap[1:]}.")
     print()
     count = len(figures.held(evidence).rows)
     table = figures.at_a_glance(evidence, MOST_ROWS) if result.plan.holdings else figures.placements(evidence)

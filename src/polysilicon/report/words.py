@@ -160,11 +160,12 @@ def proof(evidence: Evidence) -> tuple[str, str]:
 
 
 def gap(evidence: Evidence) -> str:
-    """Return how far from the best the plan may be."""
+    """Return how far from the best the plan may be, as a share of all its cost and in dollars: much of the cost may be settled anyhow."""
     plan = evidence.plan
+    most = money(max(0.0, plan.objective_usd - plan.bound_usd))
     if plan.status == "optimal":
-        return f"optimal within {plan.gap_frac:.2%}"
-    return f"at most {plan.gap_frac:.1%} above the best possible ({plan.status.replace('_', ' ')})"
+        return f"optimal within {plan.gap_frac:.2%} ({most} of {money(plan.objective_usd)}, discounted)"
+    return f"at most {plan.gap_frac:.1%} ({most}, discounted) above the best possible ({plan.status.replace('_', ' ')})"
 
 
 def cost(evidence: Evidence) -> str:
