@@ -73,12 +73,15 @@ def test_a_horizon_that_ends_before_a_lead_time_says_so():
 
 
 def test_caps_below_what_pins_require_are_a_clash_or_idle_spending_that_is_told():
-    """Azure must carry 10 of 11 requests; at most half of spend may go there, and the other cloud has few chips."""
+    """Azure must carry 10 of 11 requests; at most half of spend may go there. Where failures must be survived chips may idle: told."""
     works = [work(rps=10.0, clouds=("azure",)), work("b", rps=1.0, clouds=("aws",))]
     caps = LimitsPart(**FULL, cloud_share_max_frac=0.5)
-    words = refused(world(works, [H100, offer("h100", 2.0, cloud="aws", max_chips=5.0)], limits=caps))
-    assert "the 50% cap on cloud azure" in words and "the chips that aws-h100-on_demand can give; it would have to give 5 chips" in words
-    told = solve(world(works, [H100, offer("h100", 2.0, cloud="aws")], limits=caps))
+    for more in ({}, {"max_chips": 5.0}):
+        words = refused(world(works, [H100, offer("h100", 2.0, cloud="aws", **more)], limits=caps))
+        assert "the 50% cap on cloud azure" in words and "the demand of workload chat" in words
+    ready = LimitsPart(**FULL, cloud_share_max_frac=0.5, survive_loss_of=(SurvivePart(kind="region", demand_frac=0.01),))
+    spare = [H100, offer("h100", 2.1, region="westus"), offer("h100", 2.0, cloud="aws"), offer("h100", 2.1, cloud="aws", region="us-west-2")]
+    told = solve(world(works, spare, limits=ready))
     assert any("that serve nothing cost" in words for words in told.notes)
 
 
@@ -126,3 +129,19 @@ def test_a_loss_that_too_few_chips_are_left_for_says_how_much_each_limit_must_gi
     said = lost_nvidia([offer("h100", 2.0), offer("trn3", 2.0, cloud="aws", max_chips=40.0)], 0.8)
     assert "surviving the loss of vendor nvidia for 80% of interactive demand; it would have to give 60.0% of it" in said
     assert "the chips on sale by the hour in trn3@aws/eastus, after a loss; it would have to give 120 chips" in said
+
+
+@pytest.mark.parametrize("pad", [offer("h100", 0.1, cloud="aws"), offer("h100", 0.1, cloud="aws", kind="reserved", min_term_months=12)])
+def test_a_cap_on_shares_is_not_kept_by_paying_for_chips_that_serve_nothing(pad):
+    """All demand pinned to one cloud, and no cloud may have more than 30 %: two limits that clash, not a bill padded with idle chips."""
+    limits = LimitsPart(utilisation_max_frac=1.0, cloud_share_max_frac=0.3)
+    pinned = world([work(rps=100.0, clouds=("azure",))], [offer("h100", 2.0), pad], months=12, limits=limits)
+    with pytest.raises(Infeasible, match="the 30% cap on cloud azure"):
+        solve(pinned)
+    free = world([work(rps=100.0, clouds=("azure",)), work("own", rps=250.0)], [offer("h100", 2.0), offer("h100", 2.1, cloud="aws")], months=12,
+                 limits=LimitsPart(utilisation_max_frac=1.0, cloud_share_max_frac=0.72))  # fmt: skip
+    busy = {p.period: 0.0 for p in solve(free).placements}
+    plan = solve(free)
+    for p in plan.placements:
+        busy[p.period] += p.chips
+    assert all(sum(h.chips for h in plan.holdings if h.period == y) == pytest.approx(chips) for y, chips in busy.items())

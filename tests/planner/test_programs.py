@@ -59,6 +59,7 @@ QUESTIONS = {
     ),
     "power": lambda: world([work(rps=10.0)], [H100], sites=(Site("east", "azure", "eastus", it_mw=0.02),)),
     "share": lambda: world([work(rps=10.0)], [H100, offer("trn3", 2.0, cloud="aws")], limits=LimitsPart(**FULL, vendor_share_max_frac=0.6)),
+    "needed": lambda: world([work(rps=10.0)], [TERMS, offer("trn3", 2.0, cloud="aws")], limits=LimitsPart(**FULL, cloud_share_max_frac=0.6)),
     "hhi": lambda: world([work(rps=10.0)], [H100, offer("trn3", 2.0, cloud="aws")], limits=LimitsPart(**FULL, vendor_hhi_max_frac=0.6)),
     "budget": lambda: world([work(rps=10.0)], [H100], limits=LimitsPart(**FULL, budget_usd_per_year=((2026, 1e5),))),
     "carbon": lambda: world(

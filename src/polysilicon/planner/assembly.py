@@ -39,6 +39,7 @@ def build(tables: Problem, *, integer_rent: bool = False, survive: bool = True, 
     ramps.power(program)
     limits.shares(program)
     limits.concentration(program)
+    limits.needed(program)
     limits.budgets(program)
     limits.carbon(program)
     limits.utilisation(program)

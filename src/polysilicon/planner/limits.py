@@ -7,11 +7,14 @@ import numpy as np
 from polysilicon.errors import MissingFact
 from polysilicon.planner import training
 from polysilicon.planner.arcs import site_of
+from polysilicon.planner.build import months_between
+from polysilicon.planner.holdings import spot_usable
 from polysilicon.planner.money import chips_by_slot, energy_rates, net_usd, power_coefficients
 from polysilicon.planner.problem import I8
 from polysilicon.planner.program import Program, Term
 
 ANGLES = 24  # of a quarter circle, for the length of a pair
+ROUNDING = 20.0  # blocks a pool may round up by for each whole demand it serves: one from a twentieth on
 
 
 def power(program: Program) -> None:
@@ -110,6 +113,53 @@ def concentration(program: Program) -> None:
             size=program.usd_unit,
             period=every,
         )
+
+
+def needed(program: Program) -> None:
+    """State that where suppliers' shares of spend are capped, chips are paid for to be used [price of not padding a share].
+
+    With U = sum over a period's load blocks of (busy / cap + training + B) of a pool: hourly chips, summed over the blocks, <= U;
+    a signed block's chips <= U summed over its term. B rounds up to whole blocks where work is done: block x 20 x s. Else a cap
+    would be kept by paying other suppliers for chips that serve nothing. Not stated where failures must be survived: chips may
+    wait for them.
+    """
+    tables, limits, flows = program.tables, program.tables.limits, program.flows
+    caps = (
+        limits.vendor_share_max_frac, limits.cloud_share_max_frac, limits.chip_family_share_max_frac, limits.region_share_max_frac,
+        limits.vendor_hhi_max_frac, limits.cloud_hhi_max_frac,
+    )  # fmt: skip
+    if limits.survive_loss_of or all(c is None or c >= 1.0 for c in caps):
+        return
+    periods, pools = len(tables.periods), np.array(tables.pool_of, np.int64)
+    blocks = np.array([max(1, o.block_chips) for o in tables.offers], float) / program.chip_unit
+    largest = np.zeros(len(tables.pools))
+    np.maximum.at(largest, pools, np.where(blocks * program.chip_unit > 1.5, blocks, 0.0))
+    used = program.variables("used", len(tables.pools) * periods)
+    rows = np.arange(len(used))
+    flow, seat, chips = flows.seats()
+    work = chips / limits.utilisation_max_frac + ROUNDING * largest[seat]
+    terms: list[Term] = [(rows, used, np.ones(len(used))), (seat * periods + flows.period[flow], flows.label[flow], -work)]
+    if len(program.train_run):
+        pool, slot, label = training.busy(program)
+        terms.append((pool * periods + tables.slot_period[slot], label, -np.ones(len(label))))
+    program.constrain("used_sum", terms, "<=", 0.0)
+    if len(program.rent_offer):
+        offer = program.rent_offer
+        usable = np.array([spot_usable(o) for o in tables.offers])[offer]
+        rented = (pools[offer] * periods + tables.slot_period[program.rent_slot], program.blocks["rent"], usable)
+        needed_rows: list[Term] = [rented, (rows, used, -np.ones(len(used)))]
+        program.constrain("needed_by_the_hour", needed_rows, "<=", 0.0, unit="chips", size=program.chip_unit)
+    if len(program.sign_offer):
+        within = [
+            (j, int(pools[o]) * periods + later)
+            for j, (o, y) in enumerate(zip(program.sign_offer, program.sign_period, strict=True))
+            for later in range(int(y), periods)
+            if months_between(tables, int(y), later) < tables.offers[o].lead_time_months + max(tables.offers[o].min_term_months, 1) - 0.05
+        ]
+        index = np.array(within, np.int64)
+        signed = (np.arange(len(program.sign_offer)), program.blocks["sign"], blocks[program.sign_offer])
+        term = [signed, (index[:, 0], used[index[:, 1]], -np.ones(len(index)))]
+        program.constrain("needed_in_its_term", term, "<=", 0.0, unit="chips", size=program.chip_unit)
 
 
 def _norm(program: Program, name: str, a: I8, b: I8) -> I8:
