@@ -86,7 +86,8 @@ def _horizon(scenario: Scenario, place: Place) -> Iterator[InputError]:
             hint="start on a day up to the 28th",
         )
     if horizon.months % step:
-        hint = f"{horizon.months // step * step or step} or {horizon.months // step * step + step}"
+        below = horizon.months // step * step
+        hint = f"{below} or {below + step}" if below else f"{step}, or a shorter period"
         message = f"horizon.months: {horizon.months} is not a whole number of periods of a {horizon.period} ({step} months)"
         yield InputError(message, where=place(("horizon", "months")), hint=hint)
 
