@@ -26,6 +26,7 @@ TURNAROUND_S = 1e-3  # a client sees an answer end and asks again
 MOST_REQUESTS = 40_000
 STEP_TOKENS = (2048, 8192)  # a submitter tries
 MOST_SEQUENCES = 512  # an attention rank decodes at once: captured graphs and sampler buffers end there
+MOE_WORKSPACE_GB = 10.0  # the same of an MoE model in TensorRT-LLM, which measures it at its largest step before it shares out the rest
 WORKSPACE_GB = 3.0  # of a chip for activations, graphs and buffers of communication, where the share for weights and cache has them in it
 DRAFT_COST_FRAC = 0.25  # of a step, for drafting and checking
 
@@ -69,12 +70,19 @@ def columns(cases: Sequence[Case], *, prefill: bool = False) -> Columns:
     memory = np.array([[visible_gb(c.chip) * BYTES_PER_GB] for c in cases])
     share = np.array([[c.recipe.memory_frac] for c in cases])
     rest = np.array([[c.recipe.of_rest] for c in cases])
-    used = weights + np.array([[0.0 if c.recipe.static else WORKSPACE_GB * BYTES_PER_GB] for c in cases])
+    used = weights + np.array([[_workspace_gb(c) * BYTES_PER_GB] for c in cases])
     free = np.where(rest, share * (memory - used), share * memory - used)
     free = np.maximum(free, 0.04 * memory)  # measured engines ran, so something was left
     kept = t.kv_bytes_per_token + t.index_bytes_per_token + t.selected_bytes_per_token + 0.1 * t.window_bytes_per_token
     room = free * np.minimum(d.tp, t.kv_heads) * d.dp * d.pp / np.maximum(kept, 1.0)
     return Columns(tuple(cases), loads(cases), t, stack(ChipFacts, facts), d, np.array([[c.years] for c in cases]), room[:, 0])
+
+
+def _workspace_gb(case: Case) -> float:
+    """Return what an engine keeps of a chip beside weights and cache, where its stated share has that in it."""
+    if case.recipe.static:
+        return 0.0
+    return MOE_WORKSPACE_GB if case.recipe.of_rest and case.model.experts else WORKSPACE_GB
 
 
 def loads(cases: Sequence[Case]) -> Loads:
