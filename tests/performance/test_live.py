@@ -65,7 +65,7 @@ class Engine:
         elif self.habit == "chat" and "/chat/" not in first:
             writer.write(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
         elif self.habit == "hangs":
-            await asyncio.sleep(30)
+            await asyncio.sleep(300)
         elif self.habit in HOSTILE:
             writer.write(ok)
             await HOSTILE[self.habit](writer)
@@ -122,7 +122,7 @@ async def without_end(writer):
 
 
 async def trickle(writer):
-    for _ in range(3000):
+    for _ in range(30_000):
         writer.write(b": still here\n\n")
         await writer.drain()
         await asyncio.sleep(0.01)
@@ -131,7 +131,7 @@ async def trickle(writer):
 async def silent(writer):
     writer.write(b"data: " + TOKEN + b"\n\n")
     await writer.drain()
-    await asyncio.sleep(30)
+    await asyncio.sleep(300)
 
 
 HOSTILE = {
@@ -209,7 +209,7 @@ def test_an_endpoint_that_hangs_or_lies_is_named_in_bounded_time(monkeypatch, ha
     with serving(habit) as engine, pytest.raises(UpstreamError) as caught:
         live.calibrate(engine.url, KNOWN, SUBJECT, minutes=0.1)
     assert engine.url in str(caught.value)
-    assert time.monotonic() - began < 25  # of 30 s that some would go on: --minutes 0.1 is 6 s; a limit kept, not a speed
+    assert time.monotonic() - began < 150  # of 300 s that some would go on: --minutes 0.1 is 6 s; a limit kept, not a speed
 
 
 def test_time_that_runs_out_is_told_with_how_far_it_came():
