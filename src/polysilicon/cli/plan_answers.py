@@ -358,7 +358,7 @@ def exit_cost(
 
 
 def tables_of(file: Path, margin: float) -> tuple[Resolved, Problem]:
-    """Return what the planner is asked, from a scenario file."""
+    """Return what the planner is asked, from a scenario file: before any replay, which is said."""
     from polysilicon import planner
     from polysilicon.scenario import catalogue_for, load, resolve
     from polysilicon.study.serving import serving_table
@@ -366,6 +366,7 @@ def tables_of(file: Path, margin: float) -> tuple[Resolved, Problem]:
     scenario = load(file)
     resolved = resolve(scenario, catalogue_for(scenario))
     table = serving_table(resolved, margin_quantile=margin)
+    say("asked before any replay; what kept promises take on top is in `plan`, and in its answers with `--with`")
     return resolved, planner.problem(resolved, table.points, phases=table.phases)
 
 
