@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rig import FAST, key
 
 from polysilicon.cloud.token_price import TokenPrice
-from polysilicon.gateway import ledger
+from polysilicon.gateway import heads, ledger
 from polysilicon.gateway.heads import Head
 from polysilicon.gateway.http import Inbound
 from polysilicon.gateway.tariff import compile_price
@@ -351,6 +351,26 @@ def test_answers_whose_heads_are_always_new_fly_too(monkeypatch: pytest.MonkeyPa
     assert len(new) >= 2
     told([s for n in range(24) for s in (("ask", 0, 0), ("turn", 0, 0), ("answer", 0, new[n % len(new)]), ("turn", 0, 0))], short=True)
     assert parsed <= 4  # the first of each of two targets, and one more that began on the long way
+
+
+def test_a_target_that_never_names_the_same_headers_is_not_studied_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+    compiled = heads.re.compile
+
+    def counted(pattern: bytes) -> Any:
+        nonlocal made
+        made += 1
+        return compiled(pattern)
+
+    monkeypatch.setattr(heads.re, "compile", counted)
+    answers = heads.Answers()
+    for n in range(3_000):
+        answers.keep(answer(MESSAGE, b"x-%d: y\r\n" % n))
+    assert 50 <= made < 60
+    answers._vain = 0
+    answers.keep(answer(MESSAGE))
+    found = answers.find(answer(MESSAGE, b"request-id: other\r\n").partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+    assert found is not None and (found.id, found.length) == ("other", len(json.dumps(MESSAGE)))
 
 
 def test_usual_requests_fly() -> None:

@@ -24,6 +24,7 @@ _READ = {
     b"x-request-id": rb"(?P<other>[ -~]*)",
 }
 _REQUESTS, _ANSWERS, _SHAPES = 1_000, 200, 8
+_PATIENCE, _PAUSE = 50, 1_000  # shapes made in vain until a target's names are taken for ever new, and until one more is made
 
 
 class Head:
@@ -141,6 +142,7 @@ class Answers:
         self.exact: dict[bytes, Answer] = {}
         self._shapes: list[tuple[re.Pattern[bytes], bool]] = []  # the last one met first; and whether such an answer was spilled
         self._last = b""
+        self._vain = 0
 
     def find(self, head: bytes) -> Answer | None:
         """Return what is known of a head that is not known to the byte."""
@@ -148,6 +150,7 @@ class Answers:
         for at, (shape, spilled) in enumerate(shapes):
             found = shape.fullmatch(head)
             if found is not None:
+                self._vain = 0
                 if at:
                     shapes.insert(0, shapes.pop(at))
                 return self._read(head, found.groupdict(b""), spilled)
@@ -165,6 +168,9 @@ class Answers:
 
     def keep(self, data: bytes) -> None:
         """Know the shape of the head of a good answer that came in one piece and was parsed, and left its connection open."""
+        self._vain += 1
+        if self._vain > _PATIENCE and self._vain % _PAUSE:
+            return
         head = data[: data.find(_END) + 4]
         names = _NAME.findall(head)
         lower = [name.lower() for name in names]
