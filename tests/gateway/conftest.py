@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from issuer import Issuer
-from rig import Rig
+from rig import Rig, served
 
 
 @pytest.fixture
@@ -32,9 +31,5 @@ def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    with Issuer() as one:
-        thread = threading.Thread(target=one.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with Issuer() as one, served(one):
         yield one
-        one.shutdown()
-        thread.join(5)

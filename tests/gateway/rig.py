@@ -6,9 +6,11 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from socketserver import BaseServer
 from typing import Any
 
 import uvloop
@@ -175,3 +177,13 @@ def post(
 def ask(*, stream: bool = False, text: str = "hello there", **more: Any) -> dict[str, Any]:
     """A Messages request."""
     return {"model": MODEL, "max_tokens": 50, "stream": stream, "messages": [{"role": "user", "content": text}], **more}
+
+
+@contextmanager
+def served(server: BaseServer) -> Iterator[None]:
+    """Serve in a thread, until the end."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join(5)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import http.server
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from rig import MODEL, Rig, ask, endpoint, post
+from rig import MODEL, Rig, ask, endpoint, post, served
 
 from polysilicon.errors import InputErrors, PolysiliconError
 from polysilicon.gateway import config
@@ -68,12 +67,8 @@ def attributes(thing: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    with Collector() as one:
-        thread = threading.Thread(target=one.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with Collector() as one, served(one):
         yield one
-        one.shutdown()
-        thread.join(5)
 
 
 def part(collector: Collector, **more: Any) -> TelemetryPart:

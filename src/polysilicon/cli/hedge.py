@@ -14,14 +14,20 @@ if TYPE_CHECKING:
     from polysilicon.planner.futures import Hedge
 
 
+DemandVolatility = Annotated[float, typer.Option(help="Of demand's logarithm, a year; assumed.", min=0.0, max=3.0)]
+PriceVolatility = Annotated[float, typer.Option(help="Of a vendor's hourly prices, over the horizon; assumed.", min=0.0, max=3.0)]
+Seed = Annotated[int | None, typer.Option(help="Of the draw; left out, the scenario's.")]
+Workers = Annotated[int | None, typer.Option(help="Processes; left out, what the size is worth.", min=1)]
+
+
 def hedge(
     file: File,
     futures: Annotated[int, typer.Option(help="How many futures to draw.", min=2, max=64)] = 8,
     tail_weight: Annotated[float, typer.Option(help="Weight of the worst tenth (CVaR) against the mean.", min=0.0, max=1.0)] = 0.5,
-    demand_volatility: Annotated[float, typer.Option(help="Of demand's logarithm, a year; assumed.", min=0.0, max=3.0)] = 0.3,
-    price_volatility: Annotated[float, typer.Option(help="Of a vendor's hourly prices, over the horizon; assumed.", min=0.0, max=3.0)] = 0.2,
-    seed: Annotated[int | None, typer.Option(help="Of the draw; left out, the scenario's.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; left out, what the size is worth.", min=1)] = None,
+    demand_volatility: DemandVolatility = 0.3,
+    price_volatility: PriceVolatility = 0.2,
+    seed: Seed = None,
+    workers: Workers = None,
     json: Json = False,
     margin: Margin = 0.5,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polysilicon.cli.hedge import DemandVolatility, PriceVolatility, Seed, Workers
 from polysilicon.cli.output import print_json, print_table, progress, say
 from polysilicon.cli.plan_answers import File, Json, Margin, tables_of
 
@@ -19,10 +20,10 @@ SHOWN = 20  # decisions printed; a document has them all
 def roll(
     file: File,
     walks: Annotated[int, typer.Option(help="How many walks to draw.", min=1, max=64)] = 4,
-    demand_volatility: Annotated[float, typer.Option(help="Of demand's logarithm, a year; assumed.", min=0.0, max=3.0)] = 0.3,
-    price_volatility: Annotated[float, typer.Option(help="Of a vendor's hourly prices, over the horizon; assumed.", min=0.0, max=3.0)] = 0.2,
-    seed: Annotated[int | None, typer.Option(help="Of the draw; left out, the scenario's.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; left out, what the size is worth.", min=1)] = None,
+    demand_volatility: DemandVolatility = 0.3,
+    price_volatility: PriceVolatility = 0.2,
+    seed: Seed = None,
+    workers: Workers = None,
     json: Json = False,
     margin: Margin = 0.5,
 ) -> None:
