@@ -65,7 +65,7 @@ def test_the_hedge_is_no_worse_than_todays_plan_and_never_beats_knowing():
     assert found.objective_usd <= 0.5 * today.expected_usd + 0.5 * today.cvar_usd + 1e-3 * abs(found.objective_usd)
     assert found.knowing_usd <= hedge.expected_usd * (1 + 1e-3) and all(d.cvar_usd >= d.expected_usd * (1 - 1e-9) for d in found.decisions)
     assert all(d.most_regret_usd >= -1e-3 * found.knowing_usd for d in found.decisions)
-    assert found.first_year and all(value >= 0 for _, value in found.options)
+    assert found.first_year and all(value is None or value >= 0 for _, value in found.options)
 
 
 def test_two_vendors_spread_the_cost_less_than_one():
@@ -103,3 +103,20 @@ def test_two_ray_nodes_plan_as_one_process_does():
     assert len({node for node, _ in there}) == 2  # both nodes worked
     assert [found for _, found in there] == [cost_and_unserved(f.tables) for f in worlds] * 2
     assert regret == u.regret(worlds[:2]) and hedge == hedged(question, count=4, seed=5)
+
+
+def test_everything_a_hedge_is_compared_with_counts_blocks_alike():
+    """Racks of 72 for half a rack's work: whole ones for knowing and parts for the hedge would make ignorance the cheaper."""
+    resolved = world([work(rps=30.0)], [offer("h100", 2.0, block_chips=72), offer("gb200", 5.0, block_chips=72, cloud="aws")], months=12)
+    found = hedged(planner.problem(resolved, table(resolved.workloads)), count=4, seed=2)
+    assert found.knowing_usd <= min(d.expected_usd for d in found.decisions) * (1 + 1e-3)
+
+
+def test_what_goes_unserved_at_no_stated_loss_has_no_dollars():
+    """Without one vendor's engines nothing serves, and nobody said what that costs: the option's worth is unknown, not billions."""
+    resolved = world([work(rps=30.0)], [offer("h100", 2.0), offer("trn3", 2.5, cloud="aws", max_chips=5.0)], months=12)
+    found = hedged(planner.problem(resolved, table(resolved.workloads)), count=2, seed=2)
+    worth = dict(found.options)
+    assert worth["aws"] is None and worth["nvidia"] is not None
+    alone = {s.name: s for s in found.spreads}
+    assert alone["aws alone"].mean_usd is None and alone["aws alone"].unserved_frac > 0.5 and alone["nvidia alone"].mean_usd is not None

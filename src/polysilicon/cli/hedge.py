@@ -11,7 +11,7 @@ from polysilicon.cli.output import print_json, print_table, progress, say
 from polysilicon.cli.plan_answers import File, Json, Margin, tables_of
 
 if TYPE_CHECKING:
-    from polysilicon.planner.futures import Hedge
+    from polysilicon.planner.futures import Hedge, Spread
 
 
 DemandVolatility = Annotated[float, typer.Option(help="Of demand's logarithm, a year; assumed.", min=0.0, max=3.0)]
@@ -48,6 +48,12 @@ def hedge(
     _print(found)
 
 
+def _spread(s: Spread) -> tuple[float | None, float | None, float | None]:
+    if s.mean_usd is None or s.sd_usd is None:
+        return None, None, None
+    return s.mean_usd / 1e6, s.sd_usd / 1e6, 100 * s.sd_usd / max(s.mean_usd, 1e-9)
+
+
 def _print(found: Hedge) -> None:
     say(f"{found.futures} futures, seed {found.seed}; discounted M$; every figure is an optimum of a program that was solved")
     print_table(
@@ -68,12 +74,14 @@ def _print(found: Hedge) -> None:
         say("nothing is signed, ported or taken in the first year, in the hedge or in today's plan: all is rented by the hour")
     print_table(
         ["chips of", "mean", "standard deviation", "% of mean", "% unserved"],
-        [[s.name, s.mean_usd / 1e6, s.sd_usd / 1e6, 100 * s.sd_usd / max(s.mean_usd, 1e-9), 100 * s.unserved_frac] for s in found.spreads],
+        [[s.name, *_spread(s), 100 * s.unserved_frac] for s in found.spreads],
         title="Cost when hourly prices alone move: all vendors, and each alone",
     )
     print_table(
         ["vendor", "worth M$"],
-        [[vendor, usd / 1e6] for vendor, usd in found.options],
+        [[vendor, None if usd is None else usd / 1e6] for vendor, usd in found.options],
         title="Engines off a vendor's chips",
     )
+    if any(usd is None for _, usd in found.options) or any(s.mean_usd is None for s in found.spreads):
+        say("'-' for dollars: demand goes unserved whose loss the scenario does not price (unserved_usd_per_mtok)")
     say("that is what qualified engines on other chips save while the vendor's prices are uncertain")

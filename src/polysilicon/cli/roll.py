@@ -72,7 +72,7 @@ def _print(found: Rolling) -> None:
         print_table(
             ["what", "in the period from", "today's plan", "least", "mean", "most"],
             [[d.what, d.start, d.once_count, d.least_count, d.mean_count, d.most_count] for d in shown],
-            title="Decisions of today, and those that stray as plans are made again (parts of blocks count)",
+            title="Decisions of today, and those that stray as plans are made again (of large programs, parts of blocks count)",
         )
         if len(found.decisions) > SHOWN:
             say(f"{len(found.decisions) - SHOWN} later ones are in --json")

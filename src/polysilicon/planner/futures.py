@@ -101,8 +101,8 @@ class Spread:
     """How far cost strays as hourly prices move, with all vendors or one."""
 
     name: str
-    mean_usd: float
-    sd_usd: float
+    mean_usd: float | None  # None where demand goes unserved whose loss the scenario does not price
+    sd_usd: float | None
     unserved_frac: float
 
 
@@ -118,7 +118,7 @@ class Hedge:
     knowing_usd: float
     first_year: tuple[tuple[str, float, float], ...]  # what, in the hedge, in today's plan
     spreads: tuple[Spread, ...]
-    options: tuple[tuple[str, float], ...]  # vendor, worth of engines off its chips
+    options: tuple[tuple[str, float | None], ...]  # vendor, worth of engines off its chips; None as of a spread
 
 
 def hedged(
@@ -174,8 +174,9 @@ def spread(
     rows = []
     for name, some in cases:
         answers = [next(found) for _ in some]
-        usd = np.array([a for a, _ in answers])
-        rows.append(Spread(name, float(usd.mean()), float(usd.std()), float(np.mean([u for _, u in answers]))))
+        usd = [a for a, _ in answers if a is not None]
+        mean, sd = (float(np.mean(usd)), float(np.std(usd))) if len(usd) == len(answers) else (None, None)
+        rows.append(Spread(name, mean, sd, float(np.mean([u for _, u in answers]))))
     return tuple(rows)
 
 
@@ -185,7 +186,7 @@ def _only(tables: Problem, vendor: str) -> Problem:
     return tables
 
 
-def cost_and_unserved(tables: Problem) -> tuple[float, float]:
-    """Return the best cost of one world, and the share of requests that goes unserved in it."""
-    answer = Asker(tables).ask()
-    return answer.usd, answer.unserved_frac
+def cost_and_unserved(tables: Problem) -> tuple[float | None, float]:
+    """Return the best cost of one world, None where nobody priced what goes unserved, and the share of requests that does."""
+    answer = Asker(tables, divisible=True).ask()
+    return answer.told_usd, answer.unserved_frac

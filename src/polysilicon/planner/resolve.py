@@ -23,6 +23,7 @@ from polysilicon.planner.search import port_columns
 from polysilicon.planner.solution import WHOLE_INTEGERS
 
 GAP_FRAC = 2e-4
+SLIVER_FRAC = 1e-4  # of requests: rounding of hours and terms, no loss to speak of
 LARGE_FLOWS = 20_000  # arcs x load blocks; from here on a what-if takes about a second, as does starting a process
 BRANCH_SECONDS = 5.0  # of a search of port starts; the usual one takes a tenth of a second, or one on large labs
 PATIENCE = 3.0  # a search that found nothing goes on for so many times its seconds
@@ -44,12 +45,20 @@ class Answer:
         """Return whether every dollar is a bill's or a stated price, none our own deterrent."""
         return bool(self.invented_usd <= 1e-9 * max(abs(self.usd), 1.0))
 
+    @property
+    def told_usd(self) -> float | None:
+        """Return the dollars without our own deterrent; None where more than a sliver goes unserved at it. Infinite: no plan."""
+        if not np.isfinite(self.usd):
+            return self.usd
+        return self.usd - self.invented_usd if self.is_priced or self.unserved_frac < SLIVER_FRAC else None
+
 
 class Asker:
     """A program with a warm engine that answers what-ifs and then forgets them."""
 
-    def __init__(self, tables: Problem, *, seconds: float = 20.0, program: Program | None = None) -> None:
-        self.program = program or build(tables, integer_rent=counts_blocks(tables))
+    def __init__(self, tables: Problem, *, seconds: float = 20.0, program: Program | None = None, divisible: bool = False) -> None:
+        """Build the program where there is none; with `divisible` blocks, only ports stay whole."""
+        self.program = program or build(tables, integer_rent=not divisible and counts_blocks(tables))
         self.tables = tables
         self.engine = Engine(self.program)
         self.seconds = seconds
@@ -58,7 +67,7 @@ class Asker:
         self.cost = np.array(self.engine.solver.highs.getLp().col_cost_)
         self.usd = self.program.cost_usd()
         everything = self.engine.integer_columns
-        self.divides_blocks = len(everything) > WHOLE_INTEGERS and not self.program.integer_rent
+        self.divides_blocks = divisible or (len(everything) > WHOLE_INTEGERS and not self.program.integer_rent)
         whole = port_columns(self.engine) if self.divides_blocks else everything
         ports = self.engine.column_of[self.program.blocks["port"]]
         self.search = Search(self.engine) if len(whole) and np.array_equal(np.sort(whole), np.sort(ports)) else None

@@ -16,7 +16,6 @@ from polysilicon.planner.problem import F8, Problem
 from polysilicon.planner.resolve import Answer, Asker
 from polysilicon.planner.uncertainty import Key, cvar_usd, decision_labels
 
-SLIVER_FRAC = 1e-4  # of requests: rounding of hours and terms, no loss to speak of
 ONCE, AGAIN, KNOWING = "planned once, kept", "planned again every period", "had one known"
 
 
@@ -105,9 +104,8 @@ def keep(first: Problem, truth: Problem) -> Rolled:
 
 
 def _rolled(answer: Answer, steps_count: tuple[Mapping[Key, float], ...]) -> Rolled:
-    """Return an answer without the deterrent against unserved demand; less than `SLIVER_FRAC` of it counts as served."""
-    invented = answer.invented_usd if np.isfinite(answer.usd) else 0.0
-    return Rolled(answer.usd - invented, answer.unserved_frac, answer.is_priced or answer.unserved_frac < SLIVER_FRAC, steps_count)
+    told = answer.told_usd
+    return Rolled(answer.usd if told is None else told, answer.unserved_frac, told is not None, steps_count)
 
 
 def _ask(tables: Problem, fixed: Mapping[Key, float], step: int) -> tuple[Asker, Answer]:

@@ -85,7 +85,7 @@ def two_stage(
 def _ports_after(job: tuple[Problem, Mapping[Key, float]]) -> dict[Key, float]:
     """Return all port starts of a future in which the first year's are given; what is signed is left open."""
     tables, first = job
-    asker = Asker(tables)
+    asker = Asker(tables, divisible=True)
     ports = {key: label for key, label in decision_labels(asker.program).items() if key[0].startswith("port:")}
     given = [key for key in _first_labels(asker.program) if key in ports]
     columns = asker.engine.column_of[np.array([ports[k] for k in given], np.int64)] if given else np.empty(0, np.int64)
@@ -106,19 +106,19 @@ def expected_alone(futures: Sequence[Future], *, workers: int = 1, backend: str 
 
 def cost_alone(tables: Problem) -> float:
     """Return what a future costs that is known from the start."""
-    return Asker(tables).ask().usd
+    return Asker(tables, divisible=True).ask().usd
 
 
 def first_stage(tables: Problem) -> dict[Key, float]:
     """Return the first year's decisions of the plan for one future."""
-    asker = Asker(tables)
+    asker = Asker(tables, divisible=True)
     answer = asker.ask()
     return {key: float(answer.values[label]) for key, label in _first_labels(asker.program).items()}
 
 
 def cost_of(tables: Problem, decisions: Mapping[Key, float]) -> float:
     """Return what a future costs when the first year's decisions are already taken; everything later is free to adapt."""
-    asker = Asker(tables)
+    asker = Asker(tables, divisible=True)
     labels = _first_labels(asker.program)
     columns = asker.engine.column_of[np.array([labels[k] for k in labels], np.int64)] if labels else np.empty(0, np.int64)
     values = np.array([decisions.get(k, 0.0) for k in labels])
@@ -142,14 +142,15 @@ def costs_of(job: tuple[Problem, Sequence[Mapping[Key, float]]]) -> list[float]:
     return [cost_of(tables, taken) for taken in decisions]
 
 
-def option_value_usd(tables: Problem, *, vendor: str, volatility: float, model_family: str = "", nodes: int = 7) -> float:
+def option_value_usd(tables: Problem, *, vendor: str, volatility: float, model_family: str = "", nodes: int = 7) -> float | None:
     """Return what a qualified second source is worth: E[cost without it] - E[cost with it], the vendor's price being uncertain.
 
     The price factor is lognormal with mean one: exp(v z - v^2 / 2), by Gauss-Hermite quadrature. The second source is every
     engine off the vendor's chips that could be or was ported for the model family (all families if empty). The cost with it is
-    concave in the price, so the value is never negative and rises with volatility.
+    concave in the price, so the value is never negative and rises with volatility. None where demand goes unserved without it
+    whose loss the scenario does not price.
     """
-    asker = Asker(tables)
+    asker = Asker(tables, divisible=True)
     labels = _vendor_spend(asker, vendor)
     flows = asker.program.flows
     other = np.array(
@@ -164,7 +165,10 @@ def option_value_usd(tables: Problem, *, vendor: str, volatility: float, model_f
     value = 0.0
     for w, factor in zip(weight, factors, strict=True):
         price = (labels, np.full(len(labels), factor))
-        value += float(w) * (asker.ask(price=price, closed=closed).usd - asker.ask(price=price).usd)
+        without, having = asker.ask(price=price, closed=closed).told_usd, asker.ask(price=price).told_usd
+        if without is None or having is None:
+            return None
+        value += float(w) * (without - having)
     return value
 
 
