@@ -228,7 +228,7 @@ def test_a_new_period_starts_anew(store: Store, tmp_path: Path, monkeypatch: pyt
 
 
 def test_two_gateways_against_a_budget_for_a_hundred(rig: Callable[..., Rig], store: Store) -> None:
-    """A thousand requests at once, on two gateways with a folder each: overspend 0, and the budget is used."""
+    """One request each, then 998 at once, on two gateways with a folder each: overspend 0, and the budget is used."""
     probe = rig([endpoint("t", "claude")])
     post(probe, ask())
     cost = probe.ledger(1)[0].cost_nano_usd
