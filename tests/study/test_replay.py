@@ -20,7 +20,7 @@ from polysilicon.simulator import simulate
 from polysilicon.simulator.fleet import Fleet, Pool
 from polysilicon.study.deferral import queue
 from polysilicon.study.fleet import fleet_of, parts_of, prefill_s
-from polysilicon.study.proof import quantiles
+from polysilicon.study.proof import LOAD_FRAC, Replay, quantiles, replay
 from polysilicon.study.traffic import WARM_UP, peak_window
 
 
@@ -196,3 +196,35 @@ def test_the_replays_of_a_study_step_with_that_budget_too(planned):
     for held, ranks in ((parts, 1), (wide, 2)):
         fleet = fleet_of(resolved, planned.plan, work, held, period=0, scale=0.1, extra_frac=0.0, margin_quantile=0.5).fleet
         assert fleet.pools[0].max_step_tokens == ranks * 8192 == performance.step_budget_tokens(held[0].point.layout)
+
+
+@pytest.fixture(scope="module")
+def agents():
+    """A plan for agents, whose sessions wait for each answer."""
+    catalogue = catalogues.load()
+    text = TINY.replace("profile: chat, mean_rps: 60", "profile: coding-agent, mean_rps: 6").replace("ttft_s: 1.0", "ttft_s: 10.0")
+    return study.run(load_text(text, "s.yaml", catalogue), catalogue, proof=False)
+
+
+def job_of(found):
+    return Replay(found.resolved, found.plan, found.table.points, requests=800, seed=1, margin_quantile=0.5)
+
+
+def test_sessions_that_wait_for_answers_are_joined_by_more_until_the_planned_load_is_asked(agents, monkeypatch):
+    work = agents.resolved.workloads[0]
+    found = replay(job_of(agents), work, 0, extra_frac=0.25)
+    assert LOAD_FRAC <= found.load_frac < 1.02
+    assert found.rps == pytest.approx(found.load_frac * found.planned_rps * found.replicas / found.held_replicas / 1.25, rel=0.1)
+    monkeypatch.setattr("polysilicon.study.proof.LOAD_TRIES", 1)
+    light = replay(job_of(agents), work, 0, extra_frac=0.25)
+    assert light.load_frac < LOAD_FRAC
+    assert light.promises[0].attained_s < 0.6 * found.promises[0].attained_s  # a little less load would have looked much faster
+
+
+def test_a_fleet_whose_sessions_never_ask_the_planned_load_keeps_nothing(agents):
+    work = agents.resolved.workloads[0]
+    found = replay(job_of(agents), replace(work, slo=Slo(e2e_s=1e9)), 0)
+    assert all(promise.kept for promise in found.promises)
+    assert not found.kept
+    assert not found.kept_with_room()
+    assert [words for words in found.missed if "of its load came through" in words]

@@ -210,7 +210,7 @@ def scale(trace: Trace, *, mean_rps: float) -> Trace:
 
 
 def take(trace: Trace, index: NDArray[np.int64]) -> Trace:
-    """Return the requests at these positions, blocks included; positions must increase."""
+    """Return the requests at these positions, in their order, blocks included; arrivals are in order where positions are."""
     offset, block = _ragged([trace], index) if trace.has_blocks else (np.empty(0, np.int64), np.empty(0, np.int64))
 
     def pick(column: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from polysilicon.catalogue import Catalogue
@@ -99,7 +100,8 @@ def proof_words(result: StudyResult) -> str:
     words = f"Replayed {requests:,} requests: the busiest hour of every workload in the periods from {' and '.join(days)}"
     if live:
         held, used = sum(m.held_replicas for m in live), sum(m.replicas for m in live)
-        scale = f"on {used:,} of {held:,} replicas, each with exactly its planned load" if used < held else f"on all {held:,} replicas"
+        load = f"each asked {math.floor(100 * min(1.0, *(m.load_frac for m in live)))} % of its planned load at least"
+        scale = f"on {used:,} of {held:,} replicas, {load}" if used < held else f"on all {held:,} replicas, {load}"
         words += f", {scale}, caches warm, after a fifth of each window"
     if any(not m.held_replicas for m in last.measured):
         words += "; work that may wait as three days of requests in order into what is idle hour by hour"
