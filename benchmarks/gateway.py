@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -191,25 +192,54 @@ class Bench:
             print(f"{case:40}", "  ".join(f"{k} {v}" for k, v in row.items() if k != "case"), flush=True)
         return row
 
-    def rest(self):
+    def rest(self, seconds=1.1):
         """Let the kernel's quota of real-time work fill up again: it halts whoever has used 95 % of a second."""
         if BEFORE:
-            time.sleep(1.1)
+            time.sleep(seconds)
 
     def closed(self, case, server, file, seconds=None, connections=32):
         """A closed loop, after a short one to warm up."""
-        load = self.generator.load
-        load("closed", server.port, self.files[file], 0.3, connections)
+        self.generator.load("closed", server.port, self.files[file], 0.3, connections)
         self.rest()
+        return self.add(case, **self.turn(server, file, seconds or self.options.seconds, connections), rss_mb=rss_mb(server.pids()))
+
+    def turn(self, server, file, seconds, connections):
+        """What a closed loop of this length measures."""
         before, began = cpu_s(server.pids()), time.monotonic()
-        got = load("closed", server.port, self.files[file], seconds or self.options.seconds, connections)
+        got = self.generator.load("closed", server.port, self.files[file], seconds, connections)
         used, wall = cpu_s(server.pids()) - before, time.monotonic() - began
         n = max(1, got["requests"])
-        return self.add(
-            case, requests_per_s=got["requests_per_s"], ok_frac=got["ok"] / n, cpu_us_per_request=used * 1e6 / n,
-            requests_per_core_s=n / used if used else 0.0, cpu_busy_frac=used / wall, latency_p50_ms=got["latency_p50_ms"],
-            latency_p99_ms=got["latency_p99_ms"], rss_mb=rss_mb(server.pids()),
-        )  # fmt: skip
+        return {
+            "requests_per_s": got["requests_per_s"], "ok_frac": got["ok"] / n, "cpu_us_per_request": used * 1e6 / n,
+            "requests_per_core_s": n / used if used else 0.0, "cpu_busy_frac": used / wall, "latency_p50_ms": got["latency_p50_ms"],
+            "latency_p99_ms": got["latency_p99_ms"],
+        }  # fmt: skip
+
+    def in_turn(self, name, peer, gateway, files, seconds, turns, connections):
+        """Ours and a peer in short turns; return the medians of the pairs' ratios, of requests per CPU second and per second.
+
+        The machine's speed moves by half within minutes: a ratio of two long runs is the minute's, that of two short turns beside
+        each other is theirs.
+        """
+        taken = {gateway: [], peer: []}
+        for server in (gateway, peer):  # to warm up
+            self.generator.load("closed", server.port, self.files[files[server]], max(2.0, seconds), connections)
+        for i in range(turns):
+            for server in (gateway, peer)[:: 1 if i % 2 else -1]:
+                self.rest(0.4 * min(1.0, seconds))
+                taken[server].append(self.turn(server, files[server], seconds, connections))
+        for server, case in ((gateway, f"ours, in turn with {name}"), (peer, name)):
+            rows = taken[server]
+            self.add(case, turns=turns, **{k: statistics.median(r[k] for r in rows) for k in rows[0] if k != "ok_frac"},
+                     ok_frac=min(r["ok_frac"] for r in rows), rss_mb=rss_mb(server.pids()))  # fmt: skip
+        if min(row["ok_frac"] for row in taken[peer]) <= 0.99:
+            return {}
+        pairs = list(zip(*taken.values(), strict=True))
+        ratios = {k: sorted(ours[k] / theirs[k] for ours, theirs in pairs) for k in ("requests_per_core_s", "requests_per_s")}
+        return {
+            "": statistics.median(ratios["requests_per_core_s"]), "_least": ratios["requests_per_core_s"][0],
+            "_most": ratios["requests_per_core_s"][-1], "_by_rate": statistics.median(ratios["requests_per_s"]),
+        }  # fmt: skip
 
     def added(self, case, server, upstream, rate):
         """Latency above the target's own, from when each request was due."""
@@ -267,7 +297,7 @@ class Bench:
                  **({"rss_mb_per_10_min": slope * 600} if long else {}))  # fmt: skip
 
     def peers(self, gateway, upstream, ours_messages, ours_chat):
-        """Each of the others that is here, ours before and after it, as the machine is not as fast from one minute to the next."""
+        """Each of the others that is here, in turn with ours."""
         for name in KNOWN:
             program = "" if name in self.options.without else found(name, self.options)
             short = name.split()[0].lower().replace("-", "_")
@@ -281,14 +311,11 @@ class Bench:
             self.files[short] = self.folder / f"{short}.http"
             self.files[short].write_bytes(raw)
             if peer.wait(lambda port, raw=raw: status_of(port, raw)):
-                slow = name.startswith("LiteLLM")  # tens of requests a second: more time, less of a queue
-                ours, file = (ours_messages, "messages") if name == "nginx" else (ours_chat, "chat")
-                before = self.closed(f"ours before {name}", gateway, file)
-                row = self.closed(name, peer, short, max(10.0, self.options.seconds) if slow else None, 8 if slow else 32)
-                after = self.closed(f"ours after {name}", gateway, file)
-                if row["ok_frac"] > 0.99:
-                    for figure, words in (("requests_per_core_s", ""), ("requests_per_s", "_by_rate")):
-                        ours[f"times_{short}{words}"] = round((before[figure] + after[figure]) / 2 / row[figure], 3)
+                slow = name.startswith(("Portkey", "LiteLLM"))  # tens or hundreds of requests a second: longer turns, less of a queue
+                row, file = (ours_messages, "messages") if name == "nginx" else (ours_chat, "chat")
+                long = (3.0, 4, 8) if slow else (0.7, max(3, round(4 * self.options.seconds)), 32)
+                for words, ratio in self.in_turn(name, peer, gateway, {gateway: file, peer: short}, *long).items():
+                    row[f"times_{short}{words}"] = round(ratio, 3)
             else:
                 last = (folder / f"{name.split()[0]}.log").read_text(errors="replace").strip().splitlines()[-1:]
                 self.add(f"{name}: did not answer", why=" ".join(last)[:200])
