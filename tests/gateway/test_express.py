@@ -18,6 +18,7 @@ from rig import FAST, key
 
 from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.gateway import heads, ledger
+from polysilicon.gateway.express import Flight
 from polysilicon.gateway.heads import Head
 from polysilicon.gateway.http import Inbound
 from polysilicon.gateway.tariff import compile_price
@@ -254,7 +255,7 @@ def told(steps: list[Step], *, short: bool) -> dict[str, Any]:
                     await turn()  # a target cannot answer what was held back
                 if verb == "ask":
                     wire = wires[i % CLIENTS][-1]
-                    if wire.protocol.current is not None and (worker.express._answers or worker.express._requests):
+                    if wire.protocol.current is not None and (worker.express.answers or worker.express._requests):
                         await turn()  # nor can a client know an answer that was
                     if wire.closed:
                         connect_client(i % CLIENTS)
@@ -394,6 +395,28 @@ def test_an_answer_that_was_held_counts_though_its_client_leaves() -> None:
 def test_twins(steps: list[Step], crowded: bool) -> None:
     """Whatever clients and targets say, in whatever order, alone or many in one turn of the loop."""
     same([*WARM[:24], *(2 * FULL if crowded else []), *steps])
+
+
+def test_an_answer_that_cannot_be_handed_on_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that came in one turn are settled together; then each is handed on, whatever becomes of the one before."""
+    answered = Inbound.answered
+    handed: list[int] = []
+
+    def faulty(self: Inbound, request: Any) -> None:
+        if isinstance(request, Flight):
+            handed.append(request.number)
+            if request.number == 11:
+                raise ZeroDivisionError
+        answered(self, request)
+
+    tale = [*WARM[:24], *(2 * FULL)]
+    usual = told(tale, short=True)
+    monkeypatch.setattr(Inbound, "answered", faulty)
+    found = told(tale, short=True)
+    assert handed[-4:] == [11, 12, 13, 14]  # of one turn
+    assert found["budgets"] == usual["budgets"]
+    assert found["entries"] == usual["entries"]
+    assert found["left"] == 0
 
 
 def test_one_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:

@@ -56,12 +56,14 @@ class Budgets:
         """Reserve an amount on all of the budgets or on none; return the id of the one that is exhausted, or the empty string."""
         cells = self._cells
         places = self._places.get(which) or self._place(which)
-        for budget, granted, held, _ in places:
-            if cells[held] + nano_usd > cells[granted] and not self._ask(budget, nano_usd):
+        for i, (budget, granted, held, _) in enumerate(places):
+            after = cells[held] + nano_usd
+            if after > cells[granted] and not self._ask(budget, nano_usd):
+                for _, _, taken, _ in places[:i]:
+                    cells[taken] -= nano_usd
                 self._give_back(which)
                 return self.ids[budget]
-        for _, _, held, _ in places:
-            cells[held] += nano_usd
+            cells[held] = after
         return ""
 
     def _place(self, which: Sequence[int]) -> list[tuple[int, int, int, int]]:

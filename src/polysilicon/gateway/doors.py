@@ -109,11 +109,21 @@ class Door:
 
     def simple_request(self, variant: Variant, envelope: dict[str, Any], operation: str, *, stream: bool, version: str, beta: bytes) -> bytes:
         """Do what `request` does where the door is `simple` and the version takes nothing out."""
+        return self.simple_with(self._head(version, variant, operation, stream), variant, envelope, stream=stream, beta=beta)
+
+    def simple_with(self, head: bytes, variant: Variant, envelope: dict[str, Any], *, stream: bool, beta: bytes) -> bytes:
+        """Do what `simple_request` does, with the head that `simple_heads` returned."""
         envelope = envelope.copy()
         envelope["model"] = variant.name
         if stream and self.dialect == "chat":
             envelope["stream_options"] = {"include_usage": True}
-        return _with_body(self._head(version, variant, operation, stream), beta, _ENCODE(envelope))
+        body = _ENCODE(envelope)
+        return _with_body(head, beta, body) if beta else b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+
+    def simple_heads(self, variant: Variant, operation: str, version: str) -> tuple[bytes, bytes, float]:
+        """Return the heads of a request without and with a stream, and until when they hold: as long as the token is not read anew."""
+        heads = self._head(version, variant, operation, False), self._head(version, variant, operation, True)
+        return *heads, self._token.until_s if self._token is not None and self.renewed is None else float("-inf")
 
     # --- shape
 

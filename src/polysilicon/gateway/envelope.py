@@ -8,7 +8,7 @@ import msgspec
 
 Envelope = dict[str, msgspec.Raw]
 decode_envelope = msgspec.json.Decoder(Envelope).decode
-_INT = msgspec.json.Decoder(int).decode
+_INT = msgspec.json.Decoder(int | None).decode
 _DIALECTS = {
     b"/v1/messages": ("messages", "create"), b"/anthropic/v1/messages": ("messages", "create"),
     b"/v1/messages/count_tokens": ("messages", "count"), b"/anthropic/v1/messages/count_tokens": ("messages", "count"),
@@ -30,8 +30,10 @@ def most_tokens(envelope: Envelope) -> int:
     """Return the output that a request allows, 0 where it does not say."""
     for name in _MOST:
         raw = envelope.get(name)
-        if raw is not None and bytes(raw) != b"null":
-            return max(0, _INT(raw))
+        if raw is not None:
+            n = _INT(raw)
+            if n is not None:
+                return n if n > 0 else 0
     return 0
 
 

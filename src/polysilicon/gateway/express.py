@@ -26,6 +26,7 @@ from polysilicon.gateway.upstream import Connection
 from polysilicon.gateway.usage import Used
 
 _END = b"\r\n\r\n"
+_LAST = b"connection: close\r\n"
 _NEVER = float("inf")
 _UNKNOWN = (-1, "")
 _MODELS = 100
@@ -124,13 +125,17 @@ class Flight:
         """Take the answer now, or with all others of this turn."""
         express = self.express
         if not express.busy:
-            return self.land(connection, data)
+            landed = self.land(connection, data)
+            express.deliver()
+            return landed
         if self.held:  # there is more to it: what comes after the first piece is the attempt's
             express.work()
             connection.data_received(data)
         else:
             self.held = True
-            express.hold(connection, data)
+            express.answers.append((connection, data))
+            if not express.ledger.scheduled:
+                express.ledger.schedule()
         return True
 
     def lost(self) -> None:
@@ -142,7 +147,7 @@ class Flight:
     # --- the answer
 
     def land(self, connection: Connection, data: bytes) -> bool:
-        """Take a whole answer whose head is known; anything else is an attempt's."""
+        """Take a whole answer whose head is known, up to its delivery; anything else is an attempt's."""
         end = data.find(_END) + 4
         head = data[:end]
         pool = connection.pool
@@ -168,26 +173,11 @@ class Flight:
         self.done_s = now_s = time.monotonic()
         connection.quick = None
         pool.keep(connection, now_s)
-        live = self.way.live
-        live.router.load[leg.target] -= 1.0
+        self.way.live.router.load[leg.target] -= 1.0
         express = self.express
         express.host.exchanges.discard(self)
-        key = self.lane.key
-        if key.budgets:
-            live.budgets.settle(key.budgets, self.bound, self.cost)
-        inbound = self.inbound
-        express.flown.append(self)
-        express.host.ledger.schedule()
         self.watcher = None
-        if inbound.closed:
-            return True
-        last = b"" if not inbound.server.draining else b"connection: close\r\n"
-        inbound.transport.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-polysilicon-request: %b%08x\r\n%b"
-            b"x-polysilicon-attempts: 1\r\n%bx-polysilicon-cost-nano-usd: %d\r\n%b\r\n%b"
-            % (len(body), live.prefix_bytes, self.number, leg.head(self.why), answer.id_line, self.cost, last, body)
-        )
-        inbound.answered(self)
+        express.landed.append((self, body))
         return True
 
     # --- what is not usual
@@ -237,11 +227,13 @@ class Express:
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self.ledger = host.ledger
+        self.landed: list[tuple[Flight, bytes]] = []  # their answers have come, and are not yet handed on
         self.flown: list[Flight] = []  # answered, and not yet in the books
         self.busy = False  # much comes in one turn of the loop: it is held until all has come, then dealt with kind by kind
+        self.answers: deque[tuple[Connection, bytes]] = deque()  # held
         self._working = False
         self._requests: deque[tuple[Inbound, Head, bytes, bytes]] = deque()
-        self._answers: deque[tuple[Connection, bytes]] = deque()
 
     def take(self, inbound: Inbound, head: Head, body: bytes, trace: bytes) -> bool:
         """Take a request, now or with all others of this turn, and return whether it is taken."""
@@ -251,17 +243,13 @@ class Express:
         inbound.current = _WAITING
         inbound.deadline_s = _NEVER
         self._requests.append((inbound, head, body, trace))
-        self.host.ledger.schedule()
+        if not self.ledger.scheduled:
+            self.ledger.schedule()
         return True
-
-    def hold(self, connection: Connection, data: bytes) -> None:
-        """Keep an answer until all of this turn have come."""
-        self._answers.append((connection, data))
-        self.host.ledger.schedule()
 
     def work(self) -> None:
         """Deal with what was held, in order; called at the end of a turn, and before anything that must not overtake it."""
-        if self._working or not (self._answers or self._requests):
+        if self._working or not (self.answers or self._requests):
             return
         self._working = True
         try:
@@ -270,16 +258,19 @@ class Express:
             self._working = False
 
     def _work(self) -> None:
-        answers, requests = self._answers, self._requests
-        while answers:
-            connection, data = answers.popleft()
-            try:
-                quick = connection.quick
-                if not isinstance(quick, Flight) or not quick.land(connection, data):
-                    connection.parse(data)
-            except Exception:  # ours: this one is cut, as the loop would have done; the others are still held, and come next
-                connection.transport.abort()
-                raise
+        answers, requests = self.answers, self._requests
+        try:
+            while answers:
+                connection, data = answers.popleft()
+                try:
+                    quick = connection.quick
+                    if not isinstance(quick, Flight) or not quick.land(connection, data):
+                        connection.parse(data)
+                except Exception:  # ours: this one is cut, as the loop would have done; the others are still held, and come next
+                    connection.transport.abort()
+                    raise
+        finally:
+            self.deliver()
         if requests:
             self.host.live.refresh()
         while requests:
@@ -290,6 +281,48 @@ class Express:
             except Exception:
                 inbound.abort()
                 raise
+
+    def deliver(self) -> None:
+        """Settle what was reserved for the answers that have come, once a key; then hand them on, so whoever has one finds it settled."""
+        landed = self.landed
+        if not landed:
+            return
+        self.landed = []
+        owed: dict[Way, list[int]] = {}
+        for flight, _ in landed:
+            sums = owed.get(flight.way)
+            if sums is None:
+                owed[flight.way] = [flight.bound, flight.cost]
+            else:
+                sums[0] += flight.bound
+                sums[1] += flight.cost
+        for way, (bound, cost) in owed.items():
+            assert way.caller is not None
+            if way.caller.key.budgets:
+                way.live.budgets.settle(way.caller.key.budgets, bound, cost)
+        self.flown += [flight for flight, _ in landed]
+        if not self.ledger.scheduled:
+            self.ledger.schedule()
+        failed: Exception | None = None
+        for flight, body in landed:
+            inbound, leg = flight.inbound, flight.leg
+            if inbound.closed:
+                continue
+            try:
+                inbound.transport.write(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-polysilicon-request: %b%08x\r\n%b"
+                    b"x-polysilicon-attempts: 1\r\n%bx-polysilicon-cost-nano-usd: %d\r\n%b\r\n%b"
+                    % (
+                        len(body), flight.way.live.prefix_bytes, flight.number, leg.heads.get(flight.why) or leg.head(flight.why),
+                        flight.answer.id_line, flight.cost, _LAST if inbound.server.draining else b"", body,
+                    )
+                )  # fmt: skip
+                inbound.answered(flight)
+            except Exception as error:  # ours: this one is cut; the others are settled, and are handed on
+                inbound.abort()
+                failed = error
+        if failed is not None:
+            raise failed
 
     def fly(self, inbound: Inbound, head: Head, body: bytes, trace: bytes) -> bool:
         """Send a request on if it is usual; else leave everything as it was and return False."""
@@ -351,13 +384,12 @@ class Express:
                 self.exchange(flight).try_at(index, why)
                 return
         leg = flight.leg = lane.legs[index]
-        door = leg.door
-        connection = leg.pool.idle() if door.simple else None
+        connection = leg.pool.idle() if leg.door.simple else None
         if connection is None:
             self.exchange(flight).try_at(index, why)
             return
         try:
-            payload = door.simple_request(leg.variant, flight.envelope, "create", stream=flight.stream, version=lane.version, beta=flight.way.beta)
+            payload = leg.request(flight.envelope, lane.version, flight.now_s, stream=flight.stream, beta=flight.way.beta)
         except InputError:
             leg.pool.keep(connection, flight.now_s)
             self.exchange(flight).try_at(index, why)
@@ -387,7 +419,7 @@ class Express:
 
     def book(self) -> None:
         """Deal with what is held; then count what was answered since the last call, and write its lines."""
-        came = len(self._answers) + len(self._requests)
+        came = len(self.answers) + len(self._requests)
         self.work()
         flown = self.flown
         self.busy = came > 1 or (not self.busy and len(flown) > 1)
@@ -415,4 +447,4 @@ class Express:
                 used.reasoning_tokens, used.answer_id, "" if used.answer_model == leg.variant.name else used.answer_model,
             ))  # fmt: skip
             if flight.first_turn and live is self.host.live:
-                live.router.bind(lane.route, flight.first_turn, leg.index, flight.now_s)
+                live.router.bind(lane.route, flight.first_turn, leg.place, flight.now_s)

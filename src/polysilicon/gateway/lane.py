@@ -6,12 +6,14 @@ under; a request keeps the lane it was admitted by, so its price version is the 
 
 from __future__ import annotations
 
+from operator import mul
 from typing import Protocol
 from zlib import crc32
 
 from polysilicon.errors import MissingFact
 from polysilicon.gateway import policy
 from polysilicon.gateway.doors import Door
+from polysilicon.gateway.envelope import Envelope
 from polysilicon.gateway.ledger import Setting, Writer
 from polysilicon.gateway.router import Router
 from polysilicon.gateway.tariff import Meter, Tariff, Tokens, bound_nano_usd
@@ -63,7 +65,7 @@ class Caller:
 class Leg:
     """One variant as one lane sees it."""
 
-    __slots__ = ("_heads", "_segment", "_setting", "door", "index", "meter", "others", "pool", "target", "variant")
+    __slots__ = ("_asks", "_rates", "_segment", "_setting", "door", "heads", "index", "meter", "others", "place", "pool", "target", "variant")
 
     def __init__(self, lane: Lane, live: Ground, variant: Variant) -> None:
         wiring = live.wiring
@@ -79,13 +81,23 @@ class Leg:
         self.meter = live.meters[variant.index]
         others = [(j, wiring.variants[v].id, live.meters[v]) for j, v in enumerate(route.variants) if lane.mask[j] and v != variant.index]
         self.others = [(j, meter) for j, _, meter in others]
+        self._rates = [meter.plain for _, _, meter in others] if all(meter.plain for _, _, meter in others) else []
+        self.place = route.variants.index(variant.index)
         self._setting = Setting(
             live.prefix, variant.model, route.id, target.id, variant.id, variant.chip, target.cloud, target.region, directive.stages[variant.index],
             key.team, key.application, key.id, variant.engine, variant.contract, self.meter.tariff.version, wiring.plan_version, directive.number,
             directive.shadow_usd.get(variant.contract, 0.0), tuple(name for _, name, _ in others),
         )  # fmt: skip
         self._segment = -1
-        self._heads: dict[str, bytes] = {}
+        self._asks: tuple[bytes, bytes, float] = b"", b"", float("-inf")
+        self.heads: dict[str, bytes] = {}  # those that were made, by reason
+
+    def request(self, envelope: Envelope, version: str, now_s: float, *, stream: bool, beta: bytes) -> bytes:
+        """Return the whole request to a door that is simple, of an operation that creates."""
+        plain, streaming, until_s = self._asks
+        if now_s > until_s:
+            plain, streaming, _ = self._asks = self.door.simple_heads(self.variant, "create", version)
+        return self.door.simple_with(streaming if stream else plain, self.variant, envelope, stream=stream, beta=beta)
 
     def number(self, ledger: Writer) -> int:
         """Return the number of what this leg's entries have in common, stated in the segment where it was not yet."""
@@ -96,6 +108,8 @@ class Leg:
 
     def costs(self, used: Used, tokens: Tokens, mask: list[bool]) -> list[int | None]:
         """Return what the other eligible variants would have cost; what is not known is not stated."""
+        if self._rates and used.tier != "batch" and False not in mask:
+            return [sum(map(mul, tokens, rates)) for rates in self._rates]
         out: list[int | None] = []
         for j, meter in self.others:
             try:
@@ -106,7 +120,7 @@ class Leg:
 
     def head(self, why: str) -> bytes:
         """Return the lines that say which target, why, at what price and by which plan."""
-        head = self._heads.get(why)
+        head = self.heads.get(why)
         if head is None:
             s = self._setting
             text = (
@@ -116,8 +130,8 @@ class Leg:
             if s.chip:
                 text += f"x-polysilicon-chip: {s.chip}\r\n"
             head = text.encode("latin-1", "replace")
-            if len(self._heads) < 100:
-                self._heads[why] = head
+            if len(self.heads) < 100:
+                self.heads[why] = head
         return head
 
 

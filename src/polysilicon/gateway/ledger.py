@@ -187,10 +187,10 @@ class Writer:
         self.written = 0
         self.segment = 0  # changes when settings must be stated anew
         self.before: Callable[[], None] | None = None  # brings entries that somebody still holds back; called before each flush
+        self.scheduled = False  # `flush` is called at the end of this turn
         self._later = later
         self._beside = beside
         self._settings = 0
-        self._scheduled = False
         self._dirty = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -225,8 +225,8 @@ class Writer:
 
     def schedule(self) -> None:
         """Have `flush` called at the end of this turn of the event loop, or at once where there is none."""
-        if not self._scheduled:
-            self._scheduled = True
+        if not self.scheduled:
+            self.scheduled = True
             if self._later is None:
                 self.flush()
             else:
@@ -235,14 +235,14 @@ class Writer:
     def flush(self) -> None:
         """Hand what is pending to the operating system."""
         if self.before is not None:
-            self._scheduled = True  # what it brings is flushed now
+            self.scheduled = True  # what it brings is flushed now
             try:
                 self.before()
             except BaseException:  # whatever it still holds comes next
-                self._scheduled = False
+                self.scheduled = False
                 self.schedule()
                 raise
-        self._scheduled = False
+        self.scheduled = False
         if not self.pending:
             return
         if self._file < 0:

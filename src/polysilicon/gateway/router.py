@@ -251,10 +251,9 @@ class Router:
         elif len(sessions) > _SESSIONS:
             sessions.popitem(last=False)
 
-    def bind(self, route: int, session: int, variant: int, now_s: float) -> None:
-        """Bind a session to the variant that answered its first turn."""
-        j = self.routes[route].variants.index(variant)
-        self._remember(route, session, j, self.directive.weights[route][j], now_s)
+    def bind(self, route: int, session: int, place: int, now_s: float) -> None:
+        """Bind a session to the variant, told by its place in the route, that answered its first turn."""
+        self._remember(route, session, place, self.directive.weights[route][place], now_s)
 
     def _why_not(self, route: int, mask: Sequence[bool], health: Health, now_s: float, tried: Sequence[int]) -> str:
         words = []

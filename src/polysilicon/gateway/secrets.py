@@ -27,7 +27,7 @@ class SecretValue:
         self._name = name
         self._from_file = kind == "file"
         self._value = ""
-        self._read_s = float("-inf")
+        self.until_s = float("-inf")  # when it is read anew
         self._where = where
         self._lowest = 32 if spaces else 33
 
@@ -37,9 +37,9 @@ class SecretValue:
         Raises: InputError naming the reference where there is no such variable or file.
         """
         now = time.monotonic()
-        if now - self._read_s > _REREAD_S:
+        if now > self.until_s:
             self._value = self._read()
-            self._read_s = now
+            self.until_s = now + _REREAD_S
         return self._value
 
     def _read(self) -> str:

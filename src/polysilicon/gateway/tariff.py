@@ -124,13 +124,14 @@ def discounted(tariff: Tariff, list_nano: int) -> int:
 class Meter:
     """A tariff at work: the same sums as `meter_nano_usd` and the two after it, with what does not depend on the request done once."""
 
-    __slots__ = ("_cut", "_whole", "tariff")
+    __slots__ = ("_cut", "_whole", "plain", "tariff")
 
     def __init__(self, tariff: Tariff) -> None:
         self.tariff = tariff
         whole = all(rate >= 0 and rate % 1000 == 0 for rate in tariff.rates) and tariff.long is None and not tariff.factors
         self._whole: tuple[int, ...] = tuple(rate // 1000 for rate in tariff.rates) if whole else ()  # nano-dollars a token
         self._cut = tariff.provisioned or tariff.discount_frac > 0.0
+        self.plain = () if self._cut else self._whole  # nano-dollars a token where that is all there is to it, unless it is a batch's
 
     def price(self, used: Used, tokens: Tokens) -> tuple[tuple[int, ...], int, int]:
         """Return the list cost by kind of tokens, the list cost and what it costs us, in nano-dollars; `tokens` are those of `used`.
@@ -148,8 +149,8 @@ class Meter:
 
     def cost_nano_usd(self, used: Used, tokens: Tokens) -> int:
         """Return what it costs us alone."""
-        if self._whole and not self._cut and used.tier != "batch":
-            return sum(map(mul, tokens, self._whole))
+        if self.plain and used.tier != "batch":
+            return sum(map(mul, tokens, self.plain))
         return self.price(used, tokens)[2]
 
 

@@ -116,10 +116,12 @@ _RESPONSE = msgspec.json.Decoder(_Response)
 
 def _take(used: Used, given: _MessagesUsage) -> None:
     """Messages usage is cumulative: what a later event states replaces what an earlier one did."""
-    if given.input_tokens is not None:
-        used.fresh_tokens = max(0, given.input_tokens)
-    if given.output_tokens is not None:
-        used.output_tokens = max(0, given.output_tokens)
+    tokens = given.input_tokens
+    if tokens is not None:
+        used.fresh_tokens = tokens if tokens > 0 else 0
+    tokens = given.output_tokens
+    if tokens is not None:
+        used.output_tokens = tokens if tokens > 0 else 0
     if given.cache_read_input_tokens is not None:
         used.cached_tokens = max(0, given.cache_read_input_tokens)
     if given.cache_creation_input_tokens is not None:
@@ -184,15 +186,20 @@ def of_chat(body: bytes, used: Used) -> bool:
     chat = _CHAT.decode(body)
     if chat.choices:
         used.stop = chat.choices[0].finish_reason or used.stop
-    if chat.usage is None:
+    given = chat.usage
+    if given is None:
         return False
-    _split(used, chat.usage.prompt_tokens, chat.usage.prompt_tokens_details)
-    used.output_tokens = max(0, chat.usage.completion_tokens)
+    if given.prompt_tokens_details is not None:
+        _split(used, given.prompt_tokens, given.prompt_tokens_details)
+    else:
+        used.cached_tokens = used.write_5m_tokens = 0
+        used.fresh_tokens = given.prompt_tokens if given.prompt_tokens > 0 else 0
+    used.output_tokens = given.completion_tokens if given.completion_tokens > 0 else 0
     used.tier = chat.service_tier or used.tier
     if chat.id is not None:
         _named(used, chat)
-    if chat.usage.completion_tokens_details is not None:
-        _reasoned(used, chat.usage.completion_tokens_details)
+    if given.completion_tokens_details is not None:
+        _reasoned(used, given.completion_tokens_details)
     return True
 
 

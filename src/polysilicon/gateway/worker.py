@@ -147,7 +147,7 @@ class Worker:
         if exchange.live is not live:
             return
         if exchange.first_turn:
-            live.router.bind(exchange.lane.route, exchange.first_turn, attempt.variant.index, exchange.now_s)
+            live.router.bind(exchange.lane.route, exchange.first_turn, exchange.lane.legs[attempt.variant.index].place, exchange.now_s)
         if live.wiring.shadow_frac and exchange.operation == "create":
             self._shadow(exchange, attempt, body)
 
