@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -179,6 +179,7 @@ class Plan:
     seconds: Mapping[str, float] = field(default_factory=dict)
     training: tuple[TrainingBlock, ...] = ()
     phase_serving: tuple[ServingPoint, ...] = ()  # replicas that prefill or decode alone
+    utilisation_max_frac: float = 1.0  # of the chips held, busy at peak at most
 
     @property
     def points(self) -> tuple[ServingPoint, ...]:
@@ -197,6 +198,18 @@ class Plan:
     def to_json(self) -> bytes:
         """Return the plan as JSON that `read_plan` reads back to an equal plan."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1)
+
+
+def served_name(model: str) -> str:
+    """Return what a model is called by those who ask for it: its id, or the folder of the config.json that describes it.
+
+    >>> served_name("gpt-oss-120b"), served_name("models/office-8b/config.json"), served_name("office-8b.json")
+    ('gpt-oss-120b', 'office-8b', 'office-8b')
+    """
+    path = PurePath(model)
+    if path.suffix != ".json":
+        return model
+    return path.parent.name or path.stem if path.name == "config.json" else path.stem
 
 
 def hhi(amounts: Iterable[float]) -> float:

@@ -346,27 +346,6 @@ targets:
         compile_wiring(config.load_text(text.replace("20251101", "19991101")), prices=catalogue.load().token_prices)
 
 
-@pytest.mark.parametrize("to", ["litellm", "httproute", "llm-d", "openrouter", "haproxy", "kserve", "vllm-stack", "skypilot"])
-def test_compilers_carry_the_shares(to: str) -> None:
-    from plans import plan
-    from ruamel.yaml import YAML
-
-    from polysilicon.exchange.compilers import compile_plan
-
-    text = compile_plan(plan(), to)
-    assert re.search(r"\b(70|179|0\.7|TRN2|trn2)", text)
-    if to in ("litellm", "httproute", "llm-d", "kserve", "vllm-stack", "skypilot"):
-        documents = list(YAML(typ="safe").load_all(text))
-        weights = [int(x) for x in re.findall(r"weight: (\d+)", text)]
-        assert documents
-        if weights:
-            assert weights == [70, 30]
-    elif to == "openrouter":
-        assert json.loads(text)[0]["provider"]["order"] == ["aws", "gcp"]
-    else:
-        assert [int(x) for x in re.findall(r" weight (\d+)", text)] == [179, 77]
-
-
 def test_story_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one-minute demonstration, told in a quarter of it."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))

@@ -330,12 +330,17 @@ def export(
     *,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write here instead of to stdout.")] = None,
     period: Annotated[int, typer.Option(help="Which period's placements.")] = 0,
+    name: Annotated[list[str] | None, typer.Option(help="KEY=VALUE: what the platform calls a model or a chip. May be repeated.")] = None,
 ) -> None:
     """Write a plan's weights for a gateway you already run."""
-    from polysilicon.exchange.compilers import compile_plan
+    from polysilicon.catalogue import load
+    from polysilicon.exchange.compilers import DEPLOYED, compile_plan
     from polysilicon.portfolio import read_plan
 
-    text = compile_plan(read_plan(plan), to, period=period)
+    names = dict(text.partition("=")[::2] for text in name or ())
+    if not all(names.values()):
+        raise UsageError("--name is KEY=VALUE, as in --name gb200=nvidia.com/gpu")
+    text = compile_plan(read_plan(plan), to, period=period, catalogue=load() if to in DEPLOYED else None, names=names)
     if out is None:
         print(text, end="")
     else:

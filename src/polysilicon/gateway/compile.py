@@ -16,6 +16,7 @@ from polysilicon.errors import InputError, InputErrors, MissingFact
 from polysilicon.gateway.config import GatewayConfig, PricePart, ServedPart, TargetPart
 from polysilicon.gateway.tariff import Tariff, compile_price
 from polysilicon.gateway.wiring import Budget, Key, Reliability, Renew, Route, Secret, Shared, Target, Variant, Wiring
+from polysilicon.portfolio import served_name
 
 if TYPE_CHECKING:
     from polysilicon.portfolio import Placement, Plan
@@ -136,7 +137,7 @@ def _routes(config: GatewayConfig, plan: Plan | None, targets: tuple[Target, ...
     routes: list[Route] = []
     problems: list[InputError] = []
     if plan is not None:
-        model_of = {p.workload: config.plan_models.get(p.model, p.model) for p in plan.points}
+        model_of = {p.workload: config.plan_models.get(p.model, served_name(p.model)) for p in plan.points}
         period = _period(plan, day)
         for workload in dict.fromkeys(p.workload for p in plan.placements if p.period == period):
             placements = [p for p in plan.placements if p.period == period and p.workload == workload and p.share_frac > 0]

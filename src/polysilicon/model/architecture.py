@@ -72,6 +72,7 @@ class Model:
     mtp_layers: int = 0  # multi-token-prediction layers that come with it
     mtp_params: int = 0
     extra_params: int = 0  # norms, biases, per-layer scalars
+    hf_id: str = ""  # on the Hugging Face hub, where known
 
     @property
     def fp8_blocks(self) -> bool:
@@ -198,7 +199,7 @@ def from_config(model_id: str, config: Mapping[str, Any], *, where: str = "") ->
         id=model_id, name=name, family=family_of(keys, model_id), groups=tuple(groups), hidden=keys.hidden, vocab=keys.vocab,
         tied_embeddings=keys.tied(), context_tokens=keys.count("max_position_embeddings", default=131072),
         native_precision=precision, quantised=scope, mtp_layers=mtp,
-        mtp_params=mtp * (groups[-1].total_params + 2 * keys.hidden**2), extra_params=norms,
+        mtp_params=mtp * (groups[-1].total_params + 2 * keys.hidden**2), extra_params=norms, hf_id=str(config.get("hf_id", "")),
     )  # fmt: skip
 
 

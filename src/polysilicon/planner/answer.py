@@ -74,6 +74,7 @@ def plan_of(program: Program, solution: Solution, *, seconds: Mapping[str, float
         ports=_ports(program, solution),
         shadow_prices=shadow_prices(program, solution),
         assumptions=_assumptions(program, solution),
+        utilisation_max_frac=program.tables.limits.utilisation_max_frac,
         headroom_frac=dict(tables.headroom_frac),
         notes=(*tables.notes, *extra),
         seconds=dict(seconds),
