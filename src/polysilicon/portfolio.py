@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from polysilicon.application.workload import Pins
 from polysilicon.errors import InputError
 from polysilicon.performance import ServingPoint
 
@@ -180,11 +181,17 @@ class Plan:
     training: tuple[TrainingBlock, ...] = ()
     phase_serving: tuple[ServingPoint, ...] = ()  # replicas that prefill or decode alone
     utilisation_max_frac: float = 1.0  # of the chips held, busy at peak at most
+    pins: Mapping[str, Pins] = field(default_factory=dict)  # workload -> where alone it may be served
+    models: Mapping[str, str] = field(default_factory=dict)  # workload -> its model, as the scenario names it
 
     @property
     def points(self) -> tuple[ServingPoint, ...]:
         """Return every serving point in use."""
         return (*self.serving, *self.phase_serving)
+
+    def model_of(self, workload: str) -> str:
+        """Return the model of a workload, as the scenario names it."""
+        return self.models.get(workload) or next((s.model for s in self.points if s.workload == workload), workload)
 
     def watts(self, placement: Placement) -> tuple[tuple[str, str, float, float], ...]:
         """Return (chip, cloud/region, busy chips, watts a chip) of each pool a placement runs on; NaN watts where unknown."""

@@ -131,6 +131,15 @@ def test_count_tokens_and_models(rig: Callable[..., Rig]) -> None:
             client.models.retrieve("nothing")
 
 
+def test_a_count_that_no_target_offers_is_refused_by_name(rig: Callable[..., Rig]) -> None:
+    r = rig([endpoint("o", "openai")])
+    with (
+        anthropic.Anthropic(api_key="sk-k1", base_url=r.url, max_retries=0) as client,
+        pytest.raises(anthropic.BadRequestError, match="count is not offered by an openai target"),
+    ):
+        client.messages.count_tokens(model=MODEL, messages=HELLO)
+
+
 def test_errors_as_the_sdks_know_them(rig: Callable[..., Rig]) -> None:
     r = rig([endpoint("t", "claude")])
     with (

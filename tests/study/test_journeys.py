@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from small_scenarios import IMPOSSIBLE, NOWHERE, TINY
+
+from polysilicon.cli.output import progress
 
 COMMAND = [sys.executable, "-c", "from polysilicon.cli.app import main; main()"]
 
@@ -92,6 +95,16 @@ def test_an_interrupt_keeps_the_plan_there_is(tmp_path):
     assert "Traceback" not in words
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"plan.json"}
     json.loads(plan.read_text())
+
+
+def test_an_interrupt_that_a_library_swallows_ends_the_work_at_its_next_step():
+    with pytest.raises(KeyboardInterrupt), progress("work", quiet=True) as bar:
+        bar(0.1)
+        with contextlib.suppress(KeyboardInterrupt):  # as a callback from C does
+            signal.raise_signal(signal.SIGINT)
+        bar(0.2)
+        pytest.fail("went on")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_import_is_light_and_the_two_verbs_are_there():

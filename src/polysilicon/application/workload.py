@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from polysilicon.cloud.region import lies_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,31 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True)
+class Pins:
+    """Where a workload may be served: residency, channel, compliance, chips (patterns); what is empty allows anything."""
+
+    regions: tuple[str, ...] = ()
+    clouds: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    chips: tuple[str, ...] = ()
+
+    def refuses(self, *, region: str, cloud: str, tags: Collection[str], chip: str) -> str:
+        """Return why a place is out, the empty string where it is not; `chip` is empty where tokens are bought.
+
+        >>> Pins(regions=("eu",)).refuses(region="eastus2", cloud="azure", tags=(), chip="gb200")
+        'outside the regions where its data may go (eu)'
+        """
+        if self.clouds and cloud not in self.clouds:
+            return f"not in the clouds it is pinned to ({', '.join(self.clouds)})"
+        if self.regions and not any(lies_in(region, wanted) for wanted in self.regions):
+            return f"outside the regions where its data may go ({', '.join(self.regions)})"
+        if chip and self.chips and not any(fnmatchcase(chip.casefold(), pattern.casefold()) for pattern in self.chips):
+            return f"not on the chips it allows ({', '.join(self.chips)})"
+        missing = [tag for tag in self.tags if tag not in tags]
+        return f"without the tag {', '.join(sorted(missing))}" if missing else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """One stream of requests with one model, one promise and one price."""
 
@@ -53,3 +82,8 @@ class Workload:
     chips: tuple[str, ...] = ()  # chip allow-list; empty: any
     priority: int = 0
     traffic: dict[str, object] = field(default_factory=dict)  # how to make or read its trace (see application/generate.py)
+
+    @property
+    def pins(self) -> Pins:
+        """Return where it may be served."""
+        return Pins(self.regions, self.clouds, self.tags, self.chips)

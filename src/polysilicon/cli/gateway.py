@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polysilicon.cli.output import number, print_json, print_table, say, write_atomically
-from polysilicon.errors import InputError, UsageError
+from polysilicon.errors import InputError, InputErrors, UsageError
 
 if TYPE_CHECKING:
     from polysilicon.gateway.config import GatewayConfig
@@ -25,10 +25,15 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="So many processes instead of what the file says.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, explain the routes, serve nothing.")] = False,
     new_key: Annotated[str, typer.Option(help="Make a virtual key with this name, print it once and its entry for the file.")] = "",
-    example: Annotated[bool, typer.Option("--example", help="Print a commented gateway file.")] = False,
+    example: Annotated[bool, typer.Option("--example", help="Print a commented gateway file; with a plan, one drafted from it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Route live requests by the plan and the quotes of the moment; keep an exact ledger."""
+    if example and plan is not None:
+        from polysilicon.gateway.draft import draft
+
+        print(draft(_read_plan(plan)), end="")
+        return
     if example:
         from importlib.resources import files
 
@@ -44,7 +49,7 @@ def serve(
         changes = {name: value for name, value in (("port", port), ("workers", workers)) if value is not None}
         if changes:
             settings = settings.model_copy(update={"listen": settings.listen.model_copy(update=changes)})
-        return settings, _wire(settings, config, _plan(plan))
+        return settings, _wire(settings, config, _read_plan(plan) if plan is not None else None)
 
     settings, wiring = read()
     if dry_run:
@@ -56,9 +61,7 @@ def serve(
     run(settings, wiring, create, read)
 
 
-def _plan(path: Path | None) -> Plan | None:
-    if path is None:
-        return None
+def _read_plan(path: Path) -> Plan:
     from polysilicon.portfolio import read_plan
 
     return read_plan(path)
@@ -90,15 +93,18 @@ def _new_key(name: str, *, json: bool) -> None:
 
 def _explain(settings: GatewayConfig, wiring: Wiring, *, json: bool) -> None:
     """Say for each route which variants it has, what they carry and why the others carry nothing."""
+    from polysilicon.gateway.compile import on_trial
     from polysilicon.gateway.doors import Door
     from polysilicon.gateway.wiring import first_directive, mix_price
 
-    problems = []
+    secrets: list[str] = []
     for target in wiring.targets:
         try:
             Door(target).check()
         except InputError as error:
-            problems.append(str(error))
+            secrets.append(str(error))
+    capped = on_trial(wiring)
+    problems = [*secrets, *map(str, capped)]
     directive = first_directive(wiring)
     rows: list[dict[str, Any]] = []
     for route in wiring.routes:
@@ -120,26 +126,15 @@ def _explain(settings: GatewayConfig, wiring: Wiring, *, json: bool) -> None:
     if json:
         print_json({"plan": wiring.plan_version, "digest": wiring.digest, "routes": rows, "problems": problems, "keys": len(wiring.keys)})
     else:
-        columns = (
-            "route",
-            "target",
-            "door",
-            "chip",
-            "cloud",
-            "region",
-            "share",
-            "cap",
-            "usd_per_mtok",
-            "price",
-            "contract",
-            "why",
-        )
+        columns = ("route", "target", "chip", "share", "cap", "usd_per_mtok", "contract", "why")
         print_table(columns, [[row[c] for c in columns] for row in rows], title=f"Routes of {wiring.plan_version}")
-        for problem in problems:
+        for problem in secrets:
             say(f"problem: {problem}")
         say(f"{len(wiring.keys)} keys, {len(settings.contracts)} commitments, {len(wiring.budgets)} budgets; nothing is served")
-    if problems:
-        raise InputError(f"{len(problems)} secrets cannot be read", where="gateway", hint="set them before `polysilicon serve`")
+    if secrets:
+        raise InputError(f"{len(secrets)} secrets cannot be read", where="gateway", hint="set them before `polysilicon serve`")
+    if capped:
+        raise InputErrors(capped)
 
 
 def emulate(

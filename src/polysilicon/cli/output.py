@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -85,11 +88,21 @@ def say(message: str) -> None:
 
 @contextmanager
 def progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
-    """Show progress with an ETA on stderr for anything that takes over two seconds."""
+    """Show progress with an ETA on stderr for anything that takes over two seconds.
+
+    Ctrl-C is remembered: where a library's callback swallows it, the next step of the work ends all the same.
+    """
     bar = Progress(label, quiet=quiet)
+    before = signal.getsignal(signal.SIGINT)
+    ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, bar.interrupt)
     try:
         yield bar
+        bar.check()
     finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
         bar.close()
 
 
@@ -102,9 +115,21 @@ class Progress:
         self.began = time.monotonic()
         self.last = self.began
         self.drawn = False
+        self.interrupted = False
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Take Ctrl-C."""
+        self.interrupted = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """End the work if it was interrupted."""
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def __call__(self, done_frac: float, words: str = "") -> None:
         """Tell how far the work is, 0..1."""
+        self.check()
         now = time.monotonic()
         tty = sys.stderr.isatty()
         if self.quiet or now - self.began < 2.0 or now - self.last < (0.2 if tty else 10.0):

@@ -150,7 +150,7 @@ def name_of(text: str) -> str:
 
 
 def _model_of(plan: Plan, workload: str) -> str:
-    return next((served_name(s.model) for s in plan.points if s.workload == workload), workload)
+    return served_name(plan.model_of(workload))
 
 
 def _bits(precision: str) -> int:

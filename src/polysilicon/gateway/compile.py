@@ -15,7 +15,7 @@ from polysilicon.cloud.token_price import TokenPrice, price_on
 from polysilicon.errors import InputError, InputErrors, MissingFact
 from polysilicon.gateway.config import GatewayConfig, PricePart, ServedPart, TargetPart
 from polysilicon.gateway.tariff import Tariff, compile_price
-from polysilicon.gateway.wiring import Budget, Key, Reliability, Renew, Route, Secret, Shared, Target, Variant, Wiring
+from polysilicon.gateway.wiring import Budget, Key, Reliability, Renew, Route, Secret, Shared, Target, Variant, Wiring, cap_of
 from polysilicon.portfolio import served_name
 
 if TYPE_CHECKING:
@@ -137,12 +137,17 @@ def _routes(config: GatewayConfig, plan: Plan | None, targets: tuple[Target, ...
     routes: list[Route] = []
     problems: list[InputError] = []
     if plan is not None:
-        model_of = {p.workload: config.plan_models.get(p.model, served_name(p.model)) for p in plan.points}
-        period = _period(plan, day)
+        period = period_of(plan, day)
         for workload in dict.fromkeys(p.workload for p in plan.placements if p.period == period):
             placements = [p for p in plan.placements if p.period == period and p.workload == workload and p.share_frac > 0]
-            model = model_of.get(workload, "")
-            serving = [v for v in variants if v.model == model]
+            model = config.plan_models.get(plan.model_of(workload), served_name(plan.model_of(workload)))
+            offered = [v for v in variants if v.model == model]
+            barred = {v.index: why for v in offered if (why := _bar(plan, workload, v, targets[v.target]))}
+            serving = [v for v in offered if v.index not in barred]
+            if offered and not serving:
+                words = "; ".join(f"{variants[i].id}: {why}" for i, why in barred.items())
+                problems.append(InputError(f'no target may serve workload "{workload}": {words}', where="plan"))
+                continue
             if not serving:
                 problems.append(InputError(f'the plan serves workload "{workload}" with model "{model}", which no target offers',
                                            where="plan", hint="name it under plan_models, or add a target"))  # fmt: skip
@@ -166,7 +171,26 @@ def _routes(config: GatewayConfig, plan: Plan | None, targets: tuple[Target, ...
     return tuple(routes)
 
 
-def _period(plan: Plan, day: date) -> int:
+def _bar(plan: Plan, workload: str, variant: Variant, target: Target) -> str:
+    """Return why the plan's workload may not be served by a variant, whoever asks; the empty string where it may."""
+    pins = plan.pins.get(workload)
+    return pins.refuses(region=target.region, cloud=target.cloud, tags=target.tags, chip=variant.chip) if pins is not None else ""
+
+
+def on_trial(wiring: Wiring) -> list[InputError]:
+    """Return the routes all of whose variants are on trial, as most of their requests would be refused."""
+    found = []
+    for route in wiring.routes:
+        variants = [wiring.variants[v] for v in route.variants]
+        caps = [cap_of(v.stage, v.share_max_frac, v.gate) for v in variants]
+        if max(caps) < 1.0:
+            hint = "`gate: passed` says that a variant's quality is proven; or add a target in production"
+            words = f'all variants of "{route.id}" are capped: at most {min(1.0, sum(caps)):.0%} of its requests are served'
+            found.append(InputError(words, where="gateway", hint=hint))
+    return found
+
+
+def period_of(plan: Plan, day: date) -> int:
     """Return the period of the plan that a day falls into: the last one begun, or the first where none has."""
     begun = [p.index for p in plan.periods if p.start <= day.isoformat()]
     return max(begun) if begun else min((p.index for p in plan.periods), default=0)
@@ -175,14 +199,14 @@ def _period(plan: Plan, day: date) -> int:
 def plan_weights(placements: Iterable[Placement], serving: Iterable[Variant], targets: tuple[Target, ...]) -> tuple[tuple[float, ...], list[str]]:
     """Return the share of each variant, in order, and the pools no variant stands for.
 
-    A placement's share goes to the variants on its chip, cloud and region, in equal parts; a placement bought by the token
-    (no chip) goes to the variants of its cloud and region that name no chip of their own.
+    A placement's share goes to the variant whose target is called like its pool; else to those on its chip, cloud and region, in equal
+    parts. One bought by the token (no chip) goes to the variants of its cloud and region that name no chip of their own.
     """
     variants = list(serving)
     shares = [0.0] * len(variants)
     missing = []
     for placement in placements:
-        fitting = [
+        fitting = [j for j, v in enumerate(variants) if targets[v.target].id == placement.pool] or [
             j
             for j, v in enumerate(variants)
             if targets[v.target].cloud == placement.cloud

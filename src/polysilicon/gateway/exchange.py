@@ -210,14 +210,17 @@ class Exchange:
             if not mask[j]:
                 continue
             door = live.doors[live.wiring.variants[v].target]
+            if not door.supports(self.operation):
+                out = list(out) if out is mask else out
+                out[j] = False
+                words = f"{self.operation} is not offered by {'an' if door.kind[0] in 'aeiou' else 'a'} {door.kind} target"
+                continue
             version = door.version(asked) if door.dialect == "messages" else ""
             verdict = verdicts.get((door.dialect, version))
             if verdict is None:
                 ask = self.ask_for(door.dialect)
                 verdict = self.refused_body.decode() if ask is None else policy.refuses(ask.envelope, version, live.wiring.sampling)
                 verdicts[door.dialect, version] = verdict
-            if not verdict and not door.supports(self.operation):
-                verdict = f"{self.operation} is not offered by a {door.kind} target"
             if verdict:
                 out = list(out) if out is mask else out
                 out[j] = False

@@ -194,7 +194,7 @@ def lane_of(
         known = ", ".join(policy.VERSIONS)
         return 400, "invalid_request_error", f'anthropic-version "{version[:20]}" is not one of {known}'
     name = live.wiring.models.get(model, model)
-    route = live.router.route(name, workload.decode("latin-1") or key.workload)
+    route = live.router.route(name, key.workload or workload.decode("latin-1"))  # a client cannot leave its key's workload, nor its residency
     if route < 0 or (key.models and name not in key.models):
         return 404, "not_found_error", f'model "{model[:100]}" is not offered to this key'
     lane = Lane(live, key, model=model, route=route, dialect=dialect, operation=operation, version=version)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polysilicon.errors import PolysiliconError
+from polysilicon.gateway.compile import on_trial
 from polysilicon.gateway.config import GatewayConfig
 from polysilicon.gateway.controller import Controller, Supervisor, contract_of, engines_of, new_key
 from polysilicon.gateway.journal import log
@@ -104,6 +105,8 @@ async def serve(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, re
         asyncio.create_task(admin.serve(sockets=[door])), asyncio.create_task(tick_forever(lambda: state["controller"])),
         asyncio.create_task(share_forever(lambda: state["controller"])),
     ]  # fmt: skip
+    for problem in on_trial(wiring):
+        log("warning", problem.message, hint=problem.hint)
     log("info", "serving", url=f"http://{wiring.host}:{wiring.port}", admin=f"http://{settings.admin.host}:{settings.admin.port}")
     if settings.admin.key is None:
         print(f"admin page: http://{settings.admin.host}:{settings.admin.port}/#key={key}", flush=True)

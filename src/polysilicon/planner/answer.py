@@ -7,6 +7,7 @@ from datetime import date
 
 import numpy as np
 
+from polysilicon.application.workload import Pins
 from polysilicon.planner import ports as engines
 from polysilicon.planner import training
 from polysilicon.planner.holdings import RELOAD_HOURS
@@ -74,7 +75,9 @@ def plan_of(program: Program, solution: Solution, *, seconds: Mapping[str, float
         ports=_ports(program, solution),
         shadow_prices=shadow_prices(program, solution),
         assumptions=_assumptions(program, solution),
-        utilisation_max_frac=program.tables.limits.utilisation_max_frac,
+        utilisation_max_frac=tables.limits.utilisation_max_frac,
+        pins={w.id: w.pins for w in tables.workloads if w.pins != Pins()},
+        models={w.id: w.model for w in tables.workloads},
         headroom_frac=dict(tables.headroom_frac),
         notes=(*tables.notes, *extra),
         seconds=dict(seconds),

@@ -12,7 +12,6 @@ from typing import Any
 
 from polysilicon.application.workload import Workload
 from polysilicon.cloud.offer import Offer
-from polysilicon.cloud.region import lies_in
 from polysilicon.cloud.site import Site
 from polysilicon.errors import MissingFact
 from polysilicon.performance import ServingPoint
@@ -31,7 +30,10 @@ def with_arcs(draft: Problem, resolved: Any, starts: Sequence[float]) -> Problem
     closed = [_air_only(pool, draft, systems) for pool in draft.pools]
     for w, work in enumerate(draft.workloads):
         reasons: Counter[str] = Counter()
-        barred = [closed[p] or _illegal(work, pool.chip, pool.cloud, pool.region, pool.tags) for p, pool in enumerate(draft.pools)]
+        pins = work.pins
+        barred = [
+            closed[p] or pins.refuses(region=pool.region, cloud=pool.cloud, tags=pool.tags, chip=pool.chip.id) for p, pool in enumerate(draft.pools)
+        ]
         for p, reason in enumerate(barred):
             if not reason:
                 found, reason = _pool_arcs(draft, w, p, resolved.ports, starts)
@@ -40,7 +42,7 @@ def with_arcs(draft: Problem, resolved: Any, starts: Sequence[float]) -> Problem
                 reasons[reason] += 1
         arcs += split_arcs(draft, w, [not b for b in barred], resolved, starts)
         for o, offer in enumerate(draft.token_offers):
-            reason = _illegal(work, None, offer.cloud, offer.region, frozenset(offer.tags))
+            reason = pins.refuses(region=offer.region, cloud=offer.cloud, tags=offer.tags, chip="")
             if offer.model != work.model:
                 continue
             if not reason:
@@ -165,18 +167,6 @@ def reaches(pool: Pool, patterns: Sequence[str]) -> bool:
 def kv_gb_per_request(model: Any, prefill: ServingPoint, isl_tokens: float) -> float:
     """Return the KV of a whole prompt in the prefill side's precision, GB."""
     return float(model.kv_bytes_per_token(prefill.layout.kv_precision) * isl_tokens / 1e9)
-
-
-def _illegal(work: Workload, chip: Chip | None, cloud: str, region: str, tags: frozenset[str]) -> str:
-    """Say why a workload may not be served somewhere, or nothing."""
-    if work.clouds and cloud not in work.clouds:
-        return f"not in the clouds it is pinned to ({', '.join(work.clouds)})"
-    if work.regions and not any(lies_in(region, wanted) for wanted in work.regions):
-        return f"outside the regions where its data may go ({', '.join(work.regions)})"
-    if chip is not None and work.chips and not any(fnmatch.fnmatchcase(chip.id, pattern) for pattern in work.chips):
-        return f"not on the chips it allows ({', '.join(work.chips)})"
-    missing = set(work.tags) - tags
-    return f"without the tag {', '.join(sorted(missing))}" if missing else ""
 
 
 def _air_only(pool: Pool, draft: Problem, systems: Mapping[str, System]) -> str:
