@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,6 +125,16 @@ def test_a_providers_focus_export_reconciles(rig: Callable[..., Rig], tmp_path: 
     assert subprocess.run(run, capture_output=True, check=False).returncode == 0
     path.write_bytes(focus.to_csv(bill(entries, ContractedCost="0.5")))  # type: ignore[arg-type]
     assert subprocess.run(run, capture_output=True, check=False).returncode == 4
+    path.write_text("target,model,dy,usd\n")
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "bill.csv:1: the header lacks day, tokens" in done.stderr
+
+
+def test_money_is_written_out_in_full(rig: Callable[..., Rig]) -> None:
+    text = focus.to_csv(focus.cost_rows(served(rig))).decode()  # reserved throughput costs nothing
+    assert "0.000000000" in text
+    assert not re.search(r"\dE-\d", text)
 
 
 def test_bills_in_whole_consumption_units_reconcile(rig: Callable[..., Rig]) -> None:

@@ -303,12 +303,17 @@ def ledger_reconcile(
     import csv
 
     from polysilicon.errors import PromiseNotKept
-    from polysilicon.gateway.focus import reconcile
+    from polysilicon.gateway.focus import BILL_COLUMNS, reconcile
 
     try:
-        rows = list(csv.DictReader(bill.read_text("utf-8").splitlines()))
+        reader = csv.DictReader(bill.read_text("utf-8-sig").splitlines())
+        rows = list(reader)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", where=str(bill)) from error
+    given = reader.fieldnames or ()
+    missing = [c for c in BILL_COLUMNS if c not in given]
+    if missing and "ChargePeriodStart" not in given:
+        raise InputError(f"the header lacks {', '.join(missing)}", where=f"{bill}:1", hint="or give a provider's FOCUS export")
     found = reconcile(_entries(state, shared)[0], rows, tolerance_frac=tolerance_frac, unit_usd=unit_usd)
     columns = ("target", "model", "day", "ledger_usd", "bill_usd", "difference_usd", "ledger_mtok", "bill_mtok")
     if json:

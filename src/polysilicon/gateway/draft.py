@@ -41,7 +41,8 @@ def draft(plan: Plan, *, on: date | None = None) -> str:
         out += _target(plan, [p for p in placed if p.pool == pool])
     out.append("\nkeys:\n")
     for workload in dict.fromkeys(p.workload for p in placed):
-        out.append(f'  - id: {workload}\n    workload: {workload}\n    sha256: "{"0" * 64}" # FILL IN: of `polysilicon serve --new-key {workload}`\n')
+        out.append(f"  - id: {workload}\n    application: {workload}\n    workload: {workload}\n")
+        out.append(f'    sha256: "{"0" * 64}" # FILL IN: of `polysilicon serve --new-key {workload}`\n')
     out.append("\nbroker: {mode: plan} # plan: its shares while all is well; price: the cheapest that keeps the limits\n")
     return "".join(out)
 

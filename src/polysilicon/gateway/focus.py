@@ -41,7 +41,7 @@ def usd(nano: int) -> str:
     >>> usd(77_500_000)
     '0.077500000'
     """
-    return str((Decimal(nano) / _NANO).quantize(Decimal("0.000000001")))
+    return f"{(Decimal(nano) / _NANO).quantize(Decimal('0.000000001')):f}"
 
 
 def cost_rows(entries: Iterable[Entry], *, currency: str = "USD", account: str = "polysilicon") -> list[Row]:
@@ -230,6 +230,7 @@ class Difference:
 
 
 Key = tuple[str, str, str]
+BILL_COLUMNS = ("target", "model", "day", "usd", "tokens")
 
 
 def reconcile(
