@@ -142,6 +142,22 @@ def tape(minutes: int, targets: int, seed: int) -> np.ndarray:
     return out
 
 
+def test_in_plan_mode_the_others_keep_their_shares_and_the_cheapest_takes_what_one_cannot_carry() -> None:
+    """One on trial, one out of service: what they were planned for moves, and nothing else does."""
+    w = wiring([3.0, 1.0, 2.0, 9.0], [0.5, 0.2, 0.2, 0.1])
+    trial = msgspec.structs.replace(w.variants[1], stage="pilot")
+    w = msgspec.structs.replace(w, variants=(w.variants[0], trial, *w.variants[2:]))
+    broker = Broker(w, BrokerPart(mode="plan"))
+    directive = broker.tick(view(1e9))
+    for t in range(1, 4000, 60):
+        directive = broker.tick(view(1e9 + t))
+    assert np.allclose(directive.weights[0], [0.5, 0.01, 0.39, 0.1], atol=1e-3), "the third, cheapest of those that may, takes it"
+    out = broker.tick(view(1e9 + 5000, down={"m@t2": "outage"}))
+    assert out.weights[0][2] == 0.0
+    assert out.weights[0][3] >= 0.1 - 1e-6
+    assert np.allclose(out.weights[0], [0.89, 0.01, 0.0, 0.1], atol=1e-3)
+
+
 @pytest.mark.parametrize("seed", [3, 4])
 def test_regret_on_a_day_of_prices(seed: int) -> None:
     """Within 3 % of a clairvoyant who solves every minute anew and pays nothing for switching; ahead of the usual rules."""

@@ -3,7 +3,11 @@
 from pathlib import Path
 
 from live import ask, endpoint, key, post, running
+from test_draft import DAY, european
 
+from polysilicon.gateway import config
+from polysilicon.gateway.compile import compile_wiring
+from polysilicon.gateway.draft import draft
 from polysilicon.gateway.emulator import Fault
 
 
@@ -15,3 +19,11 @@ def test_eu_only_never_leaves_the_eu(tmp_path: Path) -> None:
         assert post(rig, ask())[0] == 529
         assert post(rig, ask(), key="sk-any")[0] == 200
         assert not any(e.region != "europe-west4" and e.key == "k1" for e in rig.ledger(22) if e.target)
+
+
+def test_a_plan_s_residency_holds_in_the_gateway_for_keys_that_say_nothing_of_it() -> None:
+    """Chips held in America are paid for already, and still no place for a workload that the scenario keeps in the EU."""
+    wiring = compile_wiring(config.load_text(draft(european(), on=DAY)), european(), on=DAY)
+    assert not any(key.regions for key in wiring.keys)
+    places = {r.workload: {wiring.targets[wiring.variants[v].target].region for v in r.variants} for r in wiring.routes}
+    assert places == {"chat": {"us-east-1", "us-east5", "eu-west-1"}, "eu-chat": {"eu-west-1"}}

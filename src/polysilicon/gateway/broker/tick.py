@@ -132,8 +132,9 @@ class Broker:
                 usd = _mix_usd(tariffs[v], view.mix_in_frac[r])
                 cap = caps[v] if is_open[v] else 0.0
                 low, high = 0.0, cap
-                if self.settings.mode == "plan" and not cut:
-                    low, high = self._bounds(v, usd, min(planned, cap), cap, view.mix_in_frac[r], variant.contract in short)
+                if self.settings.mode == "plan":
+                    low, most = self._bounds(v, usd, min(planned, cap), cap, view.mix_in_frac[r], variant.contract in short)
+                    high = cap if cut else most  # what one cannot carry the others take; they keep what is theirs
                 target = self.wiring.targets[variant.target]
                 lanes.append(Lane(r, v, variant.target, target.cloud, usd, variant.contract, low, high))
         return lanes
