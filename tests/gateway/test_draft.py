@@ -19,6 +19,7 @@ from polysilicon.errors import InputErrors
 from polysilicon.exchange.compilers import compile_plan
 from polysilicon.gateway import config
 from polysilicon.gateway.compile import compile_wiring, on_trial
+from polysilicon.gateway.controller import Controller
 from polysilicon.gateway.draft import draft
 from polysilicon.gateway.lane import Lane, lane_of
 from polysilicon.gateway.live import Live
@@ -101,6 +102,28 @@ def test_routes_whose_variants_are_all_on_trial_are_named(tmp_path: Path) -> Non
     (tmp_path / "gateway.yaml").write_text(drafted.stdout)
     dry = runner.invoke(app, ["serve", str(tmp_path / "plan.json"), "-c", str(tmp_path / "gateway.yaml"), "--dry-run"])
     assert dry.exit_code == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files in /proc")
+def test_what_a_reload_replaces_holds_no_file(tmp_path: Path) -> None:
+    wiring = compile_wiring(config.load_text(draft(european(), on=DAY)), european(), on=DAY, state=str(tmp_path))
+    made = (*wiring.targets[:1], *(msgspec.structs.replace(t, provisioned_tokens_per_minute=600) for t in wiring.targets[1:]))
+    wiring = msgspec.structs.replace(wiring, targets=made)
+
+    async def files() -> list[int]:
+        counts = []
+        for _ in range(4):
+            live = Live(wiring, 0)
+            controller = Controller(wiring)
+            controller.tick()
+            live.refresh()
+            live.close()
+            controller.close()
+            counts.append(len(list(Path("/proc/self/fd").iterdir())))
+        return counts
+
+    first, *_, last = asyncio.run(files())
+    assert last == first
 
 
 def test_a_client_cannot_leave_its_key_s_workload(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rig import FAST, key
 
@@ -221,6 +221,7 @@ def told(steps: list[Step], *, short: bool) -> dict[str, Any]:
         worker.express._send = send  # type: ignore[method-assign]
         waiting: list[tuple[Wire, bytes]] = []
         asked: list[bytes] = []
+        connecting: list[Connection] = []
         wires: list[list[Wire]] = [[] for _ in range(CLIENTS)]
 
         def connect_client(i: int) -> None:
@@ -240,7 +241,13 @@ def told(steps: list[Step], *, short: bool) -> dict[str, Any]:
             connection = wire.protocol = Connection(pool)
             connection.connection_made(wire)  # type: ignore[arg-type]
             pool.open += 1
-            return asyncio.get_running_loop().call_soon(on_done, connection, None)
+            connecting.append(connection)
+
+            def done() -> None:
+                connecting.remove(connection)
+                on_done(connection, None)
+
+            return asyncio.get_running_loop().call_soon(done)
 
         async def turn() -> None:
             for _ in range(4):
@@ -251,12 +258,12 @@ def told(steps: list[Step], *, short: bool) -> dict[str, Any]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Pool, "connect", connect)
             for verb, i, j in steps:
-                if verb == "answer" and worker.express._requests:
-                    await turn()  # a target cannot answer what was held back
+                if verb == "answer" and (worker.express._requests or connecting):
+                    await turn()  # a target cannot answer what was held back; and who waits for a connection is asked as soon as the others
                 if verb == "ask":
                     wire = wires[i % CLIENTS][-1]
-                    if wire.protocol.current is not None and (worker.express.answers or worker.express._requests):
-                        await turn()  # nor can a client know an answer that was
+                    if worker.express.flown or (wire.protocol.current is not None and (worker.express.answers or worker.express._requests)):
+                        await turn()  # nor can a client know an answer in the turn in which it came
                     if wire.closed:
                         connect_client(i % CLIENTS)
                     elif wire.protocol.current is None:
@@ -392,6 +399,8 @@ def test_an_answer_that_was_held_counts_though_its_client_leaves() -> None:
 
 @settings(max_examples=120, deadline=None)
 @given(st.lists(step, min_size=4, max_size=40), st.booleans())
+@example([("turn", 0, 0), ("ask", 0, 4), ("ask", 1, 4), ("answer", 1, 1000)], True)
+@example([("ask", 0, 0), ("leave", 1, 0), ("answer", 0, 1000), ("ask", 0, 2)], True)
 def test_twins(steps: list[Step], crowded: bool) -> None:
     """Whatever clients and targets say, in whatever order, alone or many in one turn of the loop."""
     same([*WARM[:24], *(2 * FULL if crowded else []), *steps])

@@ -110,6 +110,7 @@ class Controller:
             self.telemetry.close()
         self.peers.close()
         self.budgets.close()
+        self.table.close()
 
     # --- one tick
 

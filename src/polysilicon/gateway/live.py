@@ -116,6 +116,10 @@ class Live:
         for pool in self.pools:
             pool.close()
         self.budgets.close()
+        for row in self.rows:
+            row.release()
+        self.router.buckets.clear()  # they look at the table's cells
+        self.table.close()
 
 
 def budget_digest(wiring: Wiring) -> str:

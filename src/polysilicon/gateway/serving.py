@@ -151,6 +151,8 @@ async def tick_forever(current: Callable[[], Controller]) -> None:
         reading |= begun
         if begun:
             await asyncio.wait(begun.values(), timeout=min(_MOMENT_S, controller.settings.tick_s))
+        if controller is not current():  # replaced by a reload while it waited for feeds
+            continue
         try:
             controller.tick()
         except Exception as error:  # whatever it is, the next tick may do better, and nothing else would steer

@@ -12,7 +12,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -50,6 +50,14 @@ class Table:
         self._sequence = memoryview(self._map)[:8].cast("Q")
         self._cells = memoryview(self._map)[_STATS:size].cast("q")
         self._seen = 0
+
+    def close(self) -> None:
+        """Let go of the file; memory that somebody still looks at goes with the last look."""
+        os.close(self._file)
+        self._sequence.release()
+        self._cells.release()
+        with suppress(BufferError):
+            self._map.close()
 
     def write(self, directive: Directive) -> None:
         """Publish a directive; there is one writer."""

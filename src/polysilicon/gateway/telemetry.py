@@ -108,10 +108,13 @@ class Telemetry:
 
     def _run(self) -> None:
         while (entry := self._queue.get()) is not None:
-            self._measure(entry)
-            if crc32(entry.id.encode()) < self.settings.trace_frac * 2**32:
-                self._span(entry)
-            self.sent += 1
+            try:
+                self._measure(entry)
+                if crc32(entry.id.encode()) < self.settings.trace_frac * 2**32:
+                    self._span(entry)
+                self.sent += 1
+            finally:
+                self._queue.task_done()
 
     def _common(self, e: Entry) -> Attributes:
         host, port = self._addresses.get(e.target, ("", 0))
@@ -168,7 +171,7 @@ class Telemetry:
     def flush(self) -> None:
         """Send all that was taken so far; waits for the collector, at most some seconds."""
         until = time.monotonic() + 5.0
-        while not self._queue.empty() and time.monotonic() < until:
+        while self._queue.unfinished_tasks and time.monotonic() < until:  # also what was taken and is not yet told
             time.sleep(0.005)
         self._traces.force_flush(5000)
         self._meters.force_flush(5000)
