@@ -411,12 +411,12 @@ def test_an_answer_that_cannot_be_handed_on_takes_no_other_with_it(monkeypatch: 
     answered = Inbound.answered
     handed: list[int] = []
 
-    def faulty(self: Inbound, request: Any) -> None:
+    def faulty(self: Inbound, request: Any, now_s: float = 0.0) -> None:
         if isinstance(request, Flight):
             handed.append(request.number)
             if request.number == 11:
                 raise ZeroDivisionError
-        answered(self, request)
+        answered(self, request, now_s)
 
     tale = [*WARM[:24], *(2 * FULL)]
     usual = told(tale, short=True)
@@ -439,7 +439,7 @@ def test_one_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
             wire.protocol.connection_made(wire)
         seen: list[int] = []
 
-        def fly(inbound: Inbound, head: Head, body: bytes, trace: bytes) -> bool:
+        def fly(inbound: Inbound, head: Head, body: bytes, trace: bytes, now_s: float, wall_s: float) -> bool:
             seen.append(len(body))
             if body == b"1":
                 raise ZeroDivisionError

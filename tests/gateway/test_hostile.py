@@ -102,6 +102,29 @@ def test_pipelined_requests_are_answered_in_order(rig: Callable[..., Rig]) -> No
     assert [e.outcome for e in r.ledger(3)] == ["ok"] * 3
 
 
+def test_a_head_that_came_in_two_pieces_behind_another_request_is_one_request(rig: Callable[..., Rig]) -> None:
+    """Its second piece looks like a whole request that is known; it is the rest of the one that was begun."""
+    r = rig([endpoint("t", "claude")])
+    one = head().replace(b"connection: close\r\n", b"") + BODY
+    with socket.create_connection(("127.0.0.1", r.port), timeout=5) as client:
+
+        def hear(count: int) -> bytes:
+            out = b""
+            while out.count(b"HTTP/1.1 ") < count or not out.endswith(b"}"):
+                out += client.recv(65536)
+            return out
+
+        for _ in range(3):  # by now its head is known
+            client.sendall(one)
+            assert hear(1).startswith(b"HTTP/1.1 200")
+        client.sendall(one + b"POST /v1/messages HTTP/1.1\r\nx-junk: ")
+        assert hear(1).startswith(b"HTTP/1.1 200")
+        client.sendall(one)
+        assert hear(1).startswith(b"HTTP/1.1 200")
+        client.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert hear(1).endswith(b'{"status":"ok"}')
+
+
 def test_pipelined_good_then_bad(rig: Callable[..., Rig]) -> None:
     r = rig([endpoint("t", "claude")])
     answer = talk(r, head().replace(b"connection: close\r\n", b"") + BODY + b"GARBAGE\r\n\r\n")

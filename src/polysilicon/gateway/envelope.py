@@ -39,8 +39,7 @@ def most_tokens(envelope: Envelope) -> int:
 
 def prompt_bound(body: bytes) -> int:
     """Return more tokens than any provider will count for a request: one for each byte, and what is not text on top."""
-    images = body.count(b'"image') * _IMAGE_TOKENS if b'"image' in body else 0
-    return len(body) + _PROMPT_OVERHEAD_TOKENS + images
+    return len(body) + _PROMPT_OVERHEAD_TOKENS + body.count(b'"image') * _IMAGE_TOKENS
 
 
 def conversation_of(envelope: Envelope, given: bytes, seed: int, size: int) -> tuple[int, int]:

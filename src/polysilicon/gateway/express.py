@@ -22,6 +22,7 @@ from polysilicon.gateway.http import Inbound, Request, Watcher
 from polysilicon.gateway.lane import Caller, Lane, Leg
 from polysilicon.gateway.live import Live
 from polysilicon.gateway.table import COST, IN, OK, OUT, REQUESTS, SECONDS_SUM, TTFT_SUM
+from polysilicon.gateway.tariff import Tokens
 from polysilicon.gateway.upstream import Connection
 from polysilicon.gateway.usage import Used
 
@@ -78,9 +79,8 @@ class Flight:
     """One request under way. `watcher` is itself while the client may be lost."""
 
     __slots__ = (
-        "answer", "body", "bound", "caller", "cost", "done_s", "due_s", "envelope", "express", "first_turn", "head", "held", "inbound", "lane", "leg",
-        "listed", "live", "meters", "now_s", "number", "out_tokens", "payload", "session", "stream", "tokens", "trace", "upstream", "used",
-        "wall_s", "watcher", "way", "why",
+        "body", "bound", "due_s", "envelope", "express", "first_turn", "head", "held", "inbound", "lane", "leg", "now_s", "number", "out_tokens",
+        "payload", "session", "stream", "trace", "upstream", "wall_s", "watcher", "way", "why",
     )  # fmt: skip
 
     body: bytes
@@ -99,14 +99,6 @@ class Flight:
     upstream: Connection
     wall_s: float
     why: str
-    # once answered
-    answer: Answer
-    cost: int
-    done_s: float
-    listed: int
-    meters: tuple[int, ...]
-    tokens: tuple[int, int, int, int, int]
-    used: Used
 
     keep_alive = True
 
@@ -125,7 +117,7 @@ class Flight:
         """Take the answer now, or with all others of this turn."""
         express = self.express
         if not express.busy:
-            landed = self.land(connection, data)
+            landed = self.land(connection, data, time.monotonic())
             express.deliver()
             return landed
         if self.held:  # there is more to it: what comes after the first piece is the attempt's
@@ -146,7 +138,7 @@ class Flight:
 
     # --- the answer
 
-    def land(self, connection: Connection, data: bytes) -> bool:
+    def land(self, connection: Connection, data: bytes, now_s: float) -> bool:
         """Take a whole answer whose head is known, up to its delivery; anything else is an attempt's."""
         end = data.find(_END) + 4
         head = data[:end]
@@ -161,23 +153,19 @@ class Flight:
         try:
             stated = usage.of_message(body, used) if self.way.dialect == "messages" else usage.of_chat(body, used)
             tokens = (used.fresh_tokens, used.cached_tokens, used.write_5m_tokens, used.write_1h_tokens, used.output_tokens)
-            self.meters, self.listed, self.cost = leg.meter.price(used, tokens)
+            price = leg.meter.price(used, tokens)
         except (msgspec.MsgspecError, RecursionError, MissingFact):
             stated = False
         if not stated:
             self.make_way()
             return False
-        self.used = used
-        self.tokens = tokens
-        self.answer = answer
-        self.done_s = now_s = time.monotonic()
         connection.quick = None
         pool.keep(connection, now_s)
         self.way.live.router.load[leg.target] -= 1.0
         express = self.express
         express.host.exchanges.discard(self)
         self.watcher = None
-        express.landed.append((self, body))
+        express.landed.append((self, answer, body, used, tokens, price, now_s))
         return True
 
     # --- what is not usual
@@ -222,14 +210,17 @@ class Flight:
             self.make_way().tick(now_s)
 
 
+Landed = tuple[Flight, Answer, bytes, Used, Tokens, tuple[tuple[int, ...], int, int], float]  # its price as `Meter.price` has it; when it came
+
+
 class Express:
     """The short way of one worker."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.ledger = host.ledger
-        self.landed: list[tuple[Flight, bytes]] = []  # their answers have come, and are not yet handed on
-        self.flown: list[Flight] = []  # answered, and not yet in the books
+        self.landed: list[Landed] = []  # their answers have come, and are not yet handed on
+        self.flown: list[Landed] = []  # answered, and not yet in the books
         self.busy = False  # much comes in one turn of the loop: it is held until all has come, then dealt with kind by kind
         self.answers: deque[tuple[Connection, bytes]] = deque()  # held
         self._working = False
@@ -239,7 +230,7 @@ class Express:
         """Take a request, now or with all others of this turn, and return whether it is taken."""
         if not self.busy:
             self.host.live.refresh()
-            return self.fly(inbound, head, body, trace)
+            return self.fly(inbound, head, body, trace, time.monotonic(), time.time())
         inbound.current = _WAITING
         inbound.deadline_s = _NEVER
         self._requests.append((inbound, head, body, trace))
@@ -259,12 +250,13 @@ class Express:
 
     def _work(self) -> None:
         answers, requests = self.answers, self._requests
+        now_s, wall_s = time.monotonic(), time.time()  # what is held has all come by now
         try:
             while answers:
                 connection, data = answers.popleft()
                 try:
                     quick = connection.quick
-                    if not isinstance(quick, Flight) or not quick.land(connection, data):
+                    if not isinstance(quick, Flight) or not quick.land(connection, data, now_s):
                         connection.parse(data)
                 except Exception:  # ours: this one is cut, as the loop would have done; the others are still held, and come next
                     connection.transport.abort()
@@ -276,7 +268,7 @@ class Express:
         while requests:
             inbound, head, body, trace = requests.popleft()
             try:
-                if not inbound.closed and not self.fly(inbound, head, body, trace):
+                if not inbound.closed and not self.fly(inbound, head, body, trace, now_s, wall_s):
                     inbound.start(Request(inbound, head, body, trace))
             except Exception:
                 inbound.abort()
@@ -289,22 +281,22 @@ class Express:
             return
         self.landed = []
         owed: dict[Way, list[int]] = {}
-        for flight, _ in landed:
+        for flight, _, _, _, _, (_, _, cost), _ in landed:
             sums = owed.get(flight.way)
             if sums is None:
-                owed[flight.way] = [flight.bound, flight.cost]
+                owed[flight.way] = [flight.bound, cost]
             else:
                 sums[0] += flight.bound
-                sums[1] += flight.cost
+                sums[1] += cost
         for way, (bound, cost) in owed.items():
             assert way.caller is not None
             if way.caller.key.budgets:
                 way.live.budgets.settle(way.caller.key.budgets, bound, cost)
-        self.flown += [flight for flight, _ in landed]
+        self.flown += landed
         if not self.ledger.scheduled:
             self.ledger.schedule()
         failed: Exception | None = None
-        for flight, body in landed:
+        for flight, answer, body, _, _, (_, _, cost), now_s in landed:
             inbound, leg = flight.inbound, flight.leg
             if inbound.closed:
                 continue
@@ -314,17 +306,17 @@ class Express:
                     b"x-polysilicon-attempts: 1\r\n%bx-polysilicon-cost-nano-usd: %d\r\n%b\r\n%b"
                     % (
                         len(body), flight.way.live.prefix_bytes, flight.number, leg.heads.get(flight.why) or leg.head(flight.why),
-                        flight.answer.id_line, flight.cost, _LAST if inbound.server.draining else b"", body,
+                        answer.id_line, cost, _LAST if inbound.server.draining else b"", body,
                     )
                 )  # fmt: skip
-                inbound.answered(flight)
+                inbound.answered(flight, now_s)
             except Exception as error:  # ours: this one is cut; the others are settled, and are handed on
                 inbound.abort()
                 failed = error
         if failed is not None:
             raise failed
 
-    def fly(self, inbound: Inbound, head: Head, body: bytes, trace: bytes) -> bool:
+    def fly(self, inbound: Inbound, head: Head, body: bytes, trace: bytes, now_s: float, wall_s: float) -> bool:
         """Send a request on if it is usual; else leave everything as it was and return False."""
         host = self.host
         live = host.live
@@ -349,7 +341,6 @@ class Express:
         except (KeyError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return False
         key = caller.key
-        now_s = time.monotonic()
         if key.requests_per_minute and not caller.admits(now_s, live.wiring.workers):
             return False
         bound = lane.bound_nano_usd(lane.mask, prompt_bound(body), out_tokens)
@@ -365,7 +356,7 @@ class Express:
         flight.out_tokens = out_tokens
         flight.bound = bound
         flight.now_s = now_s
-        flight.wall_s = time.time()
+        flight.wall_s = wall_s
         host.counter += 1
         flight.number = host.counter
         flight.session, flight.first_turn = conversation_of(envelope, way.given, caller.seed, len(body))
@@ -427,11 +418,12 @@ class Express:
             return
         self.flown = []
         ledger = self.host.ledger
-        for flight in flown:
-            leg, lane, used, tokens, cost, answer = flight.leg, flight.lane, flight.used, flight.tokens, flight.cost, flight.answer
+        for flight, answer, _, used, tokens, (meters, listed, cost), done_s in flown:
+            leg, lane = flight.leg, flight.lane
             live = flight.way.live
-            us = int((flight.done_s - flight.now_s) * 1e6)
-            live.health.good(leg.index, flight.done_s - flight.now_s)
+            seconds = done_s - flight.now_s
+            us = int(seconds * 1e6)
+            live.health.good(leg.index, seconds)
             tally = live.tally[leg.index]
             tally[OK] += 1
             tally[TTFT_SUM] += us
@@ -441,9 +433,9 @@ class Express:
             tally[OUT] += out
             tally[COST] += cost
             ledger.append_own((
-                leg.number(ledger), flight.number, int(flight.wall_s * 1e6), "request", "ok", 200, flight.why, 1, False, tokens, flight.meters,
-                flight.listed, cost, us, us, leg.costs(used, tokens, lane.mask) if leg.others else (), used.tier, used.speed, used.geo, answer.id,
-                used.estimated, answer.spilled, False, used.stop[:40], flight.session, flight.trace.decode("latin-1"),
+                leg.number(ledger), flight.number, int(flight.wall_s * 1e6), "request", "ok", 200, flight.why, 1, False, tokens, meters, listed,
+                cost, us, us, leg.costs(used, tokens, lane.mask) if leg.others else (), used.tier, used.speed, used.geo, answer.id,
+                used.estimated, answer.spilled, False, used.stop[:40], flight.session, flight.trace.decode("latin-1") if flight.trace else "",
                 used.reasoning_tokens, used.answer_id, "" if used.answer_model == leg.variant.name else used.answer_model,
             ))  # fmt: skip
             if flight.first_turn and live is self.host.live:

@@ -157,8 +157,8 @@ class Inbound(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_bad", "_body", "_body_bytes", "_head_bytes", "_headers", "_last_kind", "_limits", "_parser", "_queue", "_reading_head", "_request",
-        "_url", "closed", "current", "deadline_s", "server", "transport",
+        "_bad", "_begun", "_body", "_body_bytes", "_head_bytes", "_headers", "_last_kind", "_limits", "_parser", "_queue", "_reading_head",
+        "_request", "_url", "closed", "current", "deadline_s", "server", "transport",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -174,6 +174,7 @@ class Inbound(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._head_bytes = 0
+        self._begun = False  # the parser is within a request: what comes next is the rest of it, whatever it looks like
         self._reading_head = True
         self._url = b""
         self._last_kind = b""
@@ -213,7 +214,7 @@ class Inbound(asyncio.Protocol):
         if self.closed or self._bad:
             return
         kind = trace = body = b""
-        if self.current is None and self._reading_head and not self._head_bytes and not self._queue:
+        if self.current is None and not self._begun and not self._queue:
             server = self.server
             end = data.find(b"\r\n\r\n") + 4
             found = server.heads.exact.get(data[:end])
@@ -277,6 +278,7 @@ class Inbound(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        self._begun = True
         self._request = Request(self)
         self._headers = self._request.headers
         self._body_bytes = 0
@@ -335,6 +337,7 @@ class Inbound(asyncio.Protocol):
         pieces = self._body
         request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
+        self._begun = False
         self._reading_head = True
         self._head_bytes = 0
         if self.current is None:
@@ -352,8 +355,8 @@ class Inbound(asyncio.Protocol):
         self.deadline_s = float("inf")
         self.server.handler(request)
 
-    def answered(self, request: Answering) -> None:
-        """Go on to the next request of the connection."""
+    def answered(self, request: Answering, now_s: float = 0.0) -> None:
+        """Go on to the next request of the connection; `now_s` spares a look at the clock."""
         if request is not self.current:
             return
         self.current = None
@@ -361,7 +364,8 @@ class Inbound(asyncio.Protocol):
         if not request.keep_alive or self.server.draining:
             self.close()
             return
-        self.deadline_s = self.server.now() + self._limits.idle_timeout_s
+        limits = self._limits
+        self.deadline_s = (now_s or self.server.now()) + (limits.head_timeout_s if self._begun else limits.idle_timeout_s)
         if self._queue:
             self.server.loop.call_soon(self._next)
         elif self._bad:
@@ -395,7 +399,7 @@ class Inbound(asyncio.Protocol):
 
     def expire(self) -> None:
         """Close a connection whose deadline has passed; say so where a request was begun."""
-        if self.current is None and (self._head_bytes or not self._reading_head):
+        if self.current is None and (self._head_bytes or self._begun):
             self._refuse(408, "invalid_request_error", "the request took too long to arrive")
         else:
             self.abort()

@@ -6,7 +6,6 @@ under; a request keeps the lane it was admitted by, so its price version is the 
 
 from __future__ import annotations
 
-from operator import mul
 from typing import Protocol
 from zlib import crc32
 
@@ -109,7 +108,11 @@ class Leg:
     def costs(self, used: Used, tokens: Tokens, mask: list[bool]) -> list[int | None]:
         """Return what the other eligible variants would have cost; what is not known is not stated."""
         if self._rates and used.tier != "batch" and False not in mask:
-            return [sum(map(mul, tokens, rates)) for rates in self._rates]
+            fresh, cached, w5, w1, output = tokens
+            costs: list[int | None] = []
+            for a, b, c, d, e in self._rates:  # whole numbers, spelled out: it is done for every request
+                costs.append(fresh * a + cached * b + w5 * c + w1 * d + output * e)
+            return costs
         out: list[int | None] = []
         for j, meter in self.others:
             try:
@@ -173,7 +176,7 @@ class Lane:
         plain, rest = self._bounds if mask is self.mask else self._ceilings(mask)
         most = 0
         for dearest, out, max_out in plain:
-            total = -(-(prompt_tokens * dearest + (output_tokens or max_out) * out) // 1000)
+            total = (prompt_tokens * dearest + (output_tokens or max_out) * out + 999) // 1000
             if total > most:
                 most = total
         for tariff, max_out in rest:

@@ -217,7 +217,8 @@ class Writer:
         """Take one entry as the fields of `Own`; its setting has been stated in this segment."""
         text = _ENCODE(own)
         self.pending.append(b"%08x %b\n" % (crc32(text), text))
-        self.schedule()
+        if not self.scheduled:
+            self.schedule()
 
     def _take(self, data: bytes) -> None:
         self.pending.append(data)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
-from polysilicon import routing
 from polysilicon.cloud.region import lies_in
 from polysilicon.gateway.health import Health
 from polysilicon.gateway.table import Table
 from polysilicon.gateway.wiring import Directive, Key, Wiring
+from polysilicon.routing import PRICE, STICKY, WEIGHTED, pick
 
 _SESSIONS = 100_000
 _SESSION_TTL_S = 3600.0
@@ -119,6 +119,10 @@ class Router:
         self._why = [[f"{word} {weight:.3f}" for weight in weights] for weights in directive.weights]
         most = [float(t.max_concurrent) for t in self.wiring.targets]
         self._room = [[most[self.target_of[v]] if directive.open[v] else 0.0 for v in r.variants] for r in self.routes]
+        self._usual = [
+            (directive.weights[r], self._load_of[r], self._room[r], self._nothing[r], self._credit[r], route.variants, self._why[r])
+            for r, route in enumerate(self.routes)
+        ]
 
     def route(self, model: str, workload: str) -> int:
         """Return the route of a model for a workload, the model's first one where the workload has none, -1 for an unknown model."""
@@ -171,12 +175,12 @@ class Router:
             j = self._reserved_first(route, weights, load, caps, now_s)
             why = "paid for already"
         if j < 0:
-            j = routing.pick(routing.WEIGHTED, weights, load, caps, zeros, zeros, self._credit[route])
+            j = pick(WEIGHTED, weights, load, caps, zeros, zeros, self._credit[route])
             why = self._why[route][j]
         if j < 0:  # nothing that carries a share has room: whatever may serve, the cheapest first
             price = [directive.price_nano_usd[v] for v in variants]
             ones = [1.0] * len(variants)
-            j = routing.pick(routing.PRICE, ones, load, caps, price, zeros, zeros)
+            j = pick(PRICE, ones, load, caps, price, zeros, zeros)
             why = "spill"
         if j < 0:
             return Choice(-1, self._why_not(route, mask, health, now_s, tried))
@@ -193,14 +197,12 @@ class Router:
 
     def by_share(self, route: int) -> tuple[int, str]:
         """Do what `choose` does where a route is not special, nobody is out of service and no conversation is known; -1: ask it."""
-        zeros = self._nothing[route]
-        j = routing.pick(
-            routing.WEIGHTED, self.directive.weights[route], self._load_of[route](self.load), self._room[route], zeros, zeros, self._credit[route]
-        )
+        weights, load_of, room, zeros, credit, variants, why = self._usual[route]
+        j = pick(WEIGHTED, weights, load_of(self.load), room, zeros, zeros, credit)
         if j < 0:
             return -1, ""
         self._carry(route, j)
-        return self.routes[route].variants[j], self._why[route][j]
+        return variants[j], why[j]
 
     def _may(self, route: int, j: int, variant: int) -> bool:
         """Return whether one more request keeps a capped variant within its share of the route's requests."""
@@ -226,7 +228,7 @@ class Router:
                     caps[j] = 0.0  # full: its share goes to the others
         shares = [max(w, 1e-6) for w in weights]
         zeros = self._nothing[route]
-        return routing.pick(routing.WEIGHTED, shares, load, room, zeros, zeros, self._reserved_credit[route])
+        return pick(WEIGHTED, shares, load, room, zeros, zeros, self._reserved_credit[route])
 
     def _stay(self, route: int, session: int, weights: Sequence[float], load: Sequence[float], caps: list[float], now_s: float) -> int:
         known = self._sessions.get(session << 16 | route)
@@ -238,7 +240,7 @@ class Router:
             return -1
         affinity = [0.0] * len(caps)
         affinity[j] = 1.0
-        return routing.pick(routing.STICKY, weights, load, caps, affinity, affinity, affinity)
+        return pick(STICKY, weights, load, caps, affinity, affinity, affinity)
 
     def _remember(self, route: int, session: int, j: int, weight: float, now_s: float) -> None:
         sessions = self._sessions

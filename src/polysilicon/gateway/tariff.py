@@ -140,7 +140,9 @@ class Meter:
         """
         tariff = self.tariff
         if self._whole and used.tier != "batch":
-            meters: tuple[int, ...] = tuple(map(mul, tokens, self._whole))
+            fresh, cached, w5, w1, out = tokens
+            a, b, c, d, e = self._whole
+            meters: tuple[int, ...] = (fresh * a, cached * b, w5 * c, w1 * d, out * e)
             total = sum(meters)
         else:
             meters = meter_nano_usd(tariff, used)

@@ -129,9 +129,12 @@ def _take(used: Used, given: _MessagesUsage) -> None:
         # the breakdown splits the total by lifetime; it is no second amount
         used.write_1h_tokens = min(written, given.cache_creation.ephemeral_1h_input_tokens) if given.cache_creation else 0
         used.write_5m_tokens = written - used.write_1h_tokens
-    used.tier = given.service_tier or used.tier
-    used.speed = given.speed or used.speed
-    used.geo = given.inference_geo or used.geo
+    if given.service_tier:
+        used.tier = given.service_tier
+    if given.speed:
+        used.speed = given.speed
+    if given.inference_geo:
+        used.geo = given.inference_geo
     if given.output_tokens_details is not None:
         _reasoned(used, given.output_tokens_details)
 
@@ -189,13 +192,11 @@ def of_chat(body: bytes, used: Used) -> bool:
     given = chat.usage
     if given is None:
         return False
-    if given.prompt_tokens_details is not None:
-        _split(used, given.prompt_tokens, given.prompt_tokens_details)
-    else:
-        used.cached_tokens = used.write_5m_tokens = 0
-        used.fresh_tokens = given.prompt_tokens if given.prompt_tokens > 0 else 0
-    used.output_tokens = given.completion_tokens if given.completion_tokens > 0 else 0
-    used.tier = chat.service_tier or used.tier
+    _split(used, given.prompt_tokens, given.prompt_tokens_details)
+    tokens = given.completion_tokens
+    used.output_tokens = tokens if tokens > 0 else 0
+    if chat.service_tier:
+        used.tier = chat.service_tier
     if chat.id is not None:
         _named(used, chat)
     if given.completion_tokens_details is not None:
@@ -218,8 +219,14 @@ def of_response(body: bytes, used: Used) -> bool:
 
 
 def _split(used: Used, prompt: int, details: _Details | None) -> None:
-    cached = max(0, (details.cached_tokens if details else 0) or 0)
-    written = max(0, (details.cache_write_tokens if details else 0) or 0)
+    cached = written = 0
+    if details is not None:
+        cached, written = details.cached_tokens or 0, details.cache_write_tokens or 0
+        if cached < 0:
+            cached = 0
+        if written < 0:
+            written = 0
+    fresh = prompt - cached - written
     used.cached_tokens = cached
     used.write_5m_tokens = written
-    used.fresh_tokens = max(0, prompt - cached - written)
+    used.fresh_tokens = fresh if fresh > 0 else 0
