@@ -193,6 +193,17 @@ class Plan:
         """Return the model of a workload, as the scenario names it."""
         return self.models.get(workload) or next((s.model for s in self.points if s.workload == workload), workload)
 
+    def point_of(self, placement: Placement) -> ServingPoint:
+        """Return how the replicas that decode a placement serve it.
+
+        Raises: InputError where the plan does not say.
+        """
+        chip, phase = (placement.chip, "both") if placement.decode is None else (placement.decode.chip, "decode")
+        for point in self.points:
+            if (point.workload, point.chip, point.phase) == (placement.workload, chip, phase):
+                return point
+        raise InputError(f"does not say how {placement.workload} is served on {chip}: its layout and batch", where="plan.serving")
+
     def watts(self, placement: Placement) -> tuple[tuple[str, str, float, float], ...]:
         """Return (chip, cloud/region, busy chips, watts a chip) of each pool a placement runs on; NaN watts where unknown."""
         found = {(s.workload, s.chip, s.phase): s.w_per_chip for s in self.points}

@@ -140,10 +140,13 @@ def test_what_starts_replicas_says_how_the_plan_spreads_them_and_how_many_it_hol
     assert first["spec"]["replicas"] == ceil(peak / 0.85 / 8)
     (values,) = YAML(typ="safe").load_all(compile_plan(wide(), "vllm-stack", catalogue=catalogue))
     spec = values["servingEngineSpec"]["modelSpec"][0]
+    images = [f"{s['repository']}:{s['tag']}" for s in values["servingEngineSpec"]["modelSpec"]]
+    assert images == ["vllm/vllm-openai:latest", "rocm/vllm:FILL-IN"]
     assert spec["vllmConfig"]["tensorParallelSize"] == 1
     assert " ".join(spec["vllmConfig"]["extraArgs"]) == want.removeprefix("--tensor-parallel-size 1 ")
-    task = next(iter(YAML(typ="safe").load_all(compile_plan(wide(), "skypilot", catalogue=catalogue))))
+    task, other = YAML(typ="safe").load_all(compile_plan(wide(), "skypilot", catalogue=catalogue))
     assert task["resources"]["accelerators"] == "GB200:8"
+    assert (task["setup"], other["setup"]) == ("pip install vllm", "echo 'FILL IN: install vLLM for mi300x' >&2; exit 1")
     assert task["run"] == f"vllm serve openai/gpt-oss-120b --served-model-name gpt-oss-120b --port 8000 {want}"
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from polysilicon.application.workload import Pins
 from polysilicon.cli.app import build
 from polysilicon.cloud.token_price import TokenPrice
-from polysilicon.errors import InputErrors
+from polysilicon.errors import InputError, InputErrors
 from polysilicon.exchange.compilers import compile_plan
 from polysilicon.gateway import config
 from polysilicon.gateway.compile import compile_wiring, on_trial
@@ -23,7 +23,7 @@ from polysilicon.gateway.controller import Controller
 from polysilicon.gateway.draft import draft
 from polysilicon.gateway.lane import Lane, lane_of
 from polysilicon.gateway.live import Live
-from polysilicon.portfolio import Holding, Plan
+from polysilicon.portfolio import DecodeSide, Holding, Plan
 
 DAY = date(2026, 2, 1)
 
@@ -78,6 +78,23 @@ def test_drafted_prices_are_the_plan_s_dollars_over_its_tokens() -> None:
     assert bill == pytest.approx(first.usd, rel=1e-5)
     assert served.price.usd_per_mtok_cached == served.price.usd_per_mtok_in
     assert served.price.usd_per_mtok_out * outputs == pytest.approx(first.usd * (1 - point.prefill_frac), rel=1e-5)
+
+
+def test_a_pool_that_prefills_for_another_is_drafted_by_what_that_one_decodes() -> None:
+    first, second = plan().serving
+    points = (replace(first, phase="prefill"), replace(second, phase="decode", batch=100))
+    side = DecodeSide("TPUv7@aws/us-east-1", "TPUv7", "aws", "us-east-1", 10.0, 16.0, "ethernet", 1.0, 0.0, 1e5)
+    apart = replace(plan().placements[0], pool="TRN2@aws/us-east-1>TPUv7@aws/us-east-1", share_frac=1.0, decode=side)
+    made = replace(plan(), serving=(), phase_serving=points, placements=(apart,))
+    text = draft(made, on=DAY)
+    (target,) = config.load_text(text).targets
+    assert target.max_concurrent == 400, "16 chips at peak, 4 a replica, 100 requests each"
+    assert target.models["planned"].price is None
+    assert "the plan's dollars are those of two pools, 1 a million tokens in and out" in text
+    with pytest.raises(InputError, match=r"plan\.serving: does not say how chat is served on TPUv7"):
+        draft(replace(made, phase_serving=points[:1]), on=DAY)
+    with pytest.raises(InputError, match=r"plan\.serving: does not say how chat is served on TRN2"):
+        compile_plan(replace(plan(), serving=()), "skypilot", names={"planned": "a/b"})
 
 
 def test_a_workload_that_no_target_may_serve_is_an_error_with_each_reason() -> None:

@@ -5,7 +5,8 @@ so a compiled plan is a snapshot: compile again when the plan changes.
 
 Sources: LiteLLM docs `routing.md`; Gateway API inference extension `conformance/tests/gateway_weighted_two_pools.yaml` and
 `InferenceModelRewrite`; OpenRouter provider routing; HAProxy `server weight`; KServe `LLMInferenceService` canary and its configuration
-guide; vLLM production-stack `helm/values.yaml` and `helm/templates/deployment-vllm-multi.yaml`; SkyPilot `sky/utils/schemas.py`.
+guide; vLLM production-stack `helm/values.yaml` and `helm/templates/deployment-vllm-multi.yaml`; SkyPilot `sky/utils/schemas.py`; images and
+packages: "Using Docker" of vLLM, "Installation" of vLLM TPU, "vLLM inference" of ROCm (read 2026-11-27).
 """
 
 from __future__ import annotations
@@ -15,20 +16,35 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from polysilicon.catalogue import Catalogue
 from polysilicon.errors import InputError, InputErrors, did_you_mean
 from polysilicon.model.layout import Layout
-from polysilicon.performance import ServingPoint
 from polysilicon.portfolio import Placement, Plan, served_name
 
 Yaml = dict[str, Any]
 DEPLOYED = ("kserve", "vllm-stack", "skypilot")  # forms that also start the replicas
-_RESOURCES = {  # what Kubernetes calls a chip, by who makes it
-    "Nvidia": "nvidia.com/gpu", "AMD": "amd.com/gpu", "Google": "google.com/tpu", "AWS": "aws.amazon.com/neuron", "Intel": "habana.ai/gaudi",
-}  # fmt: skip
+FILL_IN = "FILL-IN"
+
+
+class _Maker(NamedTuple):
+    """What Kubernetes calls the chips of who makes them, and vLLM's image, its tag and its package for them."""
+
+    resource: str = ""
+    image: str = FILL_IN
+    tag: str = FILL_IN
+    package: str = ""
+
+
+_MAKERS = {
+    "Nvidia": _Maker("nvidia.com/gpu", "vllm/vllm-openai", "latest", "vllm"),
+    "AMD": _Maker("amd.com/gpu", "rocm/vllm"),  # tags name a ROCm, an architecture and a vLLM
+    "Google": _Maker("google.com/tpu", "vllm/vllm-tpu", "latest", "vllm-tpu"),
+    "AWS": _Maker("aws.amazon.com/neuron"),
+    "Intel": _Maker("habana.ai/gaudi"),
+}
 _SKYPILOT = {
     "a100-40gb": "A100:{}", "a100-80gb": "A100-80GB:{}", "h100-sxm": "H100:{}", "h200-sxm": "H200:{}", "b200-sxm": "B200:{}",
     "b300-sxm": "B300:{}", "gb200": "GB200:{}", "gb300": "GB300:{}", "mi300x": "MI300X:{}", "trainium1": "Trainium:{}",
@@ -59,8 +75,12 @@ class Names:
 
     def resource(self, chip: str) -> str:
         """Return what Kubernetes calls a chip."""
+        return self._name(chip, self.maker(chip).resource, "resource name in Kubernetes")
+
+    def maker(self, chip: str) -> _Maker:
+        """Return what is known of a chip's maker."""
         known = self._catalogue.chips.get(chip) if self._catalogue is not None else None
-        return self._name(chip, _RESOURCES.get(known.vendor, "") if known is not None else "", "resource name in Kubernetes")
+        return _MAKERS.get(known.vendor, _Maker()) if known is not None else _Maker()
 
     def accelerator(self, chip: str, count: int) -> str:
         """Return what SkyPilot calls so many chips."""
@@ -159,17 +179,11 @@ def _bits(precision: str) -> int:
 
 def _weights(plan: Plan, p: Placement, names: Names) -> tuple[str, list[str]]:
     """Return where a placement's weights are, and vLLM's arguments to serve them as the plan was sized."""
-    point = _point_of(plan, p)
-    if point is None:
-        return names.hub(_model_of(plan, p.workload), "bf16"), []
+    point = plan.point_of(p)
     args = engine_args(point.layout, point.batch)
     if _bits(point.layout.precision) == 8 and not names.loads_as_is(point.model):
         args += ["--quantization", "fp8"]
     return names.hub(point.model, point.layout.precision), args
-
-
-def _point_of(plan: Plan, p: Placement) -> ServingPoint | None:
-    return next((s for s in plan.serving if s.workload == p.workload and s.chip == p.chip), None)
 
 
 def engine_args(layout: Layout, batch: int) -> list[str]:
@@ -305,18 +319,16 @@ def _kserve(plan: Plan, placements: Sequence[Placement], names: Names) -> str:
     documents = []
     for workload, group in _by_workload(placements).items():
         for p, weight in zip(group, integer_weights([p.share_frac for p in group]), strict=True):
-            point = _point_of(plan, p)
+            point = plan.point_of(p)
             hub, args = _weights(plan, p, names)
+            container: Yaml = {
+                "name": "main", "env": [{"name": "VLLM_ADDITIONAL_ARGS", "value": " ".join(args)}],
+                "resources": {"limits": {names.resource(p.chip): str(point.layout.chips)}},
+            }  # fmt: skip
             spec: Yaml = {
                 "model": {"name": _model_of(plan, workload), "uri": f"hf://{hub}"}, "replicas": _replicas(plan, p),
-                "router": {"route": {"group": name_of(workload), "weight": weight}, "scheduler": {}},
+                "router": {"route": {"group": name_of(workload), "weight": weight}, "scheduler": {}}, "template": {"containers": [container]},
             }  # fmt: skip
-            if point is not None:
-                spec["template"] = {"containers": [{
-                    "name": "main",
-                    "env": [{"name": "VLLM_ADDITIONAL_ARGS", "value": " ".join(args)}],
-                    "resources": {"limits": {names.resource(p.chip): str(point.layout.chips)}},
-                }]}  # fmt: skip
             documents.append({
                 "apiVersion": "serving.kserve.io/v1alpha2", "kind": "LLMInferenceService",
                 "metadata": {"name": name_of(f"{workload}-{p.pool}"), "labels": {"chip": name_of(p.chip), "cloud": name_of(p.cloud)}},
@@ -327,47 +339,41 @@ def _kserve(plan: Plan, placements: Sequence[Placement], names: Names) -> str:
 
 def _replicas(plan: Plan, p: Placement) -> int:
     """Return whole replicas for a placement's peak, with the idle share that the plan keeps."""
-    point = _point_of(plan, p)
-    chips = point.layout.chips if point is not None else 1
-    return max(1, ceil(p.peak_chips / plan.utilisation_max_frac / chips - 1e-6))
+    return max(1, ceil(p.peak_chips / plan.utilisation_max_frac / plan.point_of(p).layout.chips - 1e-6))
 
 
 def _vllm_stack(plan: Plan, placements: Sequence[Placement], names: Names) -> str:
     specs = []
     for p in placements:
-        point = _point_of(plan, p)
+        point = plan.point_of(p)
         hub, args = _weights(plan, p, names)
-        spec: Yaml = {
-            "name": name_of(f"{p.workload}-{p.pool}"), "repository": "vllm/vllm-openai", "tag": "latest",
+        specs.append({
+            "name": name_of(f"{p.workload}-{p.pool}"), "repository": names.maker(p.chip).image, "tag": names.maker(p.chip).tag,
             "modelURL": hub, "replicaCount": _replicas(plan, p), "requestGPUType": names.resource(p.chip),
-            "podAnnotations": {"polysilicon/pool": p.pool},
-        }  # fmt: skip
-        if point is not None:
-            spec["requestGPU"] = point.layout.chips
-            spec["vllmConfig"] = {"enablePrefixCaching": True, "tensorParallelSize": point.layout.tp, "extraArgs": args[2:]}
-        specs.append(spec)
+            "podAnnotations": {"polysilicon/pool": p.pool}, "requestGPU": point.layout.chips,
+            "vllmConfig": {"enablePrefixCaching": True, "tensorParallelSize": point.layout.tp, "extraArgs": args[2:]},
+        })  # fmt: skip
     return _dump({"servingEngineSpec": {"modelSpec": specs}})
 
 
 def _skypilot(plan: Plan, placements: Sequence[Placement], names: Names) -> str:
     documents = []
     for p in placements:
-        point = _point_of(plan, p)
+        point = plan.point_of(p)
         holding = [h for h in plan.holdings if h.period == p.period and h.chip == p.chip and h.cloud == p.cloud and h.region == p.region]
         spot = any(h.kind == "spot" for h in holding)
         replicas = _replicas(plan, p)
-        policy: Yaml = {"min_replicas": replicas, "max_replicas": replicas, "dynamic_ondemand_fallback": spot}
-        if point is not None:
-            policy = {"min_replicas": max(1, replicas // 2), "max_replicas": replicas, "dynamic_ondemand_fallback": spot,
-                      "target_qps_per_replica": round(plan.utilisation_max_frac * point.requests_per_s, 3)}  # fmt: skip
+        policy = {"min_replicas": max(1, replicas // 2), "max_replicas": replicas, "dynamic_ondemand_fallback": spot,
+                  "target_qps_per_replica": round(plan.utilisation_max_frac * point.requests_per_s, 3)}  # fmt: skip
         hub, args = _weights(plan, p, names)
+        package = names.maker(p.chip).package
         command = ["vllm serve", hub, "--served-model-name", _model_of(plan, p.workload), "--port", str(_PORT), *args]
         documents.append({
             "name": name_of(f"{p.workload}-{p.pool}"),
-            "resources": {"infra": f"{p.cloud}/{p.region}", "accelerators": names.accelerator(p.chip, point.layout.chips if point else 1),
+            "resources": {"infra": f"{p.cloud}/{p.region}", "accelerators": names.accelerator(p.chip, point.layout.chips),
                           "use_spot": spot, "ports": _PORT},
             "service": {"readiness_probe": "/health", "replica_policy": policy},
-            "setup": "pip install vllm", "run": " ".join(command),
+            "setup": f"pip install {package}" if package else f"echo 'FILL IN: install vLLM for {p.chip}' >&2; exit 1", "run": " ".join(command),
         })  # fmt: skip
     return _dump(*documents)
 

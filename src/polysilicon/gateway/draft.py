@@ -30,8 +30,11 @@ targets:
 def draft(plan: Plan, *, on: date | None = None) -> str:
     """Return the text of a gateway's file whose targets are the pools of the plan on a day, today by default.
 
-    Prices of pools of our own are the plan's dollars over its tokens, split by the time that prompts and outputs take. A pool held
-    under terms alone is stated as paid for.
+    Prices of pools of our own are the plan's dollars over its tokens, split by the time that prompts and outputs take; where two pools
+    share the work the plan does not say which dollars are whose, and the price is left to fill in. A pool held under terms alone is
+    stated as paid for.
+
+    Raises: InputError where the plan does not say how a workload is served on a chip.
     """
     period = period_of(plan, on or date.today())
     placed = [p for p in plan.placements if p.period == period and p.share_frac > 0]
@@ -75,6 +78,9 @@ def _target(plan: Plan, placements: list[Placement]) -> Iterable[str]:
         if p.chip:
             yield f'        chip: {p.chip}\n        engine: "{p.engine}"\n        stage: {p.stage}\n'
             yield '        gate: "" # FILL IN: passed, once its quality is proven; until then at most 1 % goes there\n'
+            if p.decode is not None:
+                yield f"        price: null # FILL IN: the plan's dollars are those of two pools, {p.usd / p.mtok:.4g} a million tokens in and out\n"
+                continue
             prompt, output = _price(plan, p)
             rates = f"usd_per_mtok_in: {prompt:.6g}, usd_per_mtok_cached: {prompt:.6g}, usd_per_mtok_out: {output:.6g}"
             yield f"        price: {{{rates}}} # the plan's\n"
@@ -83,19 +89,18 @@ def _target(plan: Plan, placements: list[Placement]) -> Iterable[str]:
 
 
 def _most(plan: Plan, placements: list[Placement]) -> int:
-    """Return how many requests at once a pool was sized for."""
+    """Return how many requests at once a pool was sized for: all that its replicas decode."""
     most = 0.0
     for p in placements:
-        point = next((s for s in plan.points if (s.workload, s.chip) == (p.workload, p.chip)), None)
-        if point is not None:
-            most += p.peak_chips / plan.utilisation_max_frac / point.chips * point.batch
+        point = plan.point_of(p)
+        peak = p.peak_chips if p.decode is None else p.decode.peak_chips
+        most += peak / plan.utilisation_max_frac / point.chips * point.batch
     return max(1, round(most))
 
 
 def _price(plan: Plan, p: Placement) -> tuple[float, float]:
     """Return dollars per million prompt tokens, whether a cache had them or not, and per million output tokens."""
-    point = next((s for s in plan.points if (s.workload, s.chip) == (p.workload, p.chip)), None)
-    prefill = point.prefill_frac if point is not None else 0.5
+    prefill = plan.point_of(p).prefill_frac
     outputs = p.usd / p.usd_per_mtok_out if p.usd_per_mtok_out > 0 else 0.0
     prompts = p.mtok - outputs
     return p.usd * prefill / prompts if prompts > 0 else 0.0, p.usd * (1.0 - prefill) / outputs if outputs > 0 else 0.0
