@@ -87,6 +87,7 @@ static void drop(Conn *c) {
 static long take(Conn *c, char *into, long room) {
 #ifdef TLS
     if (c->ssl) {
+        ERR_clear_error(); /* another connection's end must not pass for this one's */
         int n = SSL_read(c->ssl, into, (int)room);
         if (n > 0) return n;
         int why = SSL_get_error(c->ssl, n);

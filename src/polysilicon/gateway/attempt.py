@@ -215,7 +215,8 @@ class Attempt:
             self._tap_chat(events)
             return
         self._deltas += events.count(b"event: content_block_delta")
-        if b"usage" in events or b"error" in events or b"message_st" in events:
+        find = events.find  # `in` tries the word as a number first, and makes an error of that
+        if find(b"usage") >= 0 or find(b"error") >= 0 or find(b"message_st") >= 0:
             for name, data in each(events):
                 kind = name or _kind(data)
                 if kind == b"message_start":
@@ -230,7 +231,7 @@ class Attempt:
                     self._finished = True
                 elif kind == b"error":
                     self._error = data
-        if not self.content_s and (b"content_block_delta" in events or b"message_delta" in events):
+        if not self.content_s and (find(b"content_block_delta") >= 0 or find(b"message_delta") >= 0):
             self.content_s = time.monotonic()
 
     def _tap_chat(self, events: bytes) -> None:

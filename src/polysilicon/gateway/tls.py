@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from typing import Any, Protocol, cast
 
-_PIECE = 256 * 1024
+_RECORD = 16 * 1024  # bytes: a read returns one record, whole
 
 
 class Inner(Protocol):
@@ -91,12 +91,12 @@ class Sealed(asyncio.Protocol):
         over = False
         why: Exception | None = None
         try:
-            while self._in.pending or self._object.pending():
-                piece = self._object.read(_PIECE)
-                if not piece:
-                    over = True
-                    break
+            while piece := self._object.read(_RECORD):
                 pieces.append(piece)
+                if not self._in.pending:
+                    break
+            else:
+                over = True
         except ssl.SSLWantReadError:  # a record that has not come whole
             pass
         except ssl.SSLZeroReturnError:

@@ -15,7 +15,21 @@ from polysilicon.gateway.heads import Answers
 from polysilicon.gateway.tls import Sealed
 
 MAX_HEAD_BYTES = 64 * 1024
+_LINE = b"\r\n"
 _SPARE_AFTER_S = 0.005  # a connection made ahead of need is begun when the request that used one up has most likely had its first words
+
+
+def one_chunk(data: bytes) -> bytes:
+    r"""Return what a piece carries that is one whole chunk, as plain as can be; else nothing.
+
+    >>> one_chunk(b"5\r\nhello\r\n"), one_chunk(b"05\r\nhello\r\n"), one_chunk(b"0\r\n\r\n")
+    (b'hello', b'', b'')
+    """
+    at = data.find(_LINE, 0, 8)
+    size = len(data) - at - 4
+    if at > 0 and size > 0 and data[:at] == b"%x" % size and data.endswith(_LINE):
+        return data[at + 2 : -2]
+    return b""
 
 
 class Caller(Protocol):
@@ -47,7 +61,7 @@ class Quick(Protocol):
 class Connection(asyncio.Protocol):
     """One connection to a target; carries one exchange at a time."""
 
-    __slots__ = ("_body", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_keep", "_parser", "_until_close",
+    __slots__ = ("_between", "_body", "_chunk_over", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_keep", "_parser", "_until_close",
                  "caller", "closed", "fresh", "idle_since_s", "pool", "quick", "received_bytes", "transport")  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -67,6 +81,8 @@ class Connection(asyncio.Protocol):
         self._in_body = False
         self._until_close = False
         self._head_bytes = 0
+        self._chunk_over = False
+        self._between = False  # the parser waits for a chunk: one that comes whole need not be parsed
 
     def _reset(self) -> None:
         """Be ready for the next answer; after a whole one that keeps the connection open the parser is, too."""
@@ -74,6 +90,7 @@ class Connection(asyncio.Protocol):
         self._done = False
         self._in_body = False
         self._head_bytes = 0
+        self._chunk_over = self._between = False
         self.received_bytes = 0
 
     def send(self, caller: Caller, data: bytes) -> None:
@@ -138,6 +155,11 @@ class Connection(asyncio.Protocol):
             self.drop()
             return
         self.received_bytes += len(data)
+        if self._between:
+            piece = one_chunk(data)
+            if piece:
+                caller.upstream_data(piece)
+                return
         if not self._in_body:
             self._head_bytes += len(data)
         try:
@@ -145,6 +167,7 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._done:
                 self._error = f"sent what is not HTTP: {type(error).__name__}"
+        self._between = self._chunk_over and data.endswith(_LINE)  # else it has some of the next one's length
         if not self._in_body and self._head_bytes > MAX_HEAD_BYTES:
             self._error = "sent a head that is too large"
         if self._body and self.caller is caller:
@@ -198,6 +221,14 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._body.append(body)
+
+    def on_chunk_header(self) -> None:
+        """Learn that a chunk has begun."""
+        self._chunk_over = False
+
+    def on_chunk_complete(self) -> None:
+        """Learn that a chunk is whole."""
+        self._chunk_over = True
 
     def on_message_complete(self) -> None:
         """Note that the answer is whole."""
