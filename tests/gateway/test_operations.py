@@ -145,10 +145,21 @@ def test_served_by_processes(served: tuple[Served, Rig]) -> None:
     digest = s.api("/api/reload", {})["digest"]
     assert digest != status["plan"]
     s.wait(lambda: post(s, ask() | {"model": f"{MODEL}-new"})[0] == 200)  # type: ignore[arg-type]
-    s.write("polysilicon: 1\n")
-    with pytest.raises(urllib.error.HTTPError, match="400"):
-        s.api("/api/reload", {})
-    assert post(s, ask() | {"model": f"{MODEL}-new"})[0] == 200  # type: ignore[arg-type]
+    new = file_text(r, workers=2).replace(f"{{{MODEL}:", f"{{{MODEL}-new:")
+    for text, told in (
+        ("polysilicon: 1\n", "targets"),
+        (new.replace('"workers": 2', '"workers": 3'), "listen.workers: was 2 at the start, and cannot become 3 while the gateway serves"),
+        (new + "state: elsewhere\n", "/elsewhere while the gateway serves"),
+    ):
+        s.write(text)
+        with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+            s.api("/api/reload", {})
+        assert told in refused.value.read().decode()
+        assert post(s, ask() | {"model": f"{MODEL}-new"})[0] == 200  # type: ignore[arg-type]
+    s.write(new + "body_bytes: 2000\n")
+    s.api("/api/reload", {})
+    long = ask(text="x" * 3000) | {"model": f"{MODEL}-new"}
+    s.wait(lambda: all(post(s, long)[0] == 413 for _ in range(8)))  # type: ignore[arg-type]
     log = s.close()
     assert s.process.returncode == 0
     assert "hello there" not in log

@@ -104,17 +104,13 @@ class Requests:
             self._last = whole
         return head
 
-    def clear(self) -> None:
-        """Know nothing."""
-        self.exact.clear()
-        self._kinds.clear()
-
     def keep(self, kind: bytes, head: Head) -> None:
         """Know a head that was parsed."""
         if kind.lower().count(_TRACE.rstrip()) > 1:
             return  # doubled: which of them was cut out is not what counts
         if len(self._kinds) >= _REQUESTS:
-            self.clear()
+            self.exact.clear()
+            self._kinds.clear()
         self._kinds[kind] = head
 
 

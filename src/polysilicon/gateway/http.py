@@ -424,11 +424,10 @@ class Server:
 
     def __init__(self, handler: Handler, limits: Limits | None = None) -> None:
         self.handler = handler
-        self.limits = limits or Limits()
         self.loop = asyncio.get_running_loop()
         self.now = time.monotonic
         self.connections: set[Inbound] = set()
-        self.heads = Requests(self.limits.head_bytes, self.limits.body_bytes)
+        self.limit(limits or Limits())
         self.short: Short | None = None
         self.draining = False
         self.port = 0
@@ -439,6 +438,11 @@ class Server:
         """Accept connections."""
         self._listener = await self.loop.create_server(lambda: Inbound(self), host, port, backlog=2048, ssl=tls, reuse_port=reuse_port or None)
         self.port = self._listener.sockets[0].getsockname()[1]
+
+    def limit(self, limits: Limits) -> None:
+        """Set the limits of connections to come, and forget the heads that were known."""
+        self.limits = limits
+        self.heads = Requests(limits.head_bytes, limits.body_bytes)
 
     def forgive(self, late_s: float) -> None:
         """Put deadlines off by the time that nobody could read."""

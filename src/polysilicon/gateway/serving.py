@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from polysilicon.errors import PolysiliconError
+from polysilicon.errors import InputError, InputErrors, PolysiliconError
 from polysilicon.gateway.compile import on_trial
 from polysilicon.gateway.config import GatewayConfig
 from polysilicon.gateway.controller import Controller, Supervisor, contract_of, engines_of, new_key
@@ -45,6 +45,25 @@ def make_controller(settings: GatewayConfig, wiring: Wiring) -> Controller:
     )
 
 
+def check_reload(old: tuple[GatewayConfig, Wiring], new: tuple[GatewayConfig, Wiring]) -> None:
+    """Refuse a file that changes what is settled when the gateway starts; anything else may change while it serves.
+
+    Raises: InputErrors naming each such setting.
+    """
+    (was, before), (now, after) = old, new
+    settled = {
+        "listen.host": (was.listen.host, now.listen.host), "listen.port": (was.listen.port, now.listen.port),
+        "listen.workers": (was.listen.workers, now.listen.workers), "admin.host": (was.admin.host, now.admin.host),
+        "admin.port": (was.admin.port, now.admin.port), "admin.key": (was.admin.key, now.admin.key), "state": (before.state, after.state),
+    }  # fmt: skip
+    changed = {where: pair for where, pair in settled.items() if pair[0] != pair[1]}
+    if changed:
+        raise InputErrors([
+            InputError(f"was {pair[0]} at the start, and cannot become {pair[1]} while the gateway serves", where=where,
+                       hint="stop it, which drains it, and start it anew") for where, pair in changed.items()
+        ])  # fmt: skip
+
+
 def admin_server(app: Any, host: str, port: int) -> Any:
     """Return a uvicorn server that leaves signals alone."""
     import uvicorn
@@ -64,21 +83,20 @@ def run(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, read: Call
 async def serve(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, read: Callable[[], tuple[GatewayConfig, Wiring]]) -> None:
     """Keep the workers, tick the broker, answer the operator."""
     key = SecretValue(settings.admin.key, where="admin.key").get() if settings.admin.key else new_key()[0]
-    standings = [Standing(Path(wiring.state))]
-    orphans = standings[0].end_orphans(wiring.drain_s + 5.0)
+    standing = Standing(Path(wiring.state))
+    orphans = standing.end_orphans(wiring.drain_s + 5.0)
     if orphans:
         log("warning", "ended workers whose controller had died", processes=orphans)
     check_free(wiring.host, wiring.port, "listen.port")
     door = listening(settings.admin.host, settings.admin.port, "admin.port")
     state = {"controller": make_controller(settings, wiring)}
-    supervisor = Supervisor(state["controller"], standings[0].state / "wiring.bin")
+    supervisor = Supervisor(state["controller"], standing.state / "wiring.bin")
     stop = asyncio.Event()
 
     def reload() -> str:
         try:
             new_settings, new_wiring = read()
-            if Path(new_wiring.state).resolve() != standings[-1].state:
-                standings.append(Standing(Path(new_wiring.state)))
+            check_reload((settings, wiring), (new_settings, new_wiring))
             controller = make_controller(new_settings, new_wiring)
         except PolysiliconError as error:
             log("error", "reload refused", why=str(error))
@@ -121,8 +139,7 @@ async def serve(settings: GatewayConfig, wiring: Wiring, create: CreateAdmin, re
     controller.tick()
     controller.peers.leave(controller.demand())
     controller.close()
-    for standing in standings:
-        standing.leave()
+    standing.leave()
 
 
 class _Current:

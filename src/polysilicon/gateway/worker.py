@@ -39,7 +39,7 @@ class Worker:
         self.prefix = "ps-" + os.urandom(5).hex() + "-"  # of request ids: a random start, so that workers' ids differ
         self.live = Live(wiring, index, self.prefix)
         self.ledger = Writer(Path(wiring.state) / "ledger", index, later=self.loop.call_soon, beside=self._beside)
-        self.server = Server(self.handle, Limits(head_bytes=wiring.head_bytes, body_bytes=wiring.body_bytes))
+        self.server = Server(self.handle, _limits(wiring))
         self.exchanges: set[Exchange | Flight] = set()
         self.express = Express(self)
         self.ledger.before = self.express.book
@@ -86,7 +86,7 @@ class Worker:
         Raises: InputError when the wiring cannot be used; the old one stays.
         """
         old, self.live = self.live, Live(wiring, self.index, self.prefix)
-        self.server.heads.clear()  # what was made of them belongs to the old wiring
+        self.server.limit(_limits(wiring))
         self.loop.call_later(wiring.reliability.total_timeout_s, old.close)
 
     # --- requests
@@ -223,6 +223,10 @@ class Worker:
                 log("error", "the ledger cannot be written; its lines wait in memory", worker=self.index, why=problem)
             else:
                 log("info", "the ledger is written again", worker=self.index)
+
+
+def _limits(wiring: Wiring) -> Limits:
+    return Limits(head_bytes=wiring.head_bytes, body_bytes=wiring.body_bytes)
 
 
 def _model_row(model: str, *, anthropic: bool) -> dict[str, object]:
