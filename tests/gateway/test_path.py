@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rig import Rig, ask, endpoint, post
 
 from polysilicon.cloud.token_price import TokenPrice
 from polysilicon.errors import MissingFact, UpstreamError
-from polysilicon.gateway import http
+from polysilicon.gateway import http, upstream
 from polysilicon.gateway.tariff import Meter, Tariff, compile_price, cost_nano_usd, list_nano_usd, meter_nano_usd
 from polysilicon.gateway.upstream import Connection, Pool
 from polysilicon.gateway.usage import Used
@@ -100,12 +100,18 @@ def test_a_head_that_comes_again_is_remembered() -> None:
     edits=st.lists(st.tuples(st.integers(0, 400), st.sampled_from(NEW), st.integers(0, 3)), max_size=4),
     cuts=st.lists(st.integers(0, 700), max_size=2),
     length=st.integers(0, 6),
+    begun=st.sampled_from([b"", b"\r\n", b"POST /v1/messages HTTP/1.1\r\nx-a: ", b"POST / HTTP/1.1\r\ncontent-length: 300\r\n\r\n"]),
 )  # fmt: skip
-def test_remembered_heads_change_nothing(edits: list[tuple[int, bytes, int]], cuts: list[int], length: int) -> None:
-    """Whatever is changed in a message, in whatever pieces it comes: a server that remembers its head says what one that does not says."""
+@example(edits=[], cuts=[len(HEAD % 5) + 5 + 33], length=5, begun=b"POST /v1/messages HTTP/1.1\r\nx-a: ")
+def test_remembered_heads_change_nothing(edits: list[tuple[int, bytes, int]], cuts: list[int], length: int, begun: bytes) -> None:
+    """Whatever is changed in a message, in whatever pieces it comes, behind whatever was begun: a server that remembers its head says what
+    one that does not says.
+    """
     raw = HEAD % length + b"hello"
     for at, new, gone in edits:
         raw = raw[:at] + new + raw[at + gone :]
+    if begun:
+        raw = HEAD % 5 + b"hello" + begun + raw
     borders = sorted({0, len(raw), *[c for c in cuts if c < len(raw)]})
     pieces = [raw[a:b] for a, b in pairwise(borders)] + [HEAD % 2 + b"{}"]
     warm = [HEAD % 5 + b"hello", HEAD % 5 + b"hello"]
@@ -132,6 +138,43 @@ class Caller:
 
     def upstream_lost(self, error: UpstreamError) -> None:
         self.lost = error.message
+
+
+STREAM = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+ODD = [
+    b"0\r\n\r\n", b"5\r\nhel", b"lo\r\n", b"1", b"0\r\n", b"\r\n", b"-1\r\n\r\n", b"+3\r\nabc\r\n", b"3\r\nabc\r\n3\r\nabc\r\n", b"3\r\nabcd\r",
+]  # fmt: skip
+text = st.binary(min_size=1, max_size=30)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    pieces=st.lists(st.one_of(
+        text.map(lambda b: b"%x\r\n%b\r\n" % (len(b), b)), text.map(lambda b: b"%X;x=1\r\n%b\r\n" % (len(b), b)), st.sampled_from(ODD),
+    ), max_size=8),
+    begun=st.sampled_from([
+        STREAM, STREAM[:-2], STREAM + b"2\r\nab\r\n", STREAM + b"2\r\nab\r\n1", b"HTTP/1.1 200 OK\r\ncontent-length: 30\r\n\r\n",
+    ]),
+)  # fmt: skip
+@example(pieces=[b"3\r\nabc\r\n"], begun=STREAM + b"2\r\nab\r\n1")
+def test_whole_chunks_past_the_parser_change_nothing(pieces: list[bytes], begun: bytes) -> None:
+    """A connection that lets whole chunks past its parser hears what one that parses everything does."""
+
+    async def hear() -> tuple[int, bytes, bool, str, bool]:
+        connection, transport, caller = Connection(Pool("x", 1)), Transport(), Caller()
+        connection.connection_made(transport)  # type: ignore[arg-type]
+        connection.send(caller, b"")
+        for piece in (begun, *pieces):
+            if not transport.closed:
+                connection.data_received(piece)
+        return caller.status, caller.body, caller.end, caller.lost, transport.closed
+
+    short = asyncio.run(hear())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upstream, "one_chunk", lambda data: b"")
+        assert asyncio.run(hear()) == short
 
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"

@@ -18,6 +18,7 @@ from polysilicon.gateway.upstream import Connection, Pool
 from polysilicon.gateway.usage import Used
 from polysilicon.gateway.wiring import Reliability, Variant
 
+_DELTA = b"event: content_block_delta\n"
 _ERROR_BODY_BYTES = 256 * 1024
 Json = dict[str, Any]
 
@@ -213,6 +214,10 @@ class Attempt:
         """Read usage, errors, the end and the beginning of content out of whole events, in the door's dialect."""
         if self.door.dialect == "chat":
             self._tap_chat(events)
+            return
+        if events.startswith(_DELTA) and events.find(b"\n\n") == len(events) - 2 and events.find(b"\r") < 0:  # one alone, whatever its text says
+            self._deltas += 1
+            self.content_s = self.content_s or time.monotonic()
             return
         self._deltas += events.count(b"event: content_block_delta")
         find = events.find  # `in` tries the word as a number first, and makes an error of that
