@@ -7,7 +7,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polysilicon.application.describe import describe, describe_pieces
@@ -273,6 +273,14 @@ def test_limit_stops(tmp_path, name, content, limit):
     assert len(read(path, limit=limit)) == min(limit, len(read(path)))
 
 
+def test_rates_that_cannot_be_made_into_requests_are_refused_by_place(tmp_path):
+    put(tmp_path, "t_lengths.csv", RATE_LENGTHS)
+    path = put(tmp_path, "t_trace.csv", RATES.replace("0,0,2.0,", "0,0,1e15,"))
+    assert "t_trace.csv:2: column rate: 1e+15 requests/s" in refused(path)
+    path = put(tmp_path, "t_trace.csv", RATES.replace("0,0,2.0,", "1,0,2.0,").replace("0,600,0,0", "1,1200,0,0"))
+    assert "t_lengths.csv: has no lengths for client 1 at 0 s, and none of a client with a rate" in refused(path)
+
+
 @given(st.binary(max_size=400))
 @settings(max_examples=150, deadline=None)
 def test_no_bytes_give_a_traceback(tmp_path_factory, noise):
@@ -287,6 +295,7 @@ def test_no_bytes_give_a_traceback(tmp_path_factory, noise):
     st.sampled_from([AZURE, BURST, MOONCAKE, BAILIAN, json.dumps(SESSION), RATES]),
 )
 @settings(max_examples=150, deadline=None)
+@example(47, b"1", RATES)
 def test_a_damaged_file_is_read_or_refused(tmp_path_factory, at, noise, content):
     data = content.encode()
     at = at % len(data)

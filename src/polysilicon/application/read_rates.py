@@ -14,6 +14,7 @@ from polysilicon.application.pieces import Piece, Problems, opened
 from polysilicon.application.trace import F8, I8
 from polysilicon.errors import InputError
 
+WINDOW_REQUESTS = 2e7  # at most, of all clients: more is no service's
 RATE_COLUMNS = ("client", "timestamp", "rate", "cv", "pattern", "param1", "param2")
 INPUT_FIELDS = ("input_tokens", "text_tokens", "image_tokens", "audio_tokens", "video_tokens")
 
@@ -27,7 +28,8 @@ class LengthBook:
     osl: F8  # [rows, q]
     client: I8  # [rows]
     window_s: I8  # [rows]
-    weight: F8  # [rows]: mean rate, so that clients without lengths draw from the service's mixture
+    weight: F8  # [rows]: mean rate, so that clients without lengths draw from the service's mixture; nothing where no client has both
+    where: str  # its file
 
 
 def lengths_beside(path: Path) -> Path | None:
@@ -43,7 +45,7 @@ def pieces(path: Path, problems: Problems, *, seed: int, lengths: Path | None = 
     rate x window, rounded up or down at random. Lengths are drawn from the client's quantiles of that time, or, where a
     client has none, from the service's rate-weighted mixture.
 
-    Raises: InputError when no file of lengths is there.
+    Raises: InputError when no file of lengths is there, or it has none for any client of these rates; when a window has too many requests.
     """
     rates = _table(path, problems)
     problems.check()
@@ -60,6 +62,10 @@ def pieces(path: Path, problems: Problems, *, seed: int, lengths: Path | None = 
     edges = np.r_[np.searchsorted(columns["timestamp"][order], stamps), len(order)]
     for i, stamp in enumerate(stamps):
         rows = order[edges[i] : edges[i + 1]]
+        rate = columns["rate"][rows]
+        if not rate.sum() * step <= WINDOW_REQUESTS:
+            words = f"column rate: {rate.max():g} requests/s, so that a window of {step:g} s has over {WINDOW_REQUESTS:g} requests"
+            raise InputError(words, where=f"{path}:{rows[rate.argmax()] + 2}", hint="rates are requests per second")
         piece = _window(rows, columns, weibull, book, float(stamp), step, rng)
         if len(piece.arrival_s):
             yield piece
@@ -104,7 +110,9 @@ def _book(path: Path, rates: pl.DataFrame) -> LengthBook:
     except (pl.exceptions.PolarsError, ValueError) as error:
         raise InputError(f"is not a table of length quantiles: {str(error).splitlines()[0][:160]}", where=str(path)) from error
     total = keys["rate"].to_numpy()
-    return LengthBook(probability, isl, osl, keys["client"].to_numpy(), keys["window"].to_numpy(), total / max(total.sum(), 1e-12))
+    if total.any():
+        total = total / total.sum()
+    return LengthBook(probability, isl, osl, keys["client"].to_numpy(), keys["window"].to_numpy(), total, str(path))
 
 
 def _quantiles(frame: pl.DataFrame, keys: pl.DataFrame, field: str, names: list[str]) -> F8:
@@ -152,6 +160,9 @@ def _places(book: LengthBook, client: F8, stamp: float, rng: np.random.Generator
         if len(own):
             place[client == one] = own[np.argmax(book.window_s[own])]
     missing = place < 0
+    if missing.any() and not book.weight.any():
+        words = f"has no lengths for client {client[missing][0]:g} at {stamp:g} s, and none of a client with a rate to take instead"
+        raise InputError(words, where=book.where, hint="the two files must be of one service and time")
     place[missing] = rng.choice(len(book.weight), int(missing.sum()), p=book.weight)
     return place
 
