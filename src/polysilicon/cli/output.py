@@ -90,19 +90,21 @@ def say(message: str) -> None:
 def progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
     """Show progress with an ETA on stderr for anything that takes over two seconds.
 
-    Ctrl-C is remembered: where a library's callback swallows it, the next step of the work ends all the same.
+    Ctrl-C is remembered: where a library's callback swallows it, the next step of the work ends all the same, and nothing is said of that.
     """
     bar = Progress(label, quiet=quiet)
-    before = signal.getsignal(signal.SIGINT)
+    before, told = signal.getsignal(signal.SIGINT), sys.unraisablehook
     ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
     if ours:
         signal.signal(signal.SIGINT, bar.interrupt)
+        sys.unraisablehook = lambda lost: None if lost.exc_type is KeyboardInterrupt else told(lost)
     try:
         yield bar
         bar.check()
     finally:
         if ours:
             signal.signal(signal.SIGINT, before)
+            sys.unraisablehook = told
         bar.close()
 
 

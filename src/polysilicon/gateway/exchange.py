@@ -318,6 +318,8 @@ class Exchange:
             self._began_out = True
             self._drop_others(attempt)
             self.request.begin(200, self._headers(attempt))
+            if self.request.chunked:
+                attempt.relay_to(self.request.connection)
         self.request.write(data)
 
     def _drop_others(self, winner: Attempt) -> None:

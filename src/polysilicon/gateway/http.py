@@ -78,7 +78,7 @@ class Request:
     started = False
     watcher: Watcher | None = None
     is_old = False  # HTTP/1.0 knows no chunks
-    _chunked = False
+    chunked = False  # the answer is sent in chunks
 
     def __init__(self, connection: Inbound, known: Head | None = None, body: bytes = b"", trace: bytes = b"") -> None:
         self.connection = connection
@@ -107,10 +107,10 @@ class Request:
         if self.started or self.connection.closed:
             return
         self.started = True
-        self._chunked = not self.is_old
-        if not self._chunked:
+        self.chunked = not self.is_old
+        if not self.chunked:
             self.keep_alive = False
-        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
         self.connection.transport.write(
             b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncache-control: no-cache\r\n%b%b%b\r\n"
             % (status, _REASONS.get(status, b"Status"), content_type, framing, headers, self._connection_header())
@@ -119,12 +119,12 @@ class Request:
     def write(self, data: bytes) -> None:
         """Send a piece of the answer now."""
         if data and not self.connection.closed:
-            self.connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            self.connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
 
     def end(self) -> None:
         """Finish an answer that was begun."""
         if not self.connection.closed:
-            if self._chunked:
+            if self.chunked:
                 self.connection.transport.write(b"0\r\n\r\n")
             self.connection.answered(self)
 

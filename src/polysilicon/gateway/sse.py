@@ -17,33 +17,33 @@ class Events:
     (b'', b'data: 1\n\ndata: 2\n\n', True)
     """
 
-    __slots__ = ("_rest",)
+    __slots__ = ("rest",)
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.rest = b""
 
     def feed(self, data: bytes) -> bytes:
         """Return the whole events, as they came.
 
         Raises: UpstreamError when one event grows past `MAX_EVENT_BYTES`.
         """
-        if self._rest:
-            data = self._rest + data
+        if self.rest:
+            data = self.rest + data
         if data.endswith(b"\n\n"):
-            self._rest = b""
+            self.rest = b""
             return data
         cut = data.rfind(b"\n\n")
         crlf = data.rfind(b"\r\n\r\n")
         end = max(cut + 2 if cut >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
-        self._rest = data[end:]
-        if len(self._rest) > MAX_EVENT_BYTES:
+        self.rest = data[end:]
+        if len(self.rest) > MAX_EVENT_BYTES:
             raise UpstreamError(f"an event is larger than {MAX_EVENT_BYTES} bytes")
         return data[:end]
 
     @property
     def pending(self) -> bool:
         """Return whether an event is cut in the middle."""
-        return bool(self._rest.strip())
+        return bool(self.rest.strip())
 
 
 def each(events: bytes) -> Iterator[tuple[bytes, bytes]]:

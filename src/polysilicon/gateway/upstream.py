@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -30,6 +31,9 @@ def one_chunk(data: bytes) -> bytes:
     if at > 0 and size > 0 and data[:at] == b"%x" % size and data.endswith(_LINE):
         return data[at + 2 : -2]
     return b""
+
+
+Relay = Callable[[bytes], bool]  # takes a piece, or leaves it and returns False
 
 
 class Caller(Protocol):
@@ -62,12 +66,13 @@ class Connection(asyncio.Protocol):
     """One connection to a target; carries one exchange at a time."""
 
     __slots__ = ("_between", "_body", "_chunk_over", "_done", "_error", "_head_bytes", "_headers", "_in_body", "_keep", "_parser", "_until_close",
-                 "caller", "closed", "fresh", "idle_since_s", "pool", "quick", "received_bytes", "transport")  # fmt: skip
+                 "caller", "closed", "fresh", "idle_since_s", "pool", "quick", "received_bytes", "relay", "transport")  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.caller: Caller | None = None
         self.quick: Quick | None = None  # asked the short way; then there is no caller yet
+        self.relay: Relay | None = None  # may take what comes between two chunks past the parser and the caller
         self.closed = False
         self.fresh = True
         self.idle_since_s = 0.0
@@ -91,6 +96,7 @@ class Connection(asyncio.Protocol):
         self._in_body = False
         self._head_bytes = 0
         self._chunk_over = self._between = False
+        self.relay = None
         self.received_bytes = 0
 
     def send(self, caller: Caller, data: bytes) -> None:
@@ -100,7 +106,7 @@ class Connection(asyncio.Protocol):
 
     def drop(self) -> None:
         """Let go: whatever still comes is for nobody."""
-        self.caller = None
+        self.caller = self.relay = None
         if not self.closed:
             self.closed = True
             self.pool.open -= 1
@@ -143,6 +149,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take some of an answer."""
+        relay = self.relay
+        if relay is not None and self._between and relay(data):
+            return
         quick = self.quick
         if quick is None or not quick.hear(self, data):
             self.parse(data)
