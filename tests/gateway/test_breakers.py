@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from rig import FAST, Rig, ask, endpoint, post
 from starlette.testclient import TestClient
 
-from polysilicon.gateway import breakers
+from polysilicon.gateway import breakers, journal
 from polysilicon.gateway.controller import Controller
 from polysilicon.gateway.emulator import Fault
 from polysilicon.web.live import create
@@ -71,3 +72,69 @@ def test_files_that_are_torn_or_of_the_dead_say_nothing(tmp_path: Path, rig: Cal
     breakers.clear(tmp_path, 0)
     breakers.clear(tmp_path, 0)
     assert not (tmp_path / "breakers-00.json").exists()
+
+
+class Gone:
+    """A stream whose reader has gone, until it is back."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error: Exception | None = error
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.text += text
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "broken pipe"), OSError(28, "no space left"), ValueError("closed")])
+def test_a_log_that_nobody_takes_stops_nothing(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Breakers open and close, ticks go on; the first line that is taken again says how many are missing."""
+    stream = Gone(error)
+    r = rig([endpoint("a", "claude", faults=[Fault("429", retry_after_s=60)]), endpoint("b", "vertex")], weights=[1.0, 0.0])
+    monkeypatch.setattr("sys.stderr", stream)
+    assert post(r, ask())[1]["x-polysilicon-target"] == "b"
+    r.call(r.worker.live.sweep)
+    r.call(lambda: r.worker.live.health.good(0, 0.01))
+    r.call(r.worker.live.sweep)
+    assert not r.worker.failing
+    stream.error = None
+    r.call(lambda: journal.log("info", "here"))
+    r.call(lambda: journal.log("info", "again"))
+    here, again = [msgspec.json.decode(line) for line in stream.text.splitlines()]
+    assert (here["event"], here["lines_missed"]) == ("here", 2)
+    assert "lines_missed" not in again
+    assert post(r, ask())[0] == 200
+
+
+def test_a_failing_part_of_a_tick_stops_no_other(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is told once, without the words of the error, and told again when it is over; the ledger is still written, deadlines are still kept."""
+    r = rig([endpoint("a", "claude", faults=[Fault("stall")]), endpoint("b", "vertex")], weights=[1.0, 0.0])
+    failing, ran = threading.Event(), threading.Event()
+    failing.set()
+    real = r.worker.server.sweep
+
+    def sweep() -> None:
+        if failing.is_set():
+            raise ZeroDivisionError("hello there")
+        real()
+        ran.set()
+
+    monkeypatch.setattr(r.worker.server, "sweep", sweep)
+    assert post(r, ask())[1]["x-polysilicon-target"] == "b", "after the first byte's deadline"
+    until = time.monotonic() + 20
+    while not list(r.worker.failing.values()) or len(r.ledger(1)) < 1:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    failing.clear()
+    assert ran.wait(20)
+    while any(r.worker.failing.values()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    said = [msgspec.json.decode(line) for line in capfd.readouterr().err.splitlines() if "of the tick" in line]
+    assert [line["level"] for line in said] == ["error", "info"]
+    assert said[0]["why"].startswith("ZeroDivisionError in ")
+    assert "hello there" not in str(said)

@@ -72,7 +72,8 @@ def talk(certificate: Path, serve: Serve, says: list[bytes], *, version: ssl.TLS
                     continue
             caller = Caller()
             connection.send(caller, said)
-            words = await asyncio.wait_for(caller.done, 5)
+            async with asyncio.timeout(5):
+                words = await caller.done
             out.append((caller.status, caller.body, words, len(caller.body) and caller.pieces))
         pool.close()
         server.close()

@@ -145,7 +145,8 @@ class Endpoint:
             fresh, answer = connection.fresh, _Answer()
             connection.send(answer, self._request(method, path, body))
             try:
-                await asyncio.wait_for(answer.begun.wait(), SILENCE_S)
+                async with asyncio.timeout(SILENCE_S):
+                    await answer.begun.wait()
             except (TimeoutError, asyncio.CancelledError) as error:
                 connection.drop()
                 if isinstance(error, asyncio.CancelledError):
@@ -162,7 +163,8 @@ class Endpoint:
         if answer.error:
             return UpstreamError(answer.error, where=self.url)
         try:
-            _, piece = await asyncio.wait_for(answer.pieces.get(), 1.0)
+            async with asyncio.timeout(1.0):
+                _, piece = await answer.pieces.get()
         except TimeoutError:
             piece = b""
         connection.drop()
@@ -198,7 +200,8 @@ class Endpoint:
         try:
             while True:
                 try:
-                    at, piece = await asyncio.wait_for(answer.pieces.get(), SILENCE_S)
+                    async with asyncio.timeout(SILENCE_S):
+                        at, piece = await answer.pieces.get()
                 except TimeoutError as error:
                     raise UpstreamError(f"went silent for {SILENCE_S:g} s in the middle of an answer", where=self.url) from error
                 if not piece:

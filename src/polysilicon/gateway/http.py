@@ -469,7 +469,8 @@ class Server:
             connection.close()
         if self.connections:
             try:
-                await asyncio.wait_for(self._drained.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._drained.wait()
             except TimeoutError:
                 for connection in list(self.connections):
                     connection.abort()

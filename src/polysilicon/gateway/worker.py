@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Worker:
         self.counter = 0
         self.hedges = 0
         self.stuck = ""  # why the ledger cannot be written
+        self.failing: dict[str, str] = {}  # parts of the tick, and why each failed when last run
         self.refused: dict[str, int] = {}
         self.ready = False
         self.samples = Samples(Path(wiring.state) / "samples", index)
@@ -198,17 +200,34 @@ class Worker:
             now_s = time.monotonic()
             self.forgive(now_s - looked_s - _TICK_S)
             looked_s = now_s
-            for exchange in [e for e in self.exchanges if e.due_s < now_s]:
-                exchange.tick(now_s)
-            for shadow in list(self.shadows):
-                shadow.tick(now_s)
-            self.server.sweep()
-            self.live.publish()
+            for part in (self._deadlines, self.server.sweep, self.live.publish):
+                self._guarded(part)
             if now_s >= due_s:
                 due_s = now_s + 1.0
-                self.live.refresh()
-                self.live.sweep()
-                self._sync()
+                for part in (self.live.refresh, self.live.sweep, self._sync):
+                    self._guarded(part)
+
+    def _guarded(self, part: Callable[[], object]) -> None:
+        """Run one part of a tick; where it fails that is told, once a reason, and the others go on: nothing else does their work."""
+        name, why = part.__qualname__, ""
+        try:
+            part()
+        except Exception as error:  # ours, whatever it is: the next tick may do better
+            *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+            why = f"{type(error).__name__} in {frame.f_code.co_qualname}, line {line}"  # its own words might hold a client's
+        if why != self.failing.get(name, ""):
+            self.failing[name] = why
+            if why:
+                log("error", "a part of the tick fails; the others go on", worker=self.index, part=name, why=why)
+            else:
+                log("info", "a part of the tick goes on again", worker=self.index, part=name)
+
+    def _deadlines(self) -> None:
+        now_s = time.monotonic()
+        for exchange in [e for e in self.exchanges if e.due_s < now_s]:
+            exchange.tick(now_s)
+        for shadow in list(self.shadows):
+            shadow.tick(now_s)
 
     def _sync(self) -> None:
         """Write the ledger; where that fails the lines wait in memory, the operator is told, and we are not ready until it is over."""
@@ -271,14 +290,13 @@ async def serve_process(path: Path, index: int) -> None:
         try:
             worker.reload(read_wiring(path))
         except PolysiliconError as error:
-            print(f'{{"level":"error","worker":{index},"event":"reload refused","why":{msgspec.json.encode(str(error)).decode()}}}',
-                  file=sys.stderr, flush=True)  # fmt: skip
+            log("error", "reload refused", worker=index, why=str(error))
 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload)
     port = await worker.start(reuse_port=True)
-    print(f'{{"level":"info","worker":{index},"event":"serving","port":{port}}}', file=sys.stderr, flush=True)
+    log("info", "serving", worker=index, port=port)
     await stop.wait()
     await worker.stop()
 
