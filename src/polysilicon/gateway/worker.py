@@ -216,11 +216,11 @@ class Worker:
             *_, (frame, line) = traceback.walk_tb(error.__traceback__)
             why = f"{type(error).__name__} in {frame.f_code.co_qualname}, line {line}"  # its own words might hold a client's
         if why != self.failing.get(name, ""):
-            self.failing[name] = why
             if why:
                 log("error", "a part of the tick fails; the others go on", worker=self.index, part=name, why=why)
             else:
                 log("info", "a part of the tick goes on again", worker=self.index, part=name)
+            self.failing[name] = why
 
     def _deadlines(self) -> None:
         now_s = time.monotonic()
