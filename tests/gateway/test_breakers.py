@@ -92,7 +92,7 @@ class Gone:
 
 @pytest.mark.parametrize("error", [BrokenPipeError(32, "broken pipe"), OSError(28, "no space left"), ValueError("closed")])
 def test_a_log_that_nobody_takes_stops_nothing(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Breakers open and close, ticks go on; the first line that is taken again says how many are missing."""
+    """Breakers open and close, ticks go on; the first line that is taken again says how many were not."""
     stream = Gone(error)
     r = rig([endpoint("a", "claude", faults=[Fault("429", retry_after_s=60)]), endpoint("b", "vertex")], weights=[1.0, 0.0])
     monkeypatch.setattr("sys.stderr", stream)
@@ -105,8 +105,8 @@ def test_a_log_that_nobody_takes_stops_nothing(rig: Callable[..., Rig], monkeypa
     r.call(lambda: journal.log("info", "here"))
     r.call(lambda: journal.log("info", "again"))
     here, again = [msgspec.json.decode(line) for line in stream.text.splitlines()]
-    assert (here["event"], here["lines_missed"]) == ("here", 2)
-    assert "lines_missed" not in again
+    assert (here["event"], here["lines_delayed_or_lost"]) == ("here", 2)
+    assert "lines_delayed_or_lost" not in again
     assert post(r, ask())[0] == 200
 
 
